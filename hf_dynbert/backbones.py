@@ -1,0 +1,136 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""BERT, RoBERTa and DistilBERT checkpoints as weights and configuration of one architecture."""
+
+import re
+
+import transformers
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+# how each architecture calls what BERT calls otherwise; the first pattern that fits a name's start rewrites it
+RENAMES: dict[str, list[tuple[str, str]]] = {
+    "bert": [],
+    "roberta": [
+        (r"^roberta\.", "bert."),
+        (r"^classifier\.dense\.", "bert.pooler.dense."),
+        (r"^classifier\.out_proj\.", "classifier."),
+    ],
+    "distilbert": [
+        (r"^distilbert\.embeddings\.", "bert.embeddings."),
+        (r"^pre_classifier\.", "bert.pooler.dense."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.q_lin\.", r"bert.encoder.layer.\1.attention.self.query."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.k_lin\.", r"bert.encoder.layer.\1.attention.self.key."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.v_lin\.", r"bert.encoder.layer.\1.attention.self.value."),
+        (
+            r"^distilbert\.transformer\.layer\.(\d+)\.attention\.out_lin\.",
+            r"bert.encoder.layer.\1.attention.output.dense.",
+        ),
+        (
+            r"^distilbert\.transformer\.layer\.(\d+)\.sa_layer_norm\.",
+            r"bert.encoder.layer.\1.attention.output.LayerNorm.",
+        ),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.ffn\.lin1\.", r"bert.encoder.layer.\1.intermediate.dense."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.ffn\.lin2\.", r"bert.encoder.layer.\1.output.dense."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.output_layer_norm\.", r"bert.encoder.layer.\1.output.LayerNorm."),
+    ],
+}
+SAME_CONFIG_FIELDS = (
+    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
+    "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps pad_token_id "
+    "bos_token_id eos_token_id classifier_dropout id2label label2id problem_type"
+).split()
+
+
+def load_backbone(model_class, source: str | PreTrainedModel, **config_overrides):
+    """Makes a model of `model_class` from a supported checkpoint or model; see `DynamicTinyBertPreTrainedModel.from_backbone`."""
+    model = source if isinstance(source, PreTrainedModel) else _load(source)
+    config = convert_config(model_class.config_class, model.config, **config_overrides)
+    if model_class.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "qa_outputs"):
+        config.num_labels = 2  # whatever head the source has, it is not this one
+    target = model_class(config).to(dtype=model.dtype)
+    weights = convert_state_dict(model)
+    if not hasattr(target, "bert"):  # the bare encoder
+        weights = {name.removeprefix("bert."): weight for name, weight in weights.items() if name.startswith("bert.")}
+    wanted = target.state_dict()
+    fitting = {name: weight for name, weight in weights.items() if name in wanted}
+    wrong = [name for name, weight in fitting.items() if weight.shape != wanted[name].shape]
+    if wrong:
+        shapes = ", ".join(f"{name} {tuple(fitting[name].shape)} for {tuple(wanted[name].shape)}" for name in wrong)
+        raise ValueError(f"The weights do not fit this configuration: {shapes}.")
+    missing = target.load_state_dict(fitting, strict=False).missing_keys
+    if missing:
+        logger.warning(f"Newly initialized, train them before use: {', '.join(missing)}.")
+    return target.eval()
+
+
+def convert_config(config_class, config: PreTrainedConfig, **overrides):
+    """The configuration of a supported architecture as one of `config_class`.
+
+    Args:
+        config_class: the configuration class to make.
+        config (`PreTrainedConfig`): of a BERT, RoBERTa, DistilBERT or DynamicTinyBert model.
+        overrides: fields to set.
+
+    Returns:
+        A configuration of class `config_class`.
+
+    Raises:
+        ValueError: unsupported architecture, or an option of it that this architecture does not have.
+    """
+    if config.model_type == config_class.model_type:
+        return config_class.from_dict({**config.to_dict(), **overrides})
+    if config.model_type not in RENAMES:
+        raise ValueError(
+            f"A {config.model_type!r} model cannot become a {config_class.model_type!r}: its layers are different. "
+            f"Supported are {', '.join(map(repr, RENAMES))}."
+        )
+    if getattr(config, "is_decoder", False):
+        raise ValueError("The source is a decoder (is_decoder=True); only encoders can drop tokens.")
+    fields = {name: getattr(config, name) for name in SAME_CONFIG_FIELDS if hasattr(config, name)}
+    if config.model_type == "roberta":
+        fields |= {"position_ids_start": config.pad_token_id + 1, "sep_token_id": config.eos_token_id}
+    if config.model_type == "distilbert":
+        fields |= {
+            "intermediate_size": config.hidden_dim,
+            "hidden_act": config.activation,
+            "hidden_dropout_prob": config.dropout,
+            "attention_probs_dropout_prob": config.attention_dropout,
+            "classifier_dropout": config.seq_classif_dropout,
+            "layer_norm_eps": 1e-12,  # DistilBERT's is not configurable
+            "pooler_act": "relu",
+        }
+    return config_class(**(fields | overrides))
+
+
+def convert_state_dict(model: PreTrainedModel) -> dict:
+    """Weights of a supported model under BERT's names, head included."""
+    model_type, weights = model.config.model_type, model.state_dict()
+    prefix = model.base_model_prefix
+    if model.base_model is model:
+        weights = {f"{prefix}.{name}": weight for name, weight in weights.items()}
+    renamed = {_rename(name, RENAMES.get(model_type, [])): weight for name, weight in weights.items()}
+    if model_type == "distilbert":  # it has no token types: all of them add nothing
+        types, hidden = 2, model.config.hidden_size
+        embeddings = renamed["bert.embeddings.word_embeddings.weight"]
+        renamed["bert.embeddings.token_type_embeddings.weight"] = embeddings.new_zeros(types, hidden)
+    return renamed
+
+
+def _load(source: str) -> PreTrainedModel:
+    """Loads a checkpoint with the head it was saved with, if it names one."""
+    config = AutoConfig.from_pretrained(source)
+    architecture = getattr(transformers, (config.architectures or [""])[0], None)
+    if config.model_type not in RENAMES or architecture is None:
+        architecture = AutoModel
+    return architecture.from_pretrained(source)
+
+
+def _rename(name: str, rules: list[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
+        renamed, hits = re.subn(pattern, replacement, name)
+        if hits:
+            return renamed
+    return name

@@ -1,0 +1,140 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Configuration of DynamicTinyBert: BERT's own, and what decides which tokens stay."""
+
+import difflib
+from collections.abc import Sequence
+
+from transformers import BertConfig
+
+from .length_config import validate_length_config
+
+
+IMPORTANCES = ("all", "question", "cls", "learned")
+FULL = "full"  # the name of the budget that drops nothing, on every model
+
+
+class DynamicTinyBertConfig(BertConfig):
+    r"""
+    Configuration of [`DynamicTinyBertModel`]: a BERT encoder that drops tokens layer by layer and restores them at the
+    end (Length-Adaptive Transformer, arXiv 2010.07003; Dynamic-TinyBERT, arXiv 2111.09645).
+
+    Only what differs from [`~transformers.BertConfig`] is listed.
+
+    Args:
+        length_config (`list[int]` or `list[float]`, *optional*):
+            Default length configuration: one entry a layer, never increasing. An integer is the most tokens of an example
+            that leave the layer, a float in (0, 1] a share of the example's own real tokens, rounded up. `None` keeps all.
+        budgets (`dict[str, list]`, *optional*):
+            Named length configurations; a call takes them by name. The name `"full"` is taken: it keeps all tokens.
+        importance (`str`, *optional*, defaults to `"all"`):
+            What decides which tokens stay. `"all"`, `"question"`, `"cls"`: the attention a token receives from all real
+            tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: one trained linear unit a layer.
+        keep_cls (`bool`, *optional*, defaults to `True`):
+            Whether the first token is never dropped.
+        protect_first_segment (`bool`, *optional*, defaults to `False`):
+            Whether the first segment (the question) is dropped only when everything else is gone.
+        dropped_logits (`str`, *optional*, defaults to `"restore"`):
+            Question answering only. `"restore"`: a dropped token answers with its last state, as in the papers.
+            `"mask"`: a dropped token cannot be an answer.
+        sep_token_id (`int`, *optional*, defaults to 102):
+            Separator that ends the first segment where the tokenizer makes no token types.
+        position_ids_start (`int`, *optional*, defaults to 0):
+            First row of the position embeddings in use. Above 0, positions count the tokens that are not padding, as
+            RoBERTa does from `pad_token_id + 1`.
+        pooler_act (`str`, *optional*, defaults to `"tanh"`):
+            Activation of the pooler; DistilBERT's classifier has `"relu"`.
+
+    Example:
+
+    ```python
+    >>> from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
+
+    >>> config = DynamicTinyBertConfig(num_hidden_layers=6, budgets={"fast": [1.0, 0.6, 0.5, 0.3, 0.3, 0.3]})
+    >>> model = DynamicTinyBertForQuestionAnswering(config)
+    ```
+    """
+
+    model_type = "dynamic_tinybert"
+    keys_to_ignore_at_inference = ["hidden_states", "attentions", "token_scores", "kept_tokens"]
+
+    length_config: list[int | float] | None = None
+    budgets: dict[str, list[int | float]] | None = None
+    importance: str = "all"
+    keep_cls: bool = True
+    protect_first_segment: bool = False
+    dropped_logits: str = "restore"
+    sep_token_id: int | None = 102
+    position_ids_start: int = 0
+    pooler_act: str = "tanh"
+
+    def validate_budgets(self) -> None:
+        """Refuses length configurations that this model cannot run."""
+        if self.length_config is not None:
+            validate_length_config(self.length_config, self.num_hidden_layers)
+        for name, length_config in (self.budgets or {}).items():
+            if name == FULL:
+                raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
+            try:
+                validate_length_config(length_config, self.num_hidden_layers)
+            except ValueError as error:
+                raise ValueError(f'budgets["{name}"]: {error}') from None
+
+    def validate_choices(self) -> None:
+        """Refuses unknown values of the options that are names."""
+        for option, value, valid in (
+            ("importance", self.importance, IMPORTANCES),
+            ("dropped_logits", self.dropped_logits, ("restore", "mask")),
+        ):
+            if value not in valid:
+                raise ValueError(f"{option} is {value!r}; valid are {', '.join(map(repr, valid))}.")
+
+    def resolve_length_config(self, length_config: str | Sequence[int | float] | None = None) -> list[int | float] | None:
+        """What a call's `length_config` argument means for this model.
+
+        Args:
+            length_config (`list`, `str` or `None`): a length configuration, a budget's name, `"full"`, or `None` for the
+                model's default.
+
+        Returns:
+            `list` or `None`: a valid length configuration, or `None` where all tokens stay.
+
+        Raises:
+            ValueError: an unknown name or an impossible length configuration.
+        """
+        if length_config is None:
+            length_config = self.length_config
+        elif isinstance(length_config, str):
+            if length_config == FULL:
+                return None
+            length_config = self._named_budget(length_config)
+        if length_config is None:
+            return None
+        validate_length_config(length_config, self.num_hidden_layers)
+        return list(length_config)
+
+    def _named_budget(self, name: str) -> list[int | float]:
+        budgets = self.budgets or {}
+        if name in budgets:
+            return budgets[name]
+        known = [FULL, *budgets]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f' Did you mean "{close[0]}"?' if close else ""
+        raise ValueError(
+            f'This model has no budget "{name}"; it knows {", ".join(known)}.{hint} '
+            f"Any list of {self.num_hidden_layers} entries works too: length_config=[...]."
+        )
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
+        """Takes the configuration of a BERT checkpoint as it is, and refuses other architectures."""
+        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type == "bert":
+            config_dict["model_type"] = cls.model_type
+        elif model_type != cls.model_type:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} is a {model_type!r} checkpoint. from_pretrained takes 'bert' and "
+                f"'{cls.model_type}'; from_backbone({str(pretrained_model_name_or_path)!r}) takes 'bert', 'roberta' and "
+                "'distilbert'. Other architectures are not supported."
+            )
+        return config_dict, kwargs

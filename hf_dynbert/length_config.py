@@ -1,0 +1,213 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Length configurations: how many tokens of an example leave each layer. Plain Python, no tensor library.
+
+A length configuration has one entry a layer and never increases. Integers are token counts; floats in (0, 1] are shares
+of the example's own real tokens, rounded up (Length-Adaptive Transformer, arXiv 2010.07003, section 3; shares are ours,
+so that one configuration serves inputs of every length).
+"""
+
+import random
+from collections.abc import Sequence
+
+
+MIN_TOKENS = 2  # CLS and one token that can hold an answer; the papers' floor too
+SHARE_UNIT = 10**6  # shares count in millionths: integer arithmetic rounds alike in Python, torch and exported graphs
+
+
+def validate_length_config(length_config: Sequence[int | float], num_layers: int) -> None:
+    """Refuses a length configuration that no model of `num_layers` layers can run.
+
+    Args:
+        length_config (`list[int]` or `list[float]`): one entry a layer.
+        num_layers (`int`): layers of the model.
+
+    Raises:
+        ValueError: wrong number of entries, mixed kinds, an entry out of range, or an increasing entry.
+    """
+    example = (
+        [round(1 - 0.1 * i, 1) for i in range(num_layers)] if num_layers < 10 else f"[1.0, ...] with {num_layers} entries"
+    )
+    usage = f"A length configuration for this model has {num_layers} entries, for example {example}."
+    if isinstance(length_config, str) or not isinstance(length_config, Sequence):
+        raise ValueError(f"length_config is {length_config!r}, not a list of numbers. {usage}")
+    entries = list(length_config)
+    if len(entries) != num_layers:
+        raise ValueError(f"length_config has {len(entries)} entries, the model has {num_layers} layers: {entries}. {usage}")
+    kinds = {type(entry) for entry in entries}
+    if kinds not in ({int}, {float}):
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(
+            f"length_config mixes or misuses types ({names}): {entries}. "
+            f"Entries are either all integers (tokens) or all floats in (0, 1] (shares of the example's tokens). {usage}"
+        )
+    if min(entries) <= 0 or (kinds == {float} and not max(entries) <= 1):
+        valid = "floats in (0, 1]" if kinds == {float} else "positive integers"
+        raise ValueError(f"length_config has an entry out of range: {entries}. Valid are {valid}. {usage}")
+    for layer, (before, after) in enumerate(zip(entries, entries[1:], strict=False), start=1):
+        if after > before:
+            raise ValueError(
+                f"length_config increases at layer {layer} ({before} to {after}): {entries}. "
+                f"A dropped token does not come back, so entries never increase. {usage}"
+            )
+
+
+def share_units(share: float) -> int:
+    """A share as an integer number of millionths (at least one)."""
+    return max(1, round(share * SHARE_UNIT))
+
+
+def token_counts(length_config: Sequence[int | float], length: int) -> list[int]:
+    """Tokens of one example that leave each layer.
+
+    Args:
+        length_config (`list[int]` or `list[float]`): a valid length configuration.
+        length (`int`): real tokens of the example.
+
+    Returns:
+        `list[int]`: one count a layer; at least `MIN_TOKENS`, at most `length`.
+    """
+    if isinstance(length_config[0], int):
+        wanted = length_config
+    else:
+        wanted = [-(-length * share_units(share) // SHARE_UNIT) for share in length_config]
+    return [min(length, max(MIN_TOKENS, count)) for count in wanted]
+
+
+def constant_drop(num_layers: int, ratio: float, sequence_length: int | None = None) -> list[int] | list[float]:
+    """The configuration in which every layer drops the same ratio of the tokens that reach it.
+
+    Args:
+        num_layers (`int`): layers of the model.
+        ratio (`float`): share of its incoming tokens that each layer drops, in [0, 1).
+        sequence_length (`int`, *optional*): count in tokens of a sequence of this length, rounding up at each layer as
+            the Length-Adaptive Transformer does (arXiv 2010.07003, section 3.2); shares when it is not given.
+
+    Returns:
+        `list[int]` or `list[float]`: the length configuration.
+    """
+    entries, left = [], 1.0 if sequence_length is None else sequence_length
+    for _ in range(num_layers):
+        left = _after_drop(left, ratio, sequence_length)
+        entries.append(left)
+    return entries
+
+
+def sample_length_config(
+    rng: random.Random,
+    num_layers: int,
+    bound: float,
+    sequence_length: int | None = None,
+    layers: Sequence[int] | None = None,
+) -> list[int] | list[float]:
+    """Draws a length configuration as LengthDrop training does (arXiv 2010.07003, section 3.2).
+
+    Layer by layer the length is drawn uniformly between what is left and `1 - bound` of it.
+
+    Args:
+        rng (`random.Random`): source of chance; the same state gives the same configuration.
+        num_layers (`int`): layers of the model.
+        bound (`float`): most that one layer drops of its incoming tokens, in [0, 1).
+        sequence_length (`int`, *optional*): draw token counts for this length; shares when it is not given.
+        layers (`list[int]`, *optional*): layers that may drop; all of them when it is not given.
+
+    Returns:
+        `list[int]` or `list[float]`: the length configuration.
+    """
+    entries, left = [], 1.0 if sequence_length is None else sequence_length
+    for layer in range(num_layers):
+        if layers is None or layer in layers:
+            lowest = _after_drop(left, bound, sequence_length)
+            left = rng.uniform(lowest, left) if sequence_length is None else rng.randint(lowest, left)
+        entries.append(left)
+    return entries
+
+
+def sample_placement(rng: random.Random, num_layers: int, smallest: float) -> list[float]:
+    """Draws where to drop as well as how much: any number of dropping layers, any split of the drop among them.
+
+    LengthDrop's own sampling never drops much in one layer, but few large drops cost less time than many small ones, so a
+    model that is to serve both must have seen both. The share that is left at the end is uniform in [`smallest`, 1]; its
+    logarithm is split uniformly (a flat Dirichlet) among the dropping layers, whose number and places are uniform.
+
+    Args:
+        rng (`random.Random`): source of chance.
+        num_layers (`int`): layers of the model.
+        smallest (`float`): least share of the tokens that may be left after the last layer, in (0, 1].
+
+    Returns:
+        `list[float]`: the length configuration, in shares.
+    """
+    final = rng.uniform(smallest, 1.0)
+    return place_drops(rng, num_layers, final)
+
+
+def place_drops(rng: random.Random, num_layers: int, final: float) -> list[float]:
+    """Splits the way from all tokens to the share `final` among randomly placed layers; see `sample_placement`."""
+    dropping = set(rng.sample(range(num_layers), rng.randint(1, num_layers)))
+    weights = [rng.expovariate(1.0) if layer in dropping else 0.0 for layer in range(num_layers)]
+    total, done, entries = sum(weights), 0.0, []
+    for weight in weights:
+        done += weight
+        entries.append(min(1.0, max(final, final ** (done / total))))
+    return entries
+
+
+def count_macs(config, length_config: Sequence[int | float] | None, sequence_length: int) -> int:
+    """Multiply-accumulate operations of the encoder for one example, in closed form.
+
+    A layer that `p` tokens enter and `l` leave costs `4pH² + 2p²H` for attention and `2lHI` for the FFN (hidden size H,
+    intermediate size I), and one operation an element for each LayerNorm. The published "GFLOPs" of QuaLA-MiniLM
+    (arXiv 2210.17114, table 2) are this number.
+
+    Args:
+        config (`PreTrainedConfig`): anything with `num_hidden_layers`, `hidden_size` and `intermediate_size`.
+        length_config (`list[int]`, `list[float]` or `None`): the length configuration; `None` keeps all tokens.
+        sequence_length (`int`): tokens of the example. Padding counts only when it is counted in here.
+
+    Returns:
+        `int`: multiply-accumulate operations.
+
+    Raises:
+        ValueError: the length configuration does not fit the configuration's layers.
+    """
+    layers, hidden, intermediate = config.num_hidden_layers, config.hidden_size, config.intermediate_size
+    if length_config is None:
+        counts = [sequence_length] * layers
+    else:
+        validate_length_config(length_config, layers)
+        counts = token_counts(length_config, sequence_length)
+    macs, entering = sequence_length * hidden, sequence_length  # the embeddings' LayerNorm
+    for leaving in counts:
+        macs += 4 * entering * hidden**2 + 2 * entering**2 * hidden + 2 * leaving * hidden * intermediate
+        macs += (entering + leaving) * hidden
+        entering = leaving
+    return macs
+
+
+def parse_length_config(text: str) -> list[int] | list[float] | str:
+    """Reads a length configuration as a person types it: `0.9,0.5,0.3`, `(269, 253, 34)`, or a budget's name.
+
+    Args:
+        text (`str`): numbers separated by commas, in brackets or not, or a name.
+
+    Returns:
+        `list[int]`, `list[float]`, or the name as it came.
+    """
+    body = text.strip().strip("()[]").rstrip(",")
+    entries = [entry.strip() for entry in body.split(",")]
+    try:
+        return [int(entry) for entry in entries]
+    except ValueError:
+        pass
+    try:
+        return [float(entry) for entry in entries]
+    except ValueError:
+        return text.strip()
+
+
+def _after_drop(left: int | float, ratio: float, sequence_length: int | None) -> int | float:
+    """What is left of `left` tokens (or of a share) once `ratio` of it is dropped; tokens are rounded up."""
+    if sequence_length is None:
+        return left * (1 - ratio)
+    keep_units = SHARE_UNIT - round(ratio * SHARE_UNIT)
+    return min(left, max(MIN_TOKENS, -(-left * keep_units // SHARE_UNIT)))

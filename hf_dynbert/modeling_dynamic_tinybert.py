@@ -1,0 +1,487 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""DynamicTinyBert: transformers' BERT with a dial. Each class docstring lists only what differs from its parent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+)
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bert.modeling_bert import (
+    BertEmbeddings,
+    BertEncoder,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertLayer,
+    BertModel,
+    BertPreTrainedModel,
+    BertSelfAttention,
+    eager_attention_forward,
+)
+from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
+
+from .backbones import load_backbone
+from .configuration_dynamic_tinybert import IMPORTANCES, DynamicTinyBertConfig
+from .drop_and_restore import (
+    LayerBudget,
+    attention_received,
+    first_segment,
+    first_token,
+    plan_budgets,
+    restore_tokens,
+    select_tokens,
+    take_tokens,
+)
+
+
+@dataclass
+class DynamicTinyBertOutput:
+    """What every output of this module has beside its parent's fields; L is the input's length.
+
+    Args:
+        token_scores (`tuple[torch.FloatTensor]`, *optional*, with `output_token_scores=True`):
+            Learned importance, one `(batch, L)` a layer that ran; minus infinity where the token was gone or is padding.
+        kept_tokens (`torch.BoolTensor` of shape `(batch, L)`, *optional*, when tokens were dropped):
+            Tokens that passed every layer.
+    """
+
+    token_scores: tuple[torch.FloatTensor, ...] | None = None
+    kept_tokens: torch.BoolTensor | None = None
+
+
+@dataclass
+class DynamicTinyBertModelOutput(DynamicTinyBertOutput, BaseModelOutputWithPooling):
+    """[`~transformers.modeling_outputs.BaseModelOutputWithPooling`] with the fields of `DynamicTinyBertOutput`."""
+
+
+@dataclass
+class DynamicTinyBertQuestionAnsweringOutput(DynamicTinyBertOutput, QuestionAnsweringModelOutput):
+    """[`~transformers.modeling_outputs.QuestionAnsweringModelOutput`] with the fields of `DynamicTinyBertOutput`."""
+
+
+@dataclass
+class DynamicTinyBertSequenceClassifierOutput(DynamicTinyBertOutput, SequenceClassifierOutput):
+    """[`~transformers.modeling_outputs.SequenceClassifierOutput`] with the fields of `DynamicTinyBertOutput`."""
+
+
+@dataclass
+class TokenTable:
+    """The tokens that are still there, slot by slot; N slots. A layer that drops makes a new table.
+
+    Args:
+        positions (`torch.LongTensor` of shape `(batch, N)`): where each slot's token stands in the input.
+        present (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a real token.
+        filled (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a token, padding included.
+        protected (`torch.BoolTensor` of shape `(batch, N)`): tokens that go last.
+        voters (`torch.BoolTensor` of shape `(batch, N)`, *optional*): tokens whose attention counts; `None` if none does.
+    """
+
+    positions: torch.Tensor
+    present: torch.Tensor
+    filled: torch.Tensor
+    protected: torch.Tensor
+    voters: torch.Tensor | None
+
+    def take(self, slots: torch.Tensor, filled: torch.Tensor) -> "TokenTable":
+        """The table of the chosen slots."""
+        return TokenTable(
+            positions=take_tokens(self.positions, slots),
+            present=take_tokens(self.present, slots) & filled,
+            filled=filled,
+            protected=take_tokens(self.protected, slots),
+            voters=None if self.voters is None else take_tokens(self.voters, slots),
+        )
+
+
+class DynamicTinyBertEmbeddings(BertEmbeddings):
+    """Modifications: with `config.position_ids_start` above 0, positions count the tokens that are not padding."""
+
+    def __init__(self, config: DynamicTinyBertConfig):
+        super().__init__(config)
+        self.pad_token_id, self.position_ids_start = config.pad_token_id, config.position_ids_start
+
+    def forward(self, input_ids=None, token_type_ids=None, position_ids=None, inputs_embeds=None):
+        if position_ids is None and self.position_ids_start > 0:
+            position_ids = self._counted_positions(input_ids, inputs_embeds)
+        return super().forward(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+        )
+
+    def _counted_positions(self, input_ids, inputs_embeds):
+        if input_ids is None:  # padding cannot be told: RoBERTa counts every token then
+            length, device = inputs_embeds.shape[1], inputs_embeds.device
+            return self.position_ids_start + torch.arange(length, device=device).expand(inputs_embeds.shape[0], -1)
+        token = (input_ids != self.pad_token_id).long()
+        return token.cumsum(dim=1) * token + self.position_ids_start - 1
+
+
+class DynamicTinyBertSelfAttention(BertSelfAttention):
+    """Modifications: encoder only; with `table.voters`, a third result is the attention that each token receives.
+
+    The attention itself runs in whatever kernel is configured; the votes are a small product beside it.
+    """
+
+    def forward(self, hidden_states, attention_mask=None, table: TokenTable | None = None, **kwargs):
+        heads = (*hidden_states.shape[:-1], -1, self.attention_head_size)
+        query, key, value = (
+            projection(hidden_states).view(heads).transpose(1, 2) for projection in (self.query, self.key, self.value)
+        )
+        received = None
+        if table is not None and table.voters is not None:
+            received = attention_received(query, key, table.present, table.voters, self.scaling)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        dropout = self.dropout.p if self.training else 0.0
+        context, weights = attend(
+            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
+        )
+        return context.reshape(hidden_states.shape).contiguous(), weights, received
+
+
+class TokenScorer(nn.Linear):
+    """Learned importance: one linear unit on the state that attention left of a token, `(B, N, H)` to `(B, N)`."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__(hidden_size, 1)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return super().forward(hidden_states).squeeze(-1).float()
+
+
+class DynamicTinyBertLayer(BertLayer):
+    """Modifications: between attention and FFN, drops the least important tokens that are over the layer's budget.
+
+    Returns the states, the table of the tokens still there, and the learned scores of the tokens that came in (or `None`).
+    """
+
+    def __init__(self, config: DynamicTinyBertConfig, layer_idx: int | None = None):
+        super().__init__(config, layer_idx=layer_idx)
+        self.attention.self = DynamicTinyBertSelfAttention(config, layer_idx=layer_idx)
+        self.token_scorer = TokenScorer(config.hidden_size) if config.importance == "learned" else None
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        table: TokenTable,
+        budget: LayerBudget | None = None,
+        output_token_scores: bool = False,
+        **kwargs,
+    ) -> tuple[torch.Tensor, TokenTable, torch.Tensor | None]:
+        context, _, importance = self.attention.self(
+            hidden_states, attention_mask, table=None if budget is None else table, **kwargs
+        )
+        hidden_states = self.attention.output(context, hidden_states)
+        if self.token_scorer is not None and (budget is not None or output_token_scores):
+            importance = self.token_scorer(hidden_states)
+        scores = importance if output_token_scores else None
+        if budget is not None:
+            slots, filled = select_tokens(importance.detach(), table.present, table.protected, budget)
+            hidden_states, table = take_tokens(hidden_states, slots), table.take(slots, filled)
+        return self.feed_forward_chunk(hidden_states), table, scores
+
+
+class DynamicTinyBertEncoder(BertEncoder):
+    """Modifications: carries the table of tokens from layer to layer and restores the dropped ones at the end."""
+
+    def __init__(self, config: DynamicTinyBertConfig):
+        super().__init__(config)
+        self.layer = nn.ModuleList([DynamicTinyBertLayer(config, layer_idx=i) for i in range(config.num_hidden_layers)])
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        table: TokenTable,
+        length_config: Sequence[int | float] | None,
+        layer_config: Sequence[int] | None = None,
+        output_hidden_states: bool = False,
+        output_token_scores: bool = False,
+        **kwargs,
+    ) -> DynamicTinyBertModelOutput:
+        running = range(len(self.layer)) if layer_config is None else layer_config
+        budgets = plan_budgets(
+            None if length_config is None else [length_config[i] for i in running], table.present, len(running)
+        )
+        restored, whole = hidden_states, table
+        states, scores = [hidden_states], []
+        mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
+        for index, budget in zip(running, budgets, strict=True):
+            if budget is not None:
+                restored = self._restore(restored, hidden_states, table, whole)
+            before = table
+            hidden_states, table, importance = self.layer[index](
+                hidden_states, mask, table, budget, output_token_scores, **kwargs
+            )
+            if table is not before:
+                mask = create_bidirectional_mask(self.config, hidden_states, table.present.to(torch.long))
+            if output_token_scores:
+                absent = importance.new_full(whole.present.shape, -torch.inf)
+                importance = importance.masked_fill(~before.present, -torch.inf)
+                scores.append(restore_tokens(absent, importance, before.positions, before.present))
+            if output_hidden_states:
+                states.append(self._restore(restored, hidden_states, table, whole))
+        kept = None
+        if table is not whole:
+            nothing = torch.zeros_like(whole.present)
+            kept = restore_tokens(nothing, table.present, table.positions, table.present)
+        return DynamicTinyBertModelOutput(
+            last_hidden_state=self._restore(restored, hidden_states, table, whole),
+            hidden_states=tuple(states) if output_hidden_states else None,
+            token_scores=tuple(scores) if output_token_scores else None,
+            kept_tokens=kept,
+        )
+
+    @staticmethod
+    def _restore(restored, hidden_states, table: TokenTable, whole: TokenTable) -> torch.Tensor:
+        """All tokens' latest states; nothing to do as long as all are there."""
+        if table is whole:
+            return hidden_states
+        return restore_tokens(restored, hidden_states, table.positions, table.filled)
+
+
+class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
+    """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
+
+    config_class = DynamicTinyBertConfig
+    _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
+    _can_record_outputs = {"attentions": DynamicTinyBertSelfAttention}
+
+    @classmethod
+    def from_backbone(cls, source, **config_overrides):
+        """Makes this model from a BERT, RoBERTa or DistilBERT encoder, with or without a head; answers stay the same.
+
+        Args:
+            source (`str` or `PreTrainedModel`): a folder, a Hub id or a model.
+            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`.
+
+        Returns:
+            A model of this class; weights that the source does not have are new, and a warning names them.
+
+        Raises:
+            ValueError: the source's architecture is not supported; the error lists those that are.
+        """
+        return load_backbone(cls, source, **config_overrides)
+
+    def set_importance(self, importance: str) -> None:
+        """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
+
+        New scorers are random: they need training before the model drops sensibly.
+
+        Args:
+            importance (`str`): see [`DynamicTinyBertConfig`].
+
+        Raises:
+            ValueError: unknown importance.
+        """
+        if importance not in IMPORTANCES:
+            raise ValueError(f"importance is {importance!r}; valid are {', '.join(map(repr, IMPORTANCES))}.")
+        self.config.importance = importance
+        for layer in self.base_model.encoder.layer:
+            if importance != "learned":
+                layer.token_scorer = None
+            elif layer.token_scorer is None:
+                weight = layer.output.dense.weight
+                layer.token_scorer = TokenScorer(self.config.hidden_size).to(weight.device, weight.dtype)
+                self._init_weights(layer.token_scorer)
+
+
+class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
+    """Modifications: encoder only; `length_config` and `layer_config` as arguments of the call.
+
+    With tokens dropped, `hidden_states` are restored to the input's length layer by layer, while `attentions` (eager
+    attention only, as everywhere) have the shape of the tokens that each layer saw.
+    """
+
+    def __init__(self, config: DynamicTinyBertConfig, add_pooling_layer: bool = True):
+        super().__init__(config, add_pooling_layer=add_pooling_layer)
+        self.embeddings = DynamicTinyBertEmbeddings(config)
+        self.encoder = DynamicTinyBertEncoder(config)
+        if self.pooler is not None:
+            self.pooler.activation = ACT2FN[config.pooler_act]
+        self.post_init()
+
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        length_config: str | Sequence[int | float] | None = None,
+        layer_config: Sequence[int] | None = None,
+        output_hidden_states: bool | None = None,
+        output_token_scores: bool = False,
+        **kwargs,
+    ) -> DynamicTinyBertModelOutput:
+        r"""
+        Args:
+            length_config (`list`, `str`, *optional*): a length configuration, a budget's name, `"full"`, or `None` for the
+                model's default; see [`DynamicTinyBertConfig`].
+            layer_config (`list[int]`, *optional*): the layers that run, increasing (LayerDrop); all when not given.
+            output_token_scores (`bool`, *optional*): whether to return the learned importance of every layer.
+
+        Raises:
+            ValueError: an impossible length configuration or an unknown budget (the error lists the known).
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        length_config = self.config.resolve_length_config(length_config)
+        if output_token_scores and self.config.importance != "learned":
+            raise ValueError(
+                f"output_token_scores needs learned importance; this model has importance={self.config.importance!r}. "
+                'Load it with importance="learned", or call set_importance("learned").'
+            )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        hidden_states = self.embeddings(
+            input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
+        )
+        present = self._present(hidden_states, attention_mask, needed=length_config is not None)
+        output = self.encoder(
+            hidden_states,
+            attention_mask,
+            self._table(present, token_type_ids, input_ids, needed=length_config is not None),
+            length_config,
+            layer_config=layer_config,
+            output_hidden_states=output_hidden_states,
+            output_token_scores=output_token_scores,
+            **kwargs,
+        )
+        if self.pooler is not None:
+            output.pooler_output = self.pooler(output.last_hidden_state)
+        return output
+
+    @staticmethod
+    def _present(hidden_states, attention_mask, needed: bool) -> torch.Tensor:
+        """Real tokens, `(B, L)`."""
+        if attention_mask is not None and attention_mask.dim() == 2:
+            return attention_mask.bool()
+        if attention_mask is not None and needed:
+            raise ValueError(
+                f"Dropping tokens needs an attention_mask of shape (batch, length); this one is {tuple(attention_mask.shape)}."
+            )
+        return torch.ones(hidden_states.shape[:2], dtype=torch.bool, device=hidden_states.device)
+
+    def _table(self, present, token_type_ids, input_ids, needed: bool) -> TokenTable:
+        """The table of all tokens. Who votes and who is protected is worked out only where tokens may be dropped."""
+        positions = torch.arange(present.shape[1], device=present.device).expand(present.shape[0], -1)
+        filled, protected, voters = torch.ones_like(present), torch.zeros_like(present), None
+        if needed:
+            config, cls = self.config, first_token(present)
+            if config.importance == "question" or config.protect_first_segment:
+                segment = first_segment(present, token_type_ids, input_ids, config.sep_token_id)
+            if config.keep_cls:
+                protected = cls
+            if config.protect_first_segment:
+                protected = protected | segment
+            if config.importance != "learned":
+                voters = {"all": lambda: present, "question": lambda: segment, "cls": lambda: cls}[config.importance]()
+        return TokenTable(positions, present, filled, protected, voters)
+
+
+class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertForQuestionAnswering):
+    """Modifications: `length_config` and its kin, see [`DynamicTinyBertModel`]; `config.dropped_logits`."""
+
+    def __init__(self, config: DynamicTinyBertConfig):
+        if config.num_labels != 2:
+            raise ValueError(
+                f"A question answering head has 2 outputs, start and end; this configuration has num_labels="
+                f"{config.num_labels}. To put a new head on the encoder, load it with num_labels=2."
+            )
+        super().__init__(config)
+        self.bert = DynamicTinyBertModel(config, add_pooling_layer=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        start_positions: torch.Tensor | None = None,
+        end_positions: torch.Tensor | None = None,
+        **kwargs,
+    ) -> DynamicTinyBertQuestionAnsweringOutput:
+        r"""
+        Args:
+            start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers start.
+            end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers end.
+            kwargs: `length_config`, `layer_config`, `output_token_scores` and others of [`DynamicTinyBertModel`].
+        """
+        outputs = self.bert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
+        if outputs.kept_tokens is not None and self.config.dropped_logits == "mask":
+            lowest = torch.finfo(start_logits.dtype).min
+            start_logits = start_logits.masked_fill(~outputs.kept_tokens, lowest)
+            end_logits = end_logits.masked_fill(~outputs.kept_tokens, lowest)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = self.loss_function(start_logits, end_logits, start_positions, end_positions)
+        return DynamicTinyBertQuestionAnsweringOutput(
+            loss=loss,
+            start_logits=start_logits.contiguous(),
+            end_logits=end_logits.contiguous(),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            token_scores=outputs.token_scores,
+            kept_tokens=outputs.kept_tokens,
+        )
+
+
+class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, BertForSequenceClassification):
+    """Modifications: `length_config` and its kin, see [`DynamicTinyBertModel`]."""
+
+    def __init__(self, config: DynamicTinyBertConfig):
+        super().__init__(config)
+        self.bert = DynamicTinyBertModel(config)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> DynamicTinyBertSequenceClassifierOutput:
+        r"""
+        Args:
+            labels (`torch.Tensor` of shape `(batch,)` or `(batch, num_labels)`, *optional*): classes, targets of a
+                regression (`num_labels=1`), or one mark a label; `config.problem_type` says which when shapes do not.
+            kwargs: `length_config`, `layer_config`, `output_token_scores` and others of [`DynamicTinyBertModel`].
+        """
+        outputs = self.bert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+        )
+        logits = self.classifier(self.dropout(outputs.pooler_output))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels, logits, self.config)
+        return DynamicTinyBertSequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            token_scores=outputs.token_scores,
+            kept_tokens=outputs.kept_tokens,
+        )
+
