@@ -7,21 +7,43 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
 )
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
-from .length_config import count_macs
+from .length_config import count_macs, fit_length_config
 from .modeling_dynamic_tinybert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
+from .question_answering import ExtractiveQAPipeline, evaluate_squad, load_squad, squad_metrics, training_features
+from .training import DistillationArguments, DistillationTrainer
+from .version import __version__
 
 
-__all__ = []
+__all__ = [
+    "DistillationArguments",
+    "DistillationTrainer",
+    "DynamicTinyBertConfig",
+    "DynamicTinyBertForQuestionAnswering",
+    "DynamicTinyBertForSequenceClassification",
+    "DynamicTinyBertModel",
+    "ExtractiveQAPipeline",
+    "__version__",
+    "count_macs",
+    "evaluate_squad",
+    "fit_length_config",
+    "load_squad",
+    "squad_metrics",
+    "training_features",
+]
 
+# Set up for transformers: AutoModel finds our checkpoints, pipeline() our task.
 AutoConfig.register(DynamicTinyBertConfig.model_type, DynamicTinyBertConfig, exist_ok=True)
 AutoModel.register(DynamicTinyBertConfig, DynamicTinyBertModel, exist_ok=True)
 AutoModelForQuestionAnswering.register(DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, exist_ok=True)
-AutoModelForSequenceClassification.register(
-    DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification, exist_ok=True
-)
+AutoModelForSequenceClassification.register(DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification, exist_ok=True)
+if "extractive-qa" not in PIPELINE_REGISTRY.get_supported_tasks():
+    PIPELINE_REGISTRY.register_pipeline(
+        "extractive-qa", pipeline_class=ExtractiveQAPipeline, pt_model=AutoModelForQuestionAnswering, type="text"
+    )

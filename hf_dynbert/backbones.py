@@ -38,10 +38,26 @@ RENAMES: dict[str, list[tuple[str, str]]] = {
     ],
 }
 SAME_CONFIG_FIELDS = (
-    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
-    "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps pad_token_id "
-    "bos_token_id eos_token_id classifier_dropout id2label label2id problem_type"
-).split()
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "initializer_range",
+    "layer_norm_eps",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "classifier_dropout",
+    "id2label",
+    "label2id",
+    "problem_type",
+)
 
 
 def load_backbone(model_class, source: str | PreTrainedModel, **config_overrides):

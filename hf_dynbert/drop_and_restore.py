@@ -51,9 +51,7 @@ def plan_budgets(
         before = torch.cat([lengths[None], counts[:-1]])
         widths = counts.max(dim=1).values.tolist()
         shrinks = (counts < before).any(dim=1).tolist()
-    return [
-        LayerBudget(counts[layer], max(1, width)) if shrinks[layer] else None for layer, width in enumerate(widths)
-    ]
+    return [LayerBudget(counts[layer], max(1, width)) if shrinks[layer] else None for layer, width in enumerate(widths)]
 
 
 def first_segment(

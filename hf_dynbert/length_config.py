@@ -11,7 +11,10 @@ from collections.abc import Sequence
 
 
 MIN_TOKENS = 2  # CLS and one token that can hold an answer; the papers' floor too
+NOMINAL_LENGTH = 160  # tokens for which shares are fitted to a cost: about the mean of SQuAD questions with their paragraphs
+MIN_SHARE = 0.08  # about 13 of the 160: below it a SQuAD paragraph keeps fewer tokens than its question has
 SHARE_UNIT = 10**6  # shares count in millionths: integer arithmetic rounds alike in Python, torch and exported graphs
+SHARE_DIGITS = 6  # decimals of such a share
 
 
 def validate_length_config(length_config: Sequence[int | float], num_layers: int) -> None:
@@ -117,39 +120,62 @@ def sample_length_config(
     for layer in range(num_layers):
         if layers is None or layer in layers:
             lowest = _after_drop(left, bound, sequence_length)
-            left = rng.uniform(lowest, left) if sequence_length is None else rng.randint(lowest, left)
+            left = round(rng.uniform(lowest, left), SHARE_DIGITS) if sequence_length is None else rng.randint(lowest, left)
         entries.append(left)
     return entries
 
 
-def sample_placement(rng: random.Random, num_layers: int, smallest: float) -> list[float]:
-    """Draws where to drop as well as how much: any number of dropping layers, any split of the drop among them.
+def fit_length_config(config, macs_ratio: float, layers: Sequence[int] | dict[int, float]) -> list[float]:
+    """Finds the shares that cost a given part of the full model's operations when only some layers drop.
 
-    LengthDrop's own sampling never drops much in one layer, but few large drops cost less time than many small ones, so a
-    model that is to serve both must have seen both. The share that is left at the end is uniform in [`smallest`, 1]; its
-    logarithm is split uniformly (a flat Dirichlet) among the dropping layers, whose number and places are uniform.
+    Args:
+        config (`PreTrainedConfig`): anything with `num_hidden_layers`, `hidden_size` and `intermediate_size`.
+        macs_ratio (`float`): wanted part of the full model's operations, in (0, 1].
+        layers (`list[int]` or `dict[int, float]`): the layers that drop, from 0; each drops the same ratio of what reaches
+            it, or, with a dict, drops weighted so (weights are shares of the logarithm of the whole drop).
+
+    Returns:
+        `list[float]`: the length configuration. Where even dropping almost all tokens in these layers costs more than
+        wanted, the cheapest there is.
+
+    Raises:
+        ValueError: a ratio out of (0, 1], no layer, or a layer that the model does not have.
+    """
+    weights = layers if isinstance(layers, dict) else dict.fromkeys(layers, 1.0)
+    if not 0 < macs_ratio <= 1:
+        raise ValueError(f"macs_ratio is {macs_ratio}; valid are numbers in (0, 1], for example 0.5.")
+    if not weights or min(weights) < 0 or max(weights) >= config.num_hidden_layers:
+        raise ValueError(f"layers are {sorted(weights)}; valid are some of 0 to {config.num_hidden_layers - 1}.")
+    full = count_macs(config, None, NOMINAL_LENGTH)
+    low, high = MIN_SHARE, 1.0
+    for _ in range(30):  # bisection of the last share down to 1e-9, finer than a share's unit
+        middle = (low + high) / 2
+        cost = count_macs(config, _split_drop(config.num_hidden_layers, weights, middle), NOMINAL_LENGTH)
+        low, high = (low, middle) if cost > macs_ratio * full else (middle, high)
+    return _split_drop(config.num_hidden_layers, weights, low)
+
+
+def sample_budget(rng: random.Random, config, smallest: float) -> list[float]:
+    """Draws where to drop as well as how much, evenly over cost.
+
+    LengthDrop's own sampling (`sample_length_config`) never drops much in one layer, but few large drops can cost less time
+    than many small ones; a model that is to serve both must have seen both. The number and the places of the dropping layers
+    are uniform, the drop is split among them by a flat Dirichlet, and the cost is uniform in [`smallest`, 1].
 
     Args:
         rng (`random.Random`): source of chance.
-        num_layers (`int`): layers of the model.
-        smallest (`float`): least share of the tokens that may be left after the last layer, in (0, 1].
+        config (`PreTrainedConfig`): as for `fit_length_config`.
+        smallest (`float`): least part of the full model's operations, in (0, 1].
 
     Returns:
-        `list[float]`: the length configuration, in shares.
+        `list[float]`: the length configuration.
     """
-    final = rng.uniform(smallest, 1.0)
-    return place_drops(rng, num_layers, final)
+    return fit_length_config(config, rng.uniform(smallest, 1.0), sample_placement(rng, config.num_hidden_layers))
 
 
-def place_drops(rng: random.Random, num_layers: int, final: float) -> list[float]:
-    """Splits the way from all tokens to the share `final` among randomly placed layers; see `sample_placement`."""
-    dropping = set(rng.sample(range(num_layers), rng.randint(1, num_layers)))
-    weights = [rng.expovariate(1.0) if layer in dropping else 0.0 for layer in range(num_layers)]
-    total, done, entries = sum(weights), 0.0, []
-    for weight in weights:
-        done += weight
-        entries.append(min(1.0, max(final, final ** (done / total))))
-    return entries
+def sample_placement(rng: random.Random, num_layers: int) -> dict[int, float]:
+    """Draws the layers that drop, with weights for `fit_length_config`."""
+    return {layer: rng.expovariate(1.0) for layer in rng.sample(range(num_layers), rng.randint(1, num_layers))}
 
 
 def count_macs(config, length_config: Sequence[int | float] | None, sequence_length: int) -> int:
@@ -208,6 +234,15 @@ def parse_length_config(text: str) -> list[int] | list[float] | str:
 def _after_drop(left: int | float, ratio: float, sequence_length: int | None) -> int | float:
     """What is left of `left` tokens (or of a share) once `ratio` of it is dropped; tokens are rounded up."""
     if sequence_length is None:
-        return left * (1 - ratio)
+        return round(left * (1 - ratio), SHARE_DIGITS)
     keep_units = SHARE_UNIT - round(ratio * SHARE_UNIT)
     return min(left, max(MIN_TOKENS, -(-left * keep_units // SHARE_UNIT)))
+
+
+def _split_drop(num_layers: int, weights: dict[int, float], final: float) -> list[float]:
+    """Shares that fall from 1 to `final`, each layer taking its part of the logarithm."""
+    total, done, entries = sum(weights.values()), 0.0, []
+    for layer in range(num_layers):
+        done += weights.get(layer, 0.0)
+        entries.append(round(final ** (done / total), SHARE_DIGITS))
+    return entries

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import (
@@ -142,9 +143,7 @@ class DynamicTinyBertSelfAttention(BertSelfAttention):
             received = attention_received(query, key, table.present, table.voters, self.scaling)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         dropout = self.dropout.p if self.training else 0.0
-        context, weights = attend(
-            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
-        )
+        context, weights = attend(self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs)
         return context.reshape(hidden_states.shape).contiguous(), weights, received
 
 
@@ -257,6 +256,13 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
     _can_record_outputs = {"attentions": DynamicTinyBertSelfAttention}
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, TokenScorer):  # from zero, so that an untrained scorer sends no noise into the encoder
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+
     @classmethod
     def from_backbone(cls, source, **config_overrides):
         """Makes this model from a BERT, RoBERTa or DistilBERT encoder, with or without a head; answers stay the same.
@@ -276,7 +282,7 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     def set_importance(self, importance: str) -> None:
         """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
 
-        New scorers are random: they need training before the model drops sensibly.
+        New scorers find all tokens alike, and the first ones stay: they need training before the model drops sensibly.
 
         Args:
             importance (`str`): see [`DynamicTinyBertConfig`].
@@ -484,4 +490,3 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
             token_scores=outputs.token_scores,
             kept_tokens=outputs.kept_tokens,
         )
-

@@ -1,0 +1,209 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""The command `hf-dynbert`: `train`, `evaluate`, `ask`."""
+
+import dataclasses
+import difflib
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, HfArgumentParser, pipeline
+
+from .length_config import parse_length_config
+from .question_answering.evaluate import evaluate_squad
+from .question_answering.features import MAX_LENGTH, STRIDE
+from .question_answering.squad import load_squad, split_by_article
+from .training.arguments import DistillationArguments
+from .training.recipe import DataArguments, ModelArguments, run_recipe
+
+
+USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
+
+  train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
+  evaluate  --model DIR --data FILE.json  exact match, F1, operations and latency at one length configuration
+  ask       --model DIR --question Q --context-file F   answer one question
+
+A recipe is a YAML file of options; options on the command line win. hf-dynbert VERB --help lists the options."""
+
+
+@dataclass
+class EvaluateArguments:
+    """Options of `evaluate`."""
+
+    model: str = field(metadata={"help": "Folder or Hub id of any extractive question answering model."})
+    data: list[str] = field(metadata={"help": "SQuAD files, or a data set on the Hub."})
+    split: str = field(default="validation", metadata={"help": "Split of a data set on the Hub."})
+    length_config: str | None = field(
+        default=None, metadata={"help": "A budget's name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3."}
+    )
+    limit: int | None = field(default=None, metadata={"help": "Use the first so many questions."})
+    held_out: float = field(default=0.0, metadata={"help": "Use only the part that training with this value holds out."})
+    batch_size: int = field(default=32, metadata={"help": "Windows of a batch, padded to the longest."})
+    max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of a window."})
+    stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
+    latency_samples: int = field(default=50, metadata={"help": "Windows to time at batch 1."})
+    json: bool = field(default=False, metadata={"help": "Print one JSON object and nothing else."})
+    predictions: str | None = field(default=None, metadata={"help": "Write the answers to this JSON file."})
+
+
+@dataclass
+class AskArguments:
+    """Options of `ask`."""
+
+    model: str = field(metadata={"help": "Folder or Hub id of any extractive question answering model."})
+    question: str = field(metadata={"help": "The question."})
+    context_file: str = field(metadata={"help": "Text file that holds the answer; - reads standard input."})
+    length_config: str | None = field(
+        default=None, metadata={"help": "A budget's name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3."}
+    )
+    top_k: int = field(default=1, metadata={"help": "How many answers."})
+    max_answer_len: int = field(default=15, metadata={"help": "Most tokens of an answer."})
+    json: bool = field(default=False, metadata={"help": "Print one JSON object and nothing else."})
+
+
+def train(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
+    """Runs a recipe."""
+    print(f"Saved in {run_recipe(model_args, data_args, args)}")
+
+
+def evaluate(args: EvaluateArguments) -> None:
+    """Prints what `evaluate_squad` measures."""
+    data = load_squad(args.data, split=args.split)
+    if args.held_out:
+        _, data = split_by_article(data, args.held_out)
+    if args.limit:
+        data = data.select(range(min(args.limit, len(data))))
+    model = AutoModelForQuestionAnswering.from_pretrained(args.model, dtype="float32")
+    result = evaluate_squad(
+        model,
+        AutoTokenizer.from_pretrained(args.model),
+        data,
+        length_config=_length_config(args.length_config),
+        batch_size=args.batch_size,
+        max_length=args.max_length,
+        stride=args.stride,
+        latency_samples=args.latency_samples,
+        progress=not args.json,
+    )
+    if args.predictions:
+        Path(args.predictions).write_text(json.dumps(result.predictions, ensure_ascii=False), encoding="utf-8")
+    _show(result.to_dict(), args.json)
+
+
+def ask(args: AskArguments) -> None:
+    """Prints an answer."""
+    text = sys.stdin.read() if args.context_file == "-" else Path(args.context_file).read_text(encoding="utf-8")
+    answer = pipeline("extractive-qa", model=args.model)(
+        question=args.question,
+        context=text,
+        length_config=_length_config(args.length_config),
+        top_k=args.top_k,
+        max_answer_len=args.max_answer_len,
+    )
+    for item in answer if isinstance(answer, list) else [answer]:
+        _show(item, args.json)
+
+
+VERBS = {
+    "train": (train, (ModelArguments, DataArguments, DistillationArguments)),
+    "evaluate": (evaluate, (EvaluateArguments,)),
+    "ask": (ask, (AskArguments,)),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the command.
+
+    Args:
+        argv (`list[str]`, *optional*): arguments; those of the process when not given.
+
+    Returns:
+        `int`: exit status: 0, or 2 where the input was wrong.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if argv else 2
+    try:
+        verb, classes = _verb(argv[0])
+        verb(*parse_arguments(argv[1:], classes, prog=f"hf-dynbert {argv[0]}"))
+    except (ValueError, OSError) as error:
+        print(f"hf-dynbert: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments(argv: list[str], classes: tuple[type, ...], prog: str = "hf-dynbert") -> tuple:
+    """Reads a recipe, if the first argument names one, and options, which win.
+
+    Args:
+        argv (`list[str]`): `[RECIPE.yaml] --option value ...`.
+        classes: dataclasses that hold the options.
+        prog (`str`): name in the help text.
+
+    Returns:
+        One instance of each class.
+
+    Raises:
+        ValueError: an unknown option; the error names the nearest valid one. Or a recipe that is not a mapping.
+    """
+    parser = HfArgumentParser(classes, prog=prog, allow_abbrev=False)
+    known = sorted({field.name for item in classes for field in dataclasses.fields(item) if field.init})
+    options = []
+    if argv and not argv[0].startswith("-"):
+        options = _recipe_options(Path(argv[0]), known)
+        argv = argv[1:]
+    for option in argv:
+        if option.startswith("--") and option not in ("--help", "--"):
+            name = option[2:].split("=")[0].replace("-", "_")
+            if name not in known and name.removeprefix("no_") not in known:
+                raise ValueError(_unknown(f"option --{name}", name, known))
+    *parsed, rest = parser.parse_args_into_dataclasses([*options, *argv], return_remaining_strings=True)
+    if rest:
+        raise ValueError(f"Cannot make sense of {' '.join(rest)}. Options are written --name value.")
+    return tuple(parsed)
+
+
+def _recipe_options(path: Path, known: list[str]) -> list[str]:
+    """A recipe's values as command-line options."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a recipe: it must be a YAML mapping of options, such as learning_rate: 1.0e-4.")
+    options = []
+    for name, value in content.items():
+        if name not in known:
+            raise ValueError(_unknown(f"{path}: key {name!r}", str(name), known))
+        if value is None:
+            continue
+        options.append(f"--{name}")
+        if isinstance(value, list):
+            options += map(str, value)
+        else:
+            options.append(json.dumps(value) if isinstance(value, dict) else str(value))
+    return options
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    return f"{what} is unknown; the nearest valid one is {close[0]}."
+
+
+def _verb(name: str):
+    if name not in VERBS:
+        raise ValueError(_unknown(f"verb {name!r}", name, sorted(VERBS)))
+    return VERBS[name]
+
+
+def _length_config(text: str | None):
+    return None if text is None else parse_length_config(text)
+
+
+def _show(values: dict, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values, ensure_ascii=False))
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        print(f"{name:<{width}}  {value:.4g}" if isinstance(value, float) else f"{name:<{width}}  {value}")

@@ -1,0 +1,164 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Questions and contexts as the windows that a span model reads; characters stay traceable."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset
+
+from .squad import check_rows
+
+
+MAX_LENGTH = 384  # window of BERT on SQuAD (arXiv 1810.04805)
+STRIDE = 128  # tokens that neighbouring windows share, in the same place
+MAX_QUESTION_LENGTH = 64  # likewise
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window on a question's context.
+
+    Args:
+        inputs (`dict[str, list[int]]`): what the model takes: `input_ids`, `attention_mask` and, where the tokenizer makes
+            them, `token_type_ids`.
+        offsets (`np.ndarray` of shape `(L, 2)`): each token's characters in the context, from and up to.
+        in_context (`np.ndarray` of shape `(L,)`, boolean): tokens that can be an answer.
+        example (`int`): which question of the batch.
+    """
+
+    inputs: dict[str, list[int]]
+    offsets: np.ndarray
+    in_context: np.ndarray
+    example: int
+
+
+def encode_windows(
+    tokenizer,
+    questions: list[str],
+    contexts: list[str],
+    max_length: int = MAX_LENGTH,
+    stride: int = STRIDE,
+    max_question_length: int = MAX_QUESTION_LENGTH,
+    whole_words: bool = False,
+) -> list[Window]:
+    """Cuts questions with their contexts into windows.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`): makes the tokens and their offsets.
+        questions (`list[str]`): one a context; longer ones lose their end.
+        contexts (`list[str]`): of any length.
+        max_length (`int`, *optional*): most tokens of a window.
+        stride (`int`, *optional*): tokens that neighbouring windows of a context share.
+        max_question_length (`int`, *optional*): most tokens of a question.
+        whole_words (`bool`, *optional*): whether offsets are those of the whole word that a token belongs to.
+
+    Returns:
+        `list[Window]`: at least one a question, in order.
+
+    Raises:
+        ValueError: a slow tokenizer, or a window too small for question, stride and one token more.
+    """
+    encoding = _encode(tokenizer, questions, contexts, max_length, stride, max_question_length)
+    return [_window(encoding, index, whole_words) for index in range(len(encoding["input_ids"]))]
+
+
+def training_features(
+    data: Dataset,
+    tokenizer,
+    max_length: int = MAX_LENGTH,
+    stride: int = STRIDE,
+    max_question_length: int = MAX_QUESTION_LENGTH,
+) -> Dataset:
+    """Makes the features that a Trainer takes; a window without the answer points at CLS.
+
+    Args:
+        data (`datasets.Dataset`): rows as `load_squad` returns them, or `load_dataset("rajpurkar/squad")`.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        max_length, stride, max_question_length: see `encode_windows`.
+
+    Returns:
+        `datasets.Dataset`: the model's inputs with `start_positions`, `end_positions`, and `length` for
+        `train_sampling_strategy="group_by_length"`.
+
+    Raises:
+        ValueError: no rows, missing columns, or answers that do not stand where they say.
+    """
+    if len(data) == 0:
+        raise ValueError("There is nothing to train on: the data set is empty.")
+    check_rows(data)
+
+    def features(batch: dict) -> dict:
+        encoding = _encode(tokenizer, batch["question"], batch["context"], max_length, stride, max_question_length)
+        columns = {name: encoding[name] for name in tokenizer.model_input_names}
+        spans = [
+            _span(_window(encoding, index), batch["answers"][example])
+            for index, example in enumerate(encoding["overflow_to_sample_mapping"])
+        ]
+        return columns | {
+            "start_positions": [start for start, _ in spans],
+            "end_positions": [end for _, end in spans],
+            "length": [len(ids) for ids in encoding["input_ids"]],
+        }
+
+    return data.map(features, batched=True, remove_columns=data.column_names, desc="Features")
+
+
+def _encode(tokenizer, questions, contexts, max_length, stride, max_question_length):
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"{type(tokenizer).__name__} is a slow tokenizer and cannot tell which characters a token stands for; load it "
+            "with AutoTokenizer.from_pretrained(..., use_fast=True)."
+        )
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    needed = max_question_length + special + stride + 1
+    if max_length < needed:
+        raise ValueError(
+            f"A window of {max_length} tokens has no room for a question of {max_question_length}, {special} special "
+            f"tokens and a stride of {stride}: it must have at least {needed}, or the question or the stride must be shorter."
+        )
+    return tokenizer(
+        _shorten(tokenizer, questions, max_question_length),
+        list(contexts),
+        truncation="only_second",
+        max_length=max_length,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+
+
+def _shorten(tokenizer, questions: list[str], most: int) -> list[str]:
+    """Questions without leading blanks and without what is over `most` tokens."""
+    questions = [question.lstrip() for question in questions]
+    offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    return [
+        question[: spans[most - 1][1]] if len(spans) > most else question
+        for question, spans in zip(questions, offsets, strict=True)
+    ]
+
+
+def _window(encoding, index: int, whole_words: bool = False) -> Window:
+    tokens = encoding.encodings[index]
+    offsets = np.array(tokens.offsets, dtype=np.int64).reshape(-1, 2)
+    in_context = np.array([sequence == 1 for sequence in tokens.sequence_ids])
+    if whole_words:
+        for token in np.flatnonzero(in_context):
+            offsets[token] = tokens.word_to_chars(tokens.word_ids[token], 1)
+    in_context &= offsets[:, 1] > offsets[:, 0]
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoding]
+    inputs = {name: encoding[name][index] for name in names}
+    return Window(inputs, offsets, in_context, encoding["overflow_to_sample_mapping"][index])
+
+
+def _span(window: Window, answers: dict) -> tuple[int, int]:
+    """First and last token of the first answer; CLS twice if it is not (wholly) in the window."""
+    context = np.flatnonzero(window.in_context)
+    if not answers["text"] or not len(context):
+        return 0, 0
+    first, last = answers["answer_start"][0], answers["answer_start"][0] + len(answers["text"][0])
+    starts, ends = window.offsets[context, 0], window.offsets[context, 1]
+    if starts[0] > first or ends[-1] < last:
+        return 0, 0
+    start = context[np.flatnonzero(starts <= first)[-1]]
+    end = context[np.flatnonzero(ends >= last)[0]]
+    return int(start), int(max(start, end))

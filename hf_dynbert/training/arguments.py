@@ -1,0 +1,74 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""What the trainer can be told, beside `TrainingArguments`."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from ..configuration_dynamic_tinybert import IMPORTANCES
+from .losses import DIRECTIONS
+
+
+LENGTH_SAMPLINGS = ("macs", "ratio")
+
+
+@dataclass
+class DistillationArguments(TrainingArguments):
+    """[`~transformers.TrainingArguments`] and the objective of [`DistillationTrainer`].
+
+    Args:
+        length_drop (`bool`): whether to train at sampled length configurations (LengthDrop, arXiv 2010.07003); without,
+            the model is fine-tuned plainly.
+        importance (`str`): what decides which tokens stay, see [`DynamicTinyBertConfig`]; set on the model before training.
+        num_sandwich (`int`): sub-models of a step between the full and the smallest.
+        length_sampling (`str`): `"macs"` draws places and sizes of the drops evenly over cost, down to `smallest_macs`;
+            `"ratio"` draws each layer's drop up to `length_drop_ratio_bound`, as the papers do.
+        smallest_macs (`float`): cost of the smallest sub-model, as a part of the full model's operations.
+        length_drop_ratio_bound (`float`): most that a layer drops of its incoming tokens.
+        layer_dropout_prob (`float`): LayerDrop's probability, in all passes, the full one included.
+        divergence_direction (`str`): `"forward"`, KL(full ‖ sub), or `"reference"`, what the published code computes.
+        temperature (`float`): of the in-place distillation.
+        importance_weight (`float`): weight of the learned importance's loss, a mean over layers.
+        importance_learning_rate (`float`): peak learning rate of the scorers, which start from zero while the encoder is
+            pretrained; on the same schedule.
+    """
+
+    length_drop: bool = field(default=True, metadata={"help": "Train at sampled length configurations."})
+    importance: str = field(
+        default="learned", metadata={"help": "What decides which tokens stay.", "choices": list(IMPORTANCES)}
+    )
+    num_sandwich: int = field(default=2, metadata={"help": "Sub-models between the full and the smallest."})
+    length_sampling: str = field(
+        default="macs",
+        metadata={"help": "How length configurations are drawn.", "choices": list(LENGTH_SAMPLINGS)},
+    )
+    smallest_macs: float = field(default=0.3, metadata={"help": "Cost of the smallest sub-model (length_sampling macs)."})
+    length_drop_ratio_bound: float = field(default=0.2, metadata={"help": "Most that a layer drops (ratio sampling)."})
+    layer_dropout_prob: float = field(default=0.0, metadata={"help": "LayerDrop's probability."})
+    divergence_direction: str = field(
+        default="forward", metadata={"help": "Direction of the distillation's divergence.", "choices": list(DIRECTIONS)}
+    )
+    temperature: float = field(default=1.0, metadata={"help": "Temperature of the in-place distillation."})
+    importance_weight: float = field(default=1.0, metadata={"help": "Weight of the learned importance's loss."})
+    importance_learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the scorers."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, value, low, high, valid in (
+            ("num_sandwich", self.num_sandwich, 0, float("inf"), "0 and more"),
+            ("smallest_macs", self.smallest_macs, 1e-6, 1, "numbers in (0, 1]"),
+            ("length_drop_ratio_bound", self.length_drop_ratio_bound, 0, 1 - 1e-6, "numbers in [0, 1)"),
+            ("layer_dropout_prob", self.layer_dropout_prob, 0, 1 - 1e-6, "numbers in [0, 1)"),
+            ("temperature", self.temperature, 1e-6, float("inf"), "numbers above 0"),
+            ("importance_weight", self.importance_weight, 0, float("inf"), "0 and more"),
+            ("importance_learning_rate", self.importance_learning_rate, 0, float("inf"), "0 and more"),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}; valid are {valid}.")
+        for name, value, valid in (
+            ("importance", self.importance, IMPORTANCES),
+            ("length_sampling", self.length_sampling, LENGTH_SAMPLINGS),
+            ("divergence_direction", self.divergence_direction, DIRECTIONS),
+        ):
+            if value not in valid:
+                raise ValueError(f"{name} is {value!r}; valid are {', '.join(map(repr, valid))}.")

@@ -1,0 +1,124 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""One recipe run: from a checkpoint and SQuAD-shaped questions to a length-adaptive model in a folder."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import AutoConfig, AutoTokenizer, DataCollatorWithPadding
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..folders import replace_files
+from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
+from ..question_answering.features import MAX_LENGTH, STRIDE, training_features
+from ..question_answering.squad import load_squad, split_by_article
+from .arguments import DistillationArguments
+from .trainer import DistillationTrainer
+
+
+@dataclass
+class ModelArguments:
+    """The model that a recipe starts from.
+
+    Args:
+        model_name_or_path (`str`): folder or Hub id of a BERT, RoBERTa, DistilBERT or DynamicTinyBert checkpoint.
+        protect_first_segment, dropped_logits, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
+        hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
+        attn_implementation (`str`): attention in training; eager is the faster one on CPUs when gradients are needed.
+    """
+
+    model_name_or_path: str = field(metadata={"help": "Folder or Hub id to start from."})
+    protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
+    dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
+    budgets: str | None = field(default=None, metadata={"help": "Named length configurations, JSON."})
+    hidden_dropout_prob: float | None = field(default=None, metadata={"help": "Dropout in training."})
+    attention_probs_dropout_prob: float | None = field(default=None, metadata={"help": "Attention dropout in training."})
+    attn_implementation: str | None = field(default=None, metadata={"help": "Attention kernel in training."})
+
+
+@dataclass
+class DataArguments:
+    """The questions that a recipe trains on.
+
+    Args:
+        train_file (`list[str]`): SQuAD files; unset, `dataset_name` is used.
+        dataset_name (`str`): data set on the Hub.
+        max_train_samples (`int`): use so many questions, spread over the data.
+        held_out (`float`): part of the questions, whole articles, that training does not see.
+        max_length, stride (`int`): windows, see `encode_windows`.
+    """
+
+    train_file: list[str] | None = field(default=None, metadata={"help": "SQuAD files to train on."})
+    dataset_name: str = field(default="rajpurkar/squad", metadata={"help": "Data set on the Hub."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many questions."})
+    held_out: float = field(default=0.0, metadata={"help": "Part of the questions to hold out, by article."})
+    max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of a window."})
+    stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
+
+
+def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> Path:
+    """Trains, resuming from the last checkpoint in `args.output_dir` if there is one, and saves model and tokenizer there.
+
+    Args:
+        model_args ([`ModelArguments`]): where to start.
+        data_args ([`DataArguments`]): what to learn from.
+        args ([`DistillationArguments`]): how.
+
+    Returns:
+        `Path`: the folder with the model.
+
+    Raises:
+        ValueError: bad data, an unsupported checkpoint or impossible budgets; before any training.
+    """
+    model = load_model(model_args, args)
+    tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
+    data = load_training_data(data_args)
+    features = training_features(data, tokenizer, data_args.max_length, data_args.stride)
+    trainer = DistillationTrainer(
+        model,
+        args,
+        train_dataset=features,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+    )
+    output = Path(args.output_dir)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
+    if trainer.is_world_process_zero():
+        with replace_files(output) as folder:
+            trainer.save_model(str(folder))
+    trainer.accelerator.wait_for_everyone()
+    return output
+
+
+def load_model(model_args: ModelArguments, args: DistillationArguments) -> DynamicTinyBertForQuestionAnswering:
+    """The model that a recipe starts from, converted if it is of another supported architecture."""
+    overrides = {
+        "importance": args.importance,
+        "protect_first_segment": model_args.protect_first_segment,
+        "dropped_logits": model_args.dropped_logits,
+        "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
+        "hidden_dropout_prob": model_args.hidden_dropout_prob,
+        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
+    }
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    source = model_args.model_name_or_path
+    model_class = DynamicTinyBertForQuestionAnswering
+    if AutoConfig.from_pretrained(source).model_type in ("bert", model_class.config_class.model_type):
+        model = model_class.from_pretrained(source, dtype="float32", **overrides)
+    else:
+        model = model_class.from_backbone(source, **overrides).float()
+    if model_args.attn_implementation:
+        model.set_attn_implementation(model_args.attn_implementation)
+    return model
+
+
+def load_training_data(data_args: DataArguments) -> Dataset:
+    """The questions to train on, without those held out."""
+    data = load_squad(data_args.train_file or data_args.dataset_name)
+    if data_args.held_out:
+        data, _ = split_by_article(data, data_args.held_out)
+    most = data_args.max_train_samples
+    if most and most < len(data):
+        data = data.select([index * len(data) // most for index in range(most)])
+    return data

@@ -1,0 +1,131 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""The Trainer: one objective more than its parent."""
+
+import random
+
+import torch
+from transformers import Trainer
+
+from ..drop_and_restore import first_segment, first_token
+from ..modeling_dynamic_tinybert import TokenScorer
+from .arguments import DistillationArguments
+from .length_drop import SubModel, sample_sandwich
+from .losses import answer_distribution, divergence, saliency, soft_cross_entropy
+
+
+class DistillationTrainer(Trainer):
+    """A [`~transformers.Trainer`] for length-adaptive models.
+
+    Modifications: `compute_loss` adds LengthDrop with the sandwich rule and in-place distillation (arXiv 2010.07003,
+    section 3.2), and the training of learned importance; `create_optimizer` gives the scorers their own learning rate;
+    `log` adds each part of the objective by name. The samples of a step are drawn from the seed and the step's number
+    alone, so a resumed run and an accumulated batch see the same.
+
+    Args:
+        model (`DynamicTinyBertForQuestionAnswering` or `DynamicTinyBertForSequenceClassification`): model to train.
+        args (`DistillationArguments`): the objective, and what every Trainer takes.
+        kwargs: what every Trainer takes.
+
+    Example:
+
+    ```python
+    >>> trainer = DistillationTrainer(model, DistillationArguments("outputs"), train_dataset=features)
+    >>> trainer.train()
+    ```
+    """
+
+    def __init__(self, model=None, args: DistillationArguments | None = None, **kwargs):
+        args = args or DistillationArguments()
+        if args.length_drop and hasattr(model, "set_importance"):
+            model.set_importance(args.importance)
+        super().__init__(model=model, args=args, **kwargs)
+        self.model_accepts_loss_kwargs = False  # compute_loss returns a batch's mean, whatever the accumulation
+        self._parts: dict[str, torch.Tensor] = {}
+        self._passes = 0
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The mean loss of a batch: the model's own in evaluation, the whole objective in training."""
+        if not (model.training and self.args.length_drop):
+            return super().compute_loss(model, inputs, return_outputs=return_outputs)
+        config = self.accelerator.unwrap_model(model).config
+        rng = random.Random(f"{self.args.seed}-{self.state.global_step}")
+        full_pass, *sub_passes = sample_sandwich(rng, config, self.args)
+        learned = config.importance == "learned"
+        watch = {"output_token_scores": learned, "output_hidden_states": learned and "start_positions" not in inputs}
+        full = self._run(model, inputs, full_pass, **watch)
+        weight = 1 / (len(sub_passes) + 1)
+        parts = {"task": full.loss * weight}
+        features = {name: value for name, value in inputs.items() if name not in self.label_names}
+        for name, sub_pass in zip(["smallest", *["between"] * len(sub_passes)], sub_passes, strict=False):
+            sub = self._run(model, features, sub_pass)
+            parts[name] = parts.get(name, 0) + weight * self._divergence(sub, full, inputs, config)
+        if learned:
+            parts["importance"] = self.args.importance_weight * self._importance_loss(full, inputs, config)
+        self._record(parts)
+        loss = sum(parts.values())
+        return (loss, full) if return_outputs else loss
+
+    def create_optimizer(self, *args, **kwargs) -> torch.optim.Optimizer:
+        """Moves the scorers into a group of their own."""
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        scorers = [p for module in self.model.modules() if isinstance(module, TokenScorer) for p in module.parameters()]
+        if fresh and scorers:
+            mine = {id(parameter) for parameter in scorers}
+            for group in optimizer.param_groups:
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in mine]
+            optimizer.add_param_group({"params": scorers, "lr": self.args.importance_learning_rate, "weight_decay": 0.0})
+        return optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the parts of the objective, each a mean over the batches since the last time."""
+        if "loss" in logs and self._passes:
+            logs |= {f"loss_{name}": (value / self._passes).item() for name, value in self._parts.items()}
+            self._parts, self._passes = {}, 0
+        super().log(logs, start_time)
+
+    @staticmethod
+    def _run(model, inputs, sub_model: SubModel, **kwargs):
+        return model(
+            **inputs, length_config=sub_model.length_config or "full", layer_config=sub_model.layer_config, **kwargs
+        )
+
+    def _divergence(self, sub, full, inputs, config) -> torch.Tensor:
+        """In-place distillation: how far a sub-model is from the full one."""
+        how = {"temperature": self.args.temperature, "direction": self.args.divergence_direction}
+        if "logits" in full:
+            return divergence(sub.logits, full.logits, **how)
+        mask = _present(inputs)
+        if config.dropped_logits == "mask" and sub.kept_tokens is not None:
+            mask = mask & sub.kept_tokens
+        return (
+            divergence(sub.start_logits, full.start_logits, mask, **how)
+            + divergence(sub.end_logits, full.end_logits, mask, **how)
+        ) / 2
+
+    def _importance_loss(self, full, inputs, config) -> torch.Tensor:
+        """Learned importance: each layer's scores against the tokens that matter to the full-length model."""
+        present = _present(inputs)
+        candidates = present & ~first_token(present) if config.keep_cls else present
+        if config.protect_first_segment:
+            segment = first_segment(present, inputs.get("token_type_ids"), inputs.get("input_ids"), config.sep_token_id)
+            candidates = candidates & ~segment
+        if "logits" in full:
+            targets = saliency(full.logits, full.hidden_states[1:])
+        else:
+            targets = [answer_distribution(full.start_logits, full.end_logits)] * len(full.token_scores)
+        losses = [soft_cross_entropy(s, t, candidates) for s, t in zip(full.token_scores, targets, strict=True)]
+        return sum(losses) / len(losses)
+
+    def _record(self, parts: dict[str, torch.Tensor]) -> None:
+        for name, value in parts.items():
+            self._parts[name] = self._parts.get(name, 0) + value.detach()
+        self._passes += 1
+
+
+def _present(inputs) -> torch.Tensor:
+    """Real tokens of a batch, `(B, L)`."""
+    if "attention_mask" in inputs:
+        return inputs["attention_mask"].bool()
+    tokens = inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"][..., 0]
+    return torch.ones_like(tokens, dtype=torch.bool)
