@@ -61,7 +61,7 @@ SAME_CONFIG_FIELDS = (
 
 
 def load_backbone(model_class, source: str | PreTrainedModel, **config_overrides):
-    """Makes a model of `model_class` from a supported checkpoint or model; see `DynamicTinyBertPreTrainedModel.from_backbone`."""
+    """Makes a model of `model_class` from a supported checkpoint or model; see its `from_backbone`."""
     model = source if isinstance(source, PreTrainedModel) else _load(source)
     config = convert_config(model_class.config_class, model.config, **config_overrides)
     if model_class.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "qa_outputs"):

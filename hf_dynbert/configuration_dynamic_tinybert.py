@@ -4,15 +4,18 @@
 import difflib
 from collections.abc import Sequence
 
+from huggingface_hub.dataclasses import strict
 from transformers import BertConfig
 
 from .length_config import validate_length_config
 
 
 IMPORTANCES = ("all", "question", "cls", "learned")
+DROPPED_LOGITS = ("restore", "mask")
 FULL = "full"  # the name of the budget that drops nothing, on every model
 
 
+@strict
 class DynamicTinyBertConfig(BertConfig):
     r"""
     Configuration of [`DynamicTinyBertModel`]: a BERT encoder that drops tokens layer by layer and restores them at the
@@ -29,6 +32,12 @@ class DynamicTinyBertConfig(BertConfig):
         importance (`str`, *optional*, defaults to `"all"`):
             What decides which tokens stay. `"all"`, `"question"`, `"cls"`: the attention a token receives from all real
             tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: one trained linear unit a layer.
+        importance_window (`int`, *optional*, defaults to 12):
+            Learned importance only. How many tokens on each side speak for a token, through a second linear unit; 0 leaves
+            it to the token's own state.
+        importance_match (`int`, *optional*, defaults to 16):
+            Learned importance only. Dimensions in which a token is matched with those of the first segment (the question);
+            0 does without.
         keep_cls (`bool`, *optional*, defaults to `True`):
             Whether the first token is never dropped.
         protect_first_segment (`bool`, *optional*, defaults to `False`):
@@ -60,6 +69,8 @@ class DynamicTinyBertConfig(BertConfig):
     length_config: list[int | float] | None = None
     budgets: dict[str, list[int | float]] | None = None
     importance: str = "all"
+    importance_window: int = 12
+    importance_match: int = 16
     keep_cls: bool = True
     protect_first_segment: bool = False
     dropped_logits: str = "restore"
@@ -67,26 +78,10 @@ class DynamicTinyBertConfig(BertConfig):
     position_ids_start: int = 0
     pooler_act: str = "tanh"
 
-    def validate_budgets(self) -> None:
-        """Refuses length configurations that this model cannot run."""
-        if self.length_config is not None:
-            validate_length_config(self.length_config, self.num_hidden_layers)
-        for name, length_config in (self.budgets or {}).items():
-            if name == FULL:
-                raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
-            try:
-                validate_length_config(length_config, self.num_hidden_layers)
-            except ValueError as error:
-                raise ValueError(f'budgets["{name}"]: {error}') from None
-
-    def validate_choices(self) -> None:
-        """Refuses unknown values of the options that are names."""
-        for option, value, valid in (
-            ("importance", self.importance, IMPORTANCES),
-            ("dropped_logits", self.dropped_logits, ("restore", "mask")),
-        ):
-            if value not in valid:
-                raise ValueError(f"{option} is {value!r}; valid are {', '.join(map(repr, valid))}.")
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self._check_choices()
+        self._check_budgets()
 
     def resolve_length_config(self, length_config: str | Sequence[int | float] | None = None) -> list[int | float] | None:
         """What a call's `length_config` argument means for this model.
@@ -111,6 +106,28 @@ class DynamicTinyBertConfig(BertConfig):
             return None
         validate_length_config(length_config, self.num_hidden_layers)
         return list(length_config)
+
+    def _check_choices(self) -> None:
+        for option, value, valid in (
+            ("importance", self.importance, IMPORTANCES),
+            ("dropped_logits", self.dropped_logits, DROPPED_LOGITS),
+        ):
+            if value not in valid:
+                raise ValueError(f"{option} is {value!r}; valid are {', '.join(map(repr, valid))}.")
+        for option, value in (("importance_window", self.importance_window), ("importance_match", self.importance_match)):
+            if value < 0:
+                raise ValueError(f"{option} is {value}; valid are 0 and more.")
+
+    def _check_budgets(self) -> None:
+        if self.length_config is not None:
+            validate_length_config(self.length_config, self.num_hidden_layers)
+        for name, length_config in (self.budgets or {}).items():
+            if name == FULL:
+                raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
+            try:
+                validate_length_config(length_config, self.num_hidden_layers)
+            except ValueError as error:
+                raise ValueError(f'budgets["{name}"]: {error}') from None
 
     def _named_budget(self, name: str) -> list[int | float]:
         budgets = self.budgets or {}

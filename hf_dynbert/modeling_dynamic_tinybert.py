@@ -36,8 +36,10 @@ from .drop_and_restore import (
     attention_received,
     first_segment,
     first_token,
+    neighbourhood_mean,
     plan_budgets,
     restore_tokens,
+    segment_match,
     select_tokens,
     take_tokens,
 )
@@ -82,6 +84,7 @@ class TokenTable:
         present (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a real token.
         filled (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a token, padding included.
         protected (`torch.BoolTensor` of shape `(batch, N)`): tokens that go last.
+        segment (`torch.BoolTensor` of shape `(batch, N)`): tokens of the first segment.
         voters (`torch.BoolTensor` of shape `(batch, N)`, *optional*): tokens whose attention counts; `None` if none does.
     """
 
@@ -89,6 +92,7 @@ class TokenTable:
     present: torch.Tensor
     filled: torch.Tensor
     protected: torch.Tensor
+    segment: torch.Tensor
     voters: torch.Tensor | None
 
     def take(self, slots: torch.Tensor, filled: torch.Tensor) -> "TokenTable":
@@ -98,6 +102,7 @@ class TokenTable:
             present=take_tokens(self.present, slots) & filled,
             filled=filled,
             protected=take_tokens(self.protected, slots),
+            segment=take_tokens(self.segment, slots),
             voters=None if self.voters is None else take_tokens(self.voters, slots),
         )
 
@@ -147,14 +152,33 @@ class DynamicTinyBertSelfAttention(BertSelfAttention):
         return context.reshape(hidden_states.shape).contiguous(), weights, received
 
 
-class TokenScorer(nn.Linear):
-    """Learned importance: one linear unit on the state that attention left of a token, `(B, N, H)` to `(B, N)`."""
+class TokenScorer(nn.Module):
+    """Learned importance: a linear unit on the state that attention left of a token, and two helpers for the early layers.
 
-    def __init__(self, hidden_size: int):
-        super().__init__(hidden_size, 1)
+    Early layers do not know yet which word answers, but they can see which passage the question is about. With
+    `config.importance_match`, how well a token matches some token of the first segment (logsumexp of scaled dot products of
+    that many dimensions) joins the token's score; with `config.importance_window`, the mean over the tokens up to so many
+    slots away of a second unit, and of the match, does too. With both 0, the linear unit is all there is.
+    """
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return super().forward(hidden_states).squeeze(-1).float()
+    def __init__(self, config: DynamicTinyBertConfig):
+        super().__init__()
+        self.window, self.rank = config.importance_window, config.importance_match
+        self.unit = nn.Linear(config.hidden_size, 2 if self.window else 1)
+        if self.rank:
+            self.query = nn.Linear(config.hidden_size, self.rank, bias=False)
+            self.key = nn.Linear(config.hidden_size, self.rank, bias=False)
+            self.gain = nn.Parameter(torch.zeros(2 if self.window else 1))
+
+    def forward(self, hidden_states: torch.Tensor, candidates: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
+        """States `(B, N, H)`, the tokens that compete and those of the first segment `(B, N)` give scores `(B, N)`."""
+        units = self.unit(hidden_states).float()
+        if self.rank:
+            match = segment_match(self.key(hidden_states), self.query(hidden_states), segment)
+            units = units + match[..., None] * self.gain
+        if not self.window:
+            return units[..., 0]
+        return units[..., 0] + neighbourhood_mean(units[..., 1], candidates, self.window)
 
 
 class DynamicTinyBertLayer(BertLayer):
@@ -166,7 +190,7 @@ class DynamicTinyBertLayer(BertLayer):
     def __init__(self, config: DynamicTinyBertConfig, layer_idx: int | None = None):
         super().__init__(config, layer_idx=layer_idx)
         self.attention.self = DynamicTinyBertSelfAttention(config, layer_idx=layer_idx)
-        self.token_scorer = TokenScorer(config.hidden_size) if config.importance == "learned" else None
+        self.token_scorer = TokenScorer(config) if config.importance == "learned" else None
 
     def forward(
         self,
@@ -182,7 +206,7 @@ class DynamicTinyBertLayer(BertLayer):
         )
         hidden_states = self.attention.output(context, hidden_states)
         if self.token_scorer is not None and (budget is not None or output_token_scores):
-            importance = self.token_scorer(hidden_states)
+            importance = self.token_scorer(hidden_states, table.present & ~table.protected, table.segment & table.present)
         scores = importance if output_token_scores else None
         if budget is not None:
             slots, filled = select_tokens(importance.detach(), table.present, table.protected, budget)
@@ -260,8 +284,12 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, TokenScorer):  # from zero, so that an untrained scorer sends no noise into the encoder
-            init.zeros_(module.weight)
-            init.zeros_(module.bias)
+            init.zeros_(module.unit.weight)
+            init.zeros_(module.unit.bias)
+            if module.rank:
+                init.zeros_(module.gain)
+                for projection in (module.query, module.key):
+                    init.kaiming_uniform_(projection.weight, a=5**0.5)  # as torch starts a linear layer
 
     @classmethod
     def from_backbone(cls, source, **config_overrides):
@@ -298,8 +326,8 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
                 layer.token_scorer = None
             elif layer.token_scorer is None:
                 weight = layer.output.dense.weight
-                layer.token_scorer = TokenScorer(self.config.hidden_size).to(weight.device, weight.dtype)
-                self._init_weights(layer.token_scorer)
+                layer.token_scorer = TokenScorer(self.config).to(weight.device, weight.dtype)
+                layer.token_scorer.apply(self._init_weights)
 
 
 class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
@@ -358,7 +386,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         output = self.encoder(
             hidden_states,
             attention_mask,
-            self._table(present, token_type_ids, input_ids, needed=length_config is not None),
+            self._table(present, token_type_ids, input_ids, needed=length_config is not None or output_token_scores),
             length_config,
             layer_config=layer_config,
             output_hidden_states=output_hidden_states,
@@ -376,7 +404,8 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             return attention_mask.bool()
         if attention_mask is not None and needed:
             raise ValueError(
-                f"Dropping tokens needs an attention_mask of shape (batch, length); this one is {tuple(attention_mask.shape)}."
+                "Dropping tokens needs an attention_mask of shape (batch, length); "
+                f"this one is {tuple(attention_mask.shape)}."
             )
         return torch.ones(hidden_states.shape[:2], dtype=torch.bool, device=hidden_states.device)
 
@@ -384,17 +413,16 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         """The table of all tokens. Who votes and who is protected is worked out only where tokens may be dropped."""
         positions = torch.arange(present.shape[1], device=present.device).expand(present.shape[0], -1)
         filled, protected, voters = torch.ones_like(present), torch.zeros_like(present), None
+        segment = protected
         if needed:
             config, cls = self.config, first_token(present)
-            if config.importance == "question" or config.protect_first_segment:
-                segment = first_segment(present, token_type_ids, input_ids, config.sep_token_id)
+            segment = first_segment(present, token_type_ids, input_ids, config.sep_token_id)
             if config.keep_cls:
-                protected = cls
+                protected = protected | cls
             if config.protect_first_segment:
                 protected = protected | segment
-            if config.importance != "learned":
-                voters = {"all": lambda: present, "question": lambda: segment, "cls": lambda: cls}[config.importance]()
-        return TokenTable(positions, present, filled, protected, voters)
+            voters = {"all": present, "question": segment, "cls": cls, "learned": None}[config.importance]
+        return TokenTable(positions, present, filled, protected, segment, voters)
 
 
 class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertForQuestionAnswering):

@@ -114,7 +114,7 @@ def _encode(tokenizer, questions, contexts, max_length, stride, max_question_len
     if max_length < needed:
         raise ValueError(
             f"A window of {max_length} tokens has no room for a question of {max_question_length}, {special} special "
-            f"tokens and a stride of {stride}: it must have at least {needed}, or the question or the stride must be shorter."
+            f"tokens and a stride of {stride}: it must have at least {needed}, or question or stride must be shorter."
         )
     return tokenizer(
         _shorten(tokenizer, questions, max_question_length),

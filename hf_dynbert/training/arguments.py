@@ -49,8 +49,8 @@ class DistillationArguments(TrainingArguments):
         default="forward", metadata={"help": "Direction of the distillation's divergence.", "choices": list(DIRECTIONS)}
     )
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the in-place distillation."})
-    importance_weight: float = field(default=1.0, metadata={"help": "Weight of the learned importance's loss."})
-    importance_learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the scorers."})
+    importance_weight: float = field(default=3.0, metadata={"help": "Weight of the learned importance's loss."})
+    importance_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the scorers."})
 
     def __post_init__(self):
         super().__post_init__()

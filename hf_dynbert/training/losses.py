@@ -52,19 +52,18 @@ def soft_cross_entropy(scores: torch.Tensor, target: torch.Tensor, mask: torch.T
     """Cross-entropy of token scores against a distribution over the tokens, mean over examples.
 
     Args:
-        scores (`torch.FloatTensor` of shape `(B, C)`): scores that learn.
-        target (`torch.FloatTensor` of shape `(B, C)`): non-negative; normalised here over the entries that count.
-        mask (`torch.BoolTensor` of shape `(B, C)`): entries that count. Examples whose target has no mass on them do not.
+        scores (`torch.FloatTensor` of shape `(B, C)`): scores that learn; normalised over the entries that count.
+        target (`torch.FloatTensor` of shape `(B, C)`): non-negative; each row is made to sum to 1. What it has on entries
+            that do not count is lost, so an example weighs as much as it has on those that do.
+        mask (`torch.BoolTensor` of shape `(B, C)`): entries that count.
 
     Returns:
         `torch.FloatTensor`: a scalar.
     """
-    target = target.detach().float().masked_fill(~mask, 0.0)
-    mass = target.sum(dim=-1, keepdim=True)
-    target = target / mass.clamp(min=torch.finfo(target.dtype).tiny)
+    target = target.detach().float()
+    target = target / target.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(target.dtype).tiny)
     log_probabilities = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min).log_softmax(dim=-1)
-    losses = -(target * log_probabilities.masked_fill(~mask, 0.0)).sum(dim=-1)
-    return losses.sum() / (mass > 0).sum().clamp(min=1)
+    return -(target * log_probabilities).masked_fill(~mask, 0.0).sum(dim=-1).mean()
 
 
 def answer_distribution(start_logits: torch.Tensor, end_logits: torch.Tensor) -> torch.Tensor:

@@ -56,11 +56,12 @@ class DistillationTrainer(Trainer):
         weight = 1 / (len(sub_passes) + 1)
         parts = {"task": full.loss * weight}
         features = {name: value for name, value in inputs.items() if name not in self.label_names}
-        for name, sub_pass in zip(["smallest", *["between"] * len(sub_passes)], sub_passes, strict=False):
-            sub = self._run(model, features, sub_pass)
+        subs = [self._run(model, features, sub_pass, output_token_scores=learned) for sub_pass in sub_passes]
+        for index, sub in enumerate(subs):
+            name = "between" if index else "smallest"
             parts[name] = parts.get(name, 0) + weight * self._divergence(sub, full, inputs, config)
         if learned:
-            parts["importance"] = self.args.importance_weight * self._importance_loss(full, inputs, config)
+            parts["importance"] = self.args.importance_weight * self._importance_loss(full, subs, inputs, config)
         self._record(parts)
         loss = sum(parts.values())
         return (loss, full) if return_outputs else loss
@@ -98,23 +99,28 @@ class DistillationTrainer(Trainer):
         mask = _present(inputs)
         if config.dropped_logits == "mask" and sub.kept_tokens is not None:
             mask = mask & sub.kept_tokens
-        return (
-            divergence(sub.start_logits, full.start_logits, mask, **how)
-            + divergence(sub.end_logits, full.end_logits, mask, **how)
-        ) / 2
+        start, end = (divergence(*logits, mask, **how) for logits in zip(_spans(sub), _spans(full), strict=True))
+        return (start + end) / 2
 
-    def _importance_loss(self, full, inputs, config) -> torch.Tensor:
-        """Learned importance: each layer's scores against the tokens that matter to the full-length model."""
+    def _importance_loss(self, full, subs, inputs, config) -> torch.Tensor:
+        """Learned importance: the scores of every layer and pass against the tokens that matter to the full-length model."""
         present = _present(inputs)
         candidates = present & ~first_token(present) if config.keep_cls else present
         if config.protect_first_segment:
             segment = first_segment(present, inputs.get("token_type_ids"), inputs.get("input_ids"), config.sep_token_id)
             candidates = candidates & ~segment
+        passes = [output.token_scores for output in (full, *subs)]
         if "logits" in full:
             targets = saliency(full.logits, full.hidden_states[1:])
+            passes = [scores for scores in passes if len(scores) == len(targets)]  # LayerDrop may leave layers without one
         else:
-            targets = [answer_distribution(full.start_logits, full.end_logits)] * len(full.token_scores)
-        losses = [soft_cross_entropy(s, t, candidates) for s, t in zip(full.token_scores, targets, strict=True)]
+            target = answer_distribution(*(logits.masked_fill(~present, -torch.inf) for logits in _spans(full)))
+            targets = [target] * config.num_hidden_layers
+        losses = [
+            soft_cross_entropy(scores, target, candidates & torch.isfinite(scores))
+            for layers in passes
+            for scores, target in zip(layers, targets, strict=False)
+        ]
         return sum(losses) / len(losses)
 
     def _record(self, parts: dict[str, torch.Tensor]) -> None:
@@ -129,3 +135,7 @@ def _present(inputs) -> torch.Tensor:
         return inputs["attention_mask"].bool()
     tokens = inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"][..., 0]
     return torch.ones_like(tokens, dtype=torch.bool)
+
+
+def _spans(output) -> tuple[torch.Tensor, torch.Tensor]:
+    return output.start_logits, output.end_logits

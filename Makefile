@@ -1,0 +1,38 @@
+# Five verbs. Each makes the environment it needs; python3 (3.11 or newer) and pip are all that must be there.
+
+PYTHON ?= python3
+VENV := .venv
+NEWEST := .venv-newest
+STAMP := $(VENV)/.installed
+NEWEST_STAMP := $(NEWEST)/.installed
+
+.PHONY: install demo test test-newest style
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade "pip>=25"
+	$(VENV)/bin/python -m pip install --quiet --editable ".[intel,neural-compressor,demo,dev]"
+	touch $@
+
+# the main job on two cores in a few minutes; results in outputs/demo
+demo: $(STAMP)
+	$(VENV)/bin/python recipes/demo/demo.py
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest
+
+# the core alone, with the newest transformers 5 that there is
+test-newest: $(NEWEST_STAMP)
+	$(NEWEST)/bin/python -m pytest
+
+$(NEWEST_STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade "pip>=25"
+	$(NEWEST)/bin/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+style: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .

@@ -1,0 +1,121 @@
+"""Tiny real models, a tokenizer and questions, all made here: nothing is downloaded."""
+
+import string
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertTokenizerFast
+
+from hf_dynbert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
+
+
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.2,  # ten times the usual, so that different tokens give clearly different scores
+}
+LENGTH_CONFIGS = ([0.8, 0.6, 0.5, 0.3], [1.0, 0.5, 0.5, 0.2], [20, 12, 12, 3], [9, 9, 2, 2], [100, 99, 98, 97])
+IMPORTANCES = ("all", "question", "cls", "learned")
+WORDS = "who what where when keeps wrote lit built ada ben cleo dan light house tower song ship in at by 1 9 0 7".split()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    letters = [*string.ascii_lowercase, *string.digits]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.punctuation, *letters, *(f"##{x}" for x in letters)]
+    vocabulary = list(dict.fromkeys([*tokens, "the", "a", *WORDS]))
+    path = tmp_path_factory.mktemp("tokenizer") / "vocab.txt"
+    path.write_text("\n".join(vocabulary), encoding="utf-8")
+    return BertTokenizerFast(vocab=str(path), model_max_length=128)
+
+
+@pytest.fixture(scope="session")
+def sizes(tokenizer):
+    return {**SIZES, "vocab_size": len(tokenizer)}
+
+
+@pytest.fixture(scope="session")
+def bert(sizes):
+    torch.manual_seed(0)
+    return BertForQuestionAnswering(BertConfig(**sizes)).eval()
+
+
+@pytest.fixture(scope="session")
+def bert_folder(bert, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bert")
+    bert.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier_folder(sizes, tokenizer, tmp_path_factory):
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("classifier")
+    BertForSequenceClassification(BertConfig(**sizes, num_labels=3)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def randomize_scorers(model):
+    """Gives learned importance something to say."""
+    generator = torch.Generator().manual_seed(2)
+    for name, parameter in model.named_parameters():
+        if "token_scorer" in name:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.fixture
+def make_model(bert_folder, classifier_folder):
+    def make(task="question-answering", **config):
+        model_class, folder = {
+            "question-answering": (DynamicTinyBertForQuestionAnswering, bert_folder),
+            "text-classification": (DynamicTinyBertForSequenceClassification, classifier_folder),
+        }[task]
+        return randomize_scorers(model_class.from_pretrained(folder, **config)).eval()
+
+    return make
+
+
+def make_batch(lengths=(24, 11, 40, 5), width=None, seed=3, first=4):
+    """Random pairs of segments of these lengths, padded on the right to `width`."""
+    generator = torch.Generator().manual_seed(seed)
+    width = width or max(lengths)
+    ids = torch.randint(10, 60, (len(lengths), width), generator=generator)
+    positions = torch.arange(width).expand(len(lengths), -1)
+    real = positions < torch.tensor(lengths)[:, None]
+    ids[:, 0], ids[:, first - 1] = 2, 3  # CLS and SEP as in the vocabulary above
+    return {
+        "input_ids": ids.masked_fill(~real, 0),
+        "attention_mask": real.long(),
+        "token_type_ids": ((positions >= first) & real).long(),
+    }
+
+
+@pytest.fixture
+def batch():
+    return make_batch()
+
+
+@pytest.fixture(scope="session")
+def questions():
+    rows = []
+    people, things, places = ("ada", "ben", "cleo", "dan"), ("light", "house", "tower", "song"), ("ship", "tower")
+    for i, person in enumerate(people):
+        for j, thing in enumerate(things):
+            context = f"{person} wrote the {thing} in 19{i}{j}. the ship lit the {places[i % 2]} by night."
+            rows.append(
+                {
+                    "id": f"q{i}{j}",
+                    "title": person,
+                    "context": context,
+                    "question": f"who wrote the {thing}?",
+                    "answers": {"text": [person], "answer_start": [0]},
+                }
+            )
+    return Dataset.from_list(rows)

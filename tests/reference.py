@@ -1,0 +1,71 @@
+"""Drop-and-restore written out the slow way, one example at a time, on upstream BERT's own modules."""
+
+import math
+
+import torch
+
+
+def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=True, protect=False):
+    """Final states of each example's real tokens: a list of `(length, H)`, and the kept positions of each example."""
+    finals, kept = [], []
+    for row in range(inputs["input_ids"].shape[0]):
+        real = [i for i, m in enumerate(inputs["attention_mask"][row].tolist()) if m]
+        ids = inputs["input_ids"][row, real][None]
+        types = inputs["token_type_ids"][row, real]
+        positions = torch.tensor(real)[None]
+        states = bert.embeddings(input_ids=ids, token_type_ids=types[None], position_ids=positions)[0]
+        n = len(real)
+        has_second = bool((types == 1).any())
+        question = [i for i in range(n) if types[i] == 0] if has_second else []
+        final, alive = states.clone(), list(range(n))
+        for index, layer in enumerate(bert.encoder.layer):
+            entry = length_config[index]
+            budget = entry if isinstance(entry, int) else math.ceil(round(entry * n, 4))
+            budget = min(len(alive), max(2, budget))
+            attention = layer.attention.self
+            x = states[alive]
+            heads = attention.num_attention_heads
+            q, k, v = (
+                projection(x).view(len(alive), heads, -1).transpose(0, 1)
+                for projection in (attention.query, attention.key, attention.value)
+            )
+            probabilities = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1)  # heads, queries, keys
+            context = (probabilities @ v).transpose(0, 1).reshape(len(alive), -1)
+            x = layer.attention.output(context, x)
+            if importance == "learned":
+                scores = learned_scores(scorers[index], x, alive, first_tokens(alive, keep_cls, protect, question))
+            else:
+                voters = {"all": list(range(n)), "question": question, "cls": [0]}[importance]
+                rows = [slot for slot, token in enumerate(alive) if token in voters] or list(range(len(alive)))
+                scores = probabilities[:, rows].sum(dim=(0, 1)).tolist()
+            first = first_tokens(alive, keep_cls, protect, question)
+            rest = sorted((t for t in alive if t not in first), key=lambda t: -scores[alive.index(t)])
+            chosen = sorted((first + rest)[:budget])
+            x = layer.feed_forward_chunk(x[[alive.index(t) for t in chosen]][None])[0]
+            alive = chosen
+            states = states.clone()
+            states[alive] = x
+            final[alive] = x
+        finals.append(final)
+        kept.append(alive)
+    return finals, kept
+
+
+def first_tokens(alive, keep_cls, protect, question):
+    """Tokens that are protected."""
+    return [t for t in alive if (keep_cls and t == 0) or (protect and t in question)]
+
+
+def learned_scores(scorer, x, alive, first):
+    """Own unit and, over a window of slots, the mean of the neighbours' unit, protected tokens left out."""
+    units = x @ scorer.weight.T + scorer.bias
+    scores = []
+    for slot in range(len(alive)):
+        score = float(units[slot, 0])
+        if scorer.window:
+            near = range(max(0, slot - scorer.window), min(len(alive), slot + scorer.window + 1))
+            votes = [float(units[other, 1]) for other in near if alive[other] not in first]
+            if votes:
+                score += sum(votes) / len(votes) * math.sqrt(2 * scorer.window + 1)
+        scores.append(score)
+    return scores

@@ -1,0 +1,118 @@
+"""Checkpoints of other architectures keep their answers."""
+
+import pytest
+import torch
+from conftest import make_batch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+    RobertaForSequenceClassification,
+    RobertaModel,
+)
+
+from hf_dynbert import (
+    DynamicTinyBertForQuestionAnswering,
+    DynamicTinyBertForSequenceClassification,
+    DynamicTinyBertModel,
+)
+
+
+DISTIL = {"dim": 32, "n_layers": 4, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 128, "vocab_size": 99}
+HEADS = {
+    "QuestionAnswering": DynamicTinyBertForQuestionAnswering,
+    "SequenceClassification": DynamicTinyBertForSequenceClassification,
+    "Model": DynamicTinyBertModel,
+}
+SOURCES = [
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertModel,
+    RobertaForQuestionAnswering,
+    RobertaForSequenceClassification,
+    RobertaModel,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertModel,
+]
+
+
+def make_source(model_class, sizes):
+    torch.manual_seed(0)
+    labels = 3 if "Sequence" in model_class.__name__ else 2
+    if model_class.__name__.startswith("Distil"):
+        return model_class(DistilBertConfig(**DISTIL, initializer_range=0.2, num_labels=labels)).eval()
+    if model_class.__name__.startswith("Roberta"):
+        sizes = {**sizes, "type_vocab_size": 1, "pad_token_id": 1, "eos_token_id": 3, "hidden_act": "relu"}
+        return model_class(RobertaConfig(**sizes, num_labels=labels)).eval()
+    return model_class(BertConfig(**sizes, num_labels=labels)).eval()
+
+
+@pytest.mark.parametrize("from_folder", [False, True])
+@pytest.mark.parametrize("source_class", SOURCES)
+def test_answers_stay_the_same(source_class, sizes, tmp_path, from_folder):
+    source = make_source(source_class, sizes)
+    target_class = next(target for name, target in HEADS.items() if source_class.__name__.endswith(name))
+    source.save_pretrained(tmp_path)
+    target = target_class.from_backbone(str(tmp_path) if from_folder else source)
+    inputs = make_batch()
+    del inputs["token_type_ids"]
+    if source.config.model_type == "roberta":
+        inputs["input_ids"] = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, 1)
+    with torch.no_grad():
+        one, two = source(**inputs), target(**inputs)
+    for name in one:
+        if name != "last_hidden_state":
+            torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=0)  # the project's stated tolerance
+        else:
+            real = inputs["attention_mask"].bool()
+            torch.testing.assert_close(two[name][real], one[name][real], atol=1e-5, rtol=0)
+    with torch.no_grad():
+        target(**inputs, length_config=[0.8, 0.6, 0.4, 0.2])
+    target.save_pretrained(tmp_path / "converted")
+    again = target_class.from_pretrained(tmp_path / "converted")
+    with torch.no_grad():
+        assert torch.equal(again(**inputs)[0], two[0])
+
+
+def test_question_protection_works_on_roberta_without_token_types(sizes):
+    target = DynamicTinyBertForQuestionAnswering.from_backbone(
+        make_source(RobertaForQuestionAnswering, sizes), protect_first_segment=True
+    )
+    inputs = make_batch((20,))
+    del inputs["token_type_ids"]
+    assert target(**inputs, length_config=[0.3] * 4).kept_tokens[0, :4].all()
+
+
+def test_another_head_is_new_and_named(sizes, caplog):
+    model = DynamicTinyBertForQuestionAnswering.from_backbone(make_source(BertForSequenceClassification, sizes))
+    assert model.config.num_labels == 2
+    assert "qa_outputs.weight" in caplog.text
+    DynamicTinyBertForQuestionAnswering.from_backbone(make_source(BertForMaskedLM, sizes))
+
+
+def test_overrides_reach_the_configuration(bert):
+    model = DynamicTinyBertForQuestionAnswering.from_backbone(bert, importance="learned", budgets={"a": [0.5] * 4})
+    assert model.config.importance == "learned"
+    assert model.config.budgets == {"a": [0.5] * 4}
+
+
+def test_unsupported_architectures_are_refused(sizes, tmp_path):
+    sizes = {name: value for name, value in sizes.items() if name != "initializer_range"}
+    ElectraModel(ElectraConfig(**sizes, embedding_size=32)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="'bert', 'roberta', 'distilbert'"):
+        DynamicTinyBertModel.from_backbone(str(tmp_path))
+    with pytest.raises(ValueError, match="'electra' checkpoint.*'roberta' and 'distilbert'"):
+        DynamicTinyBertModel.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="decoder"):
+        DynamicTinyBertModel.from_backbone(BertModel(BertConfig(**sizes, is_decoder=True)))

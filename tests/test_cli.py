@@ -1,0 +1,126 @@
+"""The command as a person types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hf_dynbert.cli import main, parse_arguments
+from hf_dynbert.training.arguments import DistillationArguments
+from hf_dynbert.training.recipe import DataArguments, ModelArguments
+
+
+CLASSES = (ModelArguments, DataArguments, DistillationArguments)
+RECIPE = """
+model_name_or_path: {model}
+output_dir: {output}
+train_file: [{data}]
+max_length: 128
+stride: 16
+budgets: {{half: [0.8, 0.6, 0.5, 0.3]}}
+max_steps: 2
+learning_rate: 1e-3
+per_device_train_batch_size: 4
+use_cpu: true
+report_to: none
+"""
+
+
+@pytest.fixture
+def squad_file(tmp_path, questions):
+    paragraphs = {}
+    for row in questions:
+        answers = [{"text": row["answers"]["text"][0], "answer_start": 0}]
+        question = {"id": row["id"], "question": row["question"], "answers": answers}
+        paragraphs.setdefault(row["title"], []).append({"context": row["context"], "qas": [question]})
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"data": [{"title": t, "paragraphs": p} for t, p in paragraphs.items()]}))
+    return path
+
+
+@pytest.fixture
+def recipe(tmp_path, bert_folder, squad_file):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(model=bert_folder, output=tmp_path / "trained", data=squad_file))
+    return path
+
+
+def test_train_evaluate_ask(recipe, squad_file, tmp_path, capsys):
+    assert main(["train", str(recipe)]) == 0
+    trained = tmp_path / "trained"
+    assert not list(trained.glob(".writing-*"))
+    capsys.readouterr()
+    options = ["--data", str(squad_file), "--max_length", "128", "--stride", "16", "--limit", "6"]
+    command = ["evaluate", "--model", str(trained), *options, "--length-config", "half", "--json"]
+    assert main(command) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["examples"] == 6
+    assert {"exact_match", "f1", "macs_mean", "latency_ms_p50"} <= set(result)
+    assert result["length_config"] == [0.8, 0.6, 0.5, 0.3]
+    text = tmp_path / "context.txt"
+    text.write_text("ada lit the tower by night.")
+    command = ["ask", "--model", str(trained), "--question", "who lit the tower?", "--context-file", str(text)]
+    assert main([*command, "--length-config", "0.9,0.8,0.7,0.5", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["answer"] == "ada lit the tower by night."[answer["start"] : answer["end"]]
+    assert 0 <= answer["score"] <= 1
+
+
+def test_the_command_line_wins_over_the_recipe(recipe):
+    model, data, args = parse_arguments([str(recipe), "--learning_rate", "0.5", "--max-steps=7", "--stride", "8"], CLASSES)
+    assert (args.learning_rate, args.max_steps, data.stride) == (0.5, 7, 8)
+    assert args.per_device_train_batch_size == 4
+    assert json.loads(model.budgets) == {"half": [0.8, 0.6, 0.5, 0.3]}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--lerning_rate", "1"], "option --lerning_rate is unknown; the nearest valid one is learning_rate"),
+        (["--learning", "1"], "--learning is unknown"),
+        (["stray"], "Cannot make sense of stray"),
+    ],
+)
+def test_unknown_options(recipe, argv, message):
+    with pytest.raises(ValueError, match=message):
+        parse_arguments([str(recipe), *argv], CLASSES)
+
+
+def test_unknown_recipe_keys(recipe):
+    recipe.write_text(recipe.read_text() + "num_sandwhich: 2\n")
+    with pytest.raises(ValueError, match="key 'num_sandwhich' is unknown; the nearest valid one is num_sandwich"):
+        parse_arguments([str(recipe)], CLASSES)
+    recipe.write_text("- a list")
+    with pytest.raises(ValueError, match="not a recipe"):
+        parse_arguments([str(recipe)], CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["trian"], "nearest valid one is train"),
+        (["train", "nowhere.yaml"], "nowhere.yaml"),
+        (["evaluate", "--model", "MODEL", "--data", "DATA", "--length-config", "0.1,0.2,0.3,0.4"], "increases"),
+        (["evaluate", "--model", "MODEL", "--data", "DATA", "--length-config", "fast"], "has no length configuration"),
+        (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(argv, message, bert_folder, squad_file, capsys):
+    argv = [{"MODEL": str(bert_folder), "DATA": str(squad_file)}.get(word, word) for word in argv]
+    assert main(argv) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("hf-dynbert: ")
+
+
+def test_help(capsys):
+    assert main(["--help"]) == 0
+    assert "hf-dynbert VERB" in capsys.readouterr().out
+    assert main([]) == 2
+
+
+def test_import_is_light():
+    code = "import sys, hf_dynbert; print(sorted(m for m in sys.modules if m.split('.')[0] in {heavy}))"
+    heavy = {"openvino", "optimum", "nncf", "neural_compressor", "matplotlib", "torchao", "optuna"}
+    finished = subprocess.run([sys.executable, "-c", code.replace("{heavy}", repr(heavy))], capture_output=True, text=True)
+    assert finished.stdout.strip() == "[]", finished.stderr

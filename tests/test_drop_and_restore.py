@@ -1,0 +1,94 @@
+"""The pure functions alone."""
+
+import pytest
+import torch
+
+from hf_dynbert.drop_and_restore import (
+    LayerBudget,
+    attention_received,
+    first_segment,
+    first_token,
+    plan_budgets,
+    restore_tokens,
+    select_tokens,
+    take_tokens,
+)
+
+
+def mask(*rows):
+    return torch.tensor([[character != "." for character in row] for row in rows])
+
+
+def test_selection_is_sorted_deterministic_and_never_takes_padding():
+    scores = torch.tensor([[1.0, 5.0, 5.0, 5.0, 9.0], [9.0, 1.0, 2.0, 3.0, 4.0]])
+    present = mask("xxxxx", "xxx..")
+    slots, filled = select_tokens(scores, present, mask("x....", "....."), LayerBudget(torch.tensor([3, 2]), 3))
+    assert slots[0].tolist() == [0, 1, 4]  # protected first, then the best, then the earliest of the ties
+    assert slots[1][filled[1]].tolist() == [0, 2]
+    assert filled.tolist() == [[True] * 3, [True, True, False]]
+
+
+def test_protected_tokens_yield_to_the_budget_from_the_end():
+    slots, _ = select_tokens(torch.rand(1, 6), mask("xxxxxx"), mask("xxxx.."), LayerBudget(torch.tensor([3]), 3))
+    assert slots.tolist() == [[0, 1, 2]]
+
+
+def test_restoring_what_was_taken_gives_everything_back():
+    states = torch.randn(2, 6, 3)
+    slots, filled = torch.tensor([[0, 2, 5], [1, 4, 5]]), torch.tensor([[True] * 3, [True, True, False]])
+    kept = take_tokens(states, slots)
+    restored = restore_tokens(torch.zeros_like(states), kept, slots, filled)
+    assert torch.equal(restored[0, [0, 2, 5]], states[0, [0, 2, 5]])
+    assert torch.equal(restored[1, [1, 4]], states[1, [1, 4]])
+    assert not restored[0, [1, 3, 4]].any()
+    assert not restored[1, [0, 2, 3, 5]].any()  # the slot that is not filled wrote nothing
+
+
+@pytest.mark.parametrize(
+    ("types", "ids", "wanted"),
+    [
+        ([[0, 0, 0, 1, 1, 0]], None, "xxx..."),
+        (None, [[2, 7, 3, 8, 3, 0]], "xxx..."),
+        ([[0, 0, 0, 0, 0, 0]], [[2, 7, 3, 8, 3, 0]], "xxx..."),
+        (None, [[2, 7, 3, 3, 8, 3]], "xxx..."),  # RoBERTa puts two separators between the segments
+        (None, [[2, 7, 8, 9, 3, 0]], "......"),  # one segment only
+        ([[0, 0, 0, 0, 0, 0]], None, "......"),
+    ],
+)
+def test_first_segment(types, ids, wanted):
+    present = torch.tensor([[True] * 5 + [ids is not None and ids[0][5] != 0]])
+    types, ids = (None if x is None else torch.tensor(x) for x in (types, ids))
+    assert torch.equal(first_segment(present, types, ids, sep_token_id=3), mask(wanted))
+
+
+def test_first_token_skips_padding():
+    assert torch.equal(first_token(mask("..xx", "xx..", "....")), mask("..x.", "x...", "...."))
+
+
+def test_attention_received_is_a_sum_of_softmax_rows():
+    query, key = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
+    present, voters = mask("xxxx.", "xxxxx"), mask("x.x.x", "....x")
+    received = attention_received(query, key, present, voters, scaling=0.5)
+    for row in range(2):
+        keys = present[row].nonzero().flatten()
+        votes = voters[row] & present[row]
+        probabilities = (0.5 * query[row][:, votes] @ key[row][:, keys].transpose(1, 2)).softmax(-1)
+        torch.testing.assert_close(received[row, keys], probabilities.sum(dim=(0, 1)))
+    assert received[0, 4] == 0
+    assert received.sum(dim=1).tolist() == pytest.approx([6, 3])  # heads times voters
+
+
+def test_without_a_voter_all_vote():
+    query, key, present = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 4), mask("xxx.")
+    everyone = attention_received(query, key, present, present, 1.0)
+    torch.testing.assert_close(attention_received(query, key, present, mask("...x"), 1.0), everyone)
+
+
+def test_plan_counts_real_tokens_and_skips_layers_that_drop_nothing():
+    present = mask("xxxxxxxx", "xxxx....")
+    plan = plan_budgets([1.0, 0.5, 0.5, 0.1], present, 4)
+    assert [budget is None for budget in plan] == [True, False, True, False]
+    assert plan[1].counts.tolist() == [4, 2]
+    assert (plan[1].width, plan[3].width) == (4, 2)
+    assert plan_budgets([8, 8, 4, 4], mask("xxxx....", "xx......"), 4) == [None] * 4
+    assert plan_budgets(None, present, 4) == [None] * 4

@@ -1,0 +1,134 @@
+"""Validation, counting, sampling and cost of length configurations."""
+
+import random
+
+import pytest
+
+from hf_dynbert import DynamicTinyBertConfig, count_macs, fit_length_config
+from hf_dynbert.length_config import (
+    constant_drop,
+    parse_length_config,
+    sample_budget,
+    sample_length_config,
+    token_counts,
+    validate_length_config,
+)
+
+
+BERT_BASE = DynamicTinyBertConfig()
+TINYBERT6 = DynamicTinyBertConfig(num_hidden_layers=6)
+MINILM = DynamicTinyBertConfig(num_hidden_layers=6, hidden_size=384, intermediate_size=1536)
+
+
+@pytest.mark.parametrize(
+    ("config", "length_config", "published"),
+    [
+        (BERT_BASE, None, "35.3"),
+        (TINYBERT6, None, "17.7"),
+        (MINILM, None, "4.76"),
+        (MINILM, [269, 253, 252, 202, 104, 34], "2.49"),
+        (MINILM, [315, 251, 242, 159, 142, 33], "2.55"),
+    ],
+)
+def test_macs_equal_the_published_values(config, length_config, published):
+    assert f"{count_macs(config, length_config, 384) / 1e9:.3g}" == published
+
+
+def test_constant_drop_rounds_as_the_paper_does():
+    assert constant_drop(6, 0.2, sequence_length=384) == [308, 247, 198, 159, 128, 103]
+
+
+@pytest.mark.parametrize(
+    ("length_config", "length", "counts"),
+    [
+        ([0.1] * 3, 30, [3] * 3),  # 0.1 * 30 is 3.0000000000000004 in floating point
+        ([1.0, 0.5, 0.01], 7, [7, 4, 2]),
+        ([1.0, 0.5, 0.5], 1, [1, 1, 1]),
+        ([20, 5, 1], 9, [9, 5, 2]),
+    ],
+)
+def test_token_counts(length_config, length, counts):
+    assert token_counts(length_config, length) == counts
+
+
+@pytest.mark.parametrize(
+    ("length_config", "message"),
+    [
+        ([0.5, 0.6, 0.4], "increases at layer 1"),
+        ([0.5, 0.4], "2 entries, the model has 3 layers"),
+        ([5, 4, 3, 2], "4 entries, the model has 3 layers"),
+        ([5, 4, 0], "out of range"),
+        ([-0.5, -0.6, -0.7], "out of range"),
+        ([1.5, 1.0, 0.5], "out of range"),
+        ([float("nan")] * 3, "out of range"),
+        ([5, 0.5, 0.5], "mixes"),
+        ([True, True, True], "mixes"),
+        ("fast", "not a list"),
+        (0.5, "not a list"),
+        ([], "0 entries"),
+    ],
+)
+def test_impossible_length_configs_are_refused(length_config, message):
+    with pytest.raises(ValueError, match=message) as error:
+        validate_length_config(length_config, 3)
+    assert "for example" in str(error.value)  # the error shows one that works
+
+
+def test_samples_are_seeded_monotone_and_within_the_bound():
+    for seed in range(50):
+        for sequence_length in (None, 384, 5):
+            one, two = (sample_length_config(random.Random(seed), 6, 0.2, sequence_length) for _ in range(2))
+            assert one == two
+            validate_length_config(one, 6)
+            before = sequence_length or 1.0
+            for entry in one:
+                slack = 1e-6 if sequence_length is None else 0  # shares are rounded to millionths
+                assert entry >= 0.8 * before - slack or entry == 2
+                before = entry
+
+
+def test_only_the_given_layers_drop():
+    sampled = sample_length_config(random.Random(0), 6, 0.5, layers=[1, 4])
+    assert sampled[0] == 1.0
+    assert sampled[1] == sampled[2] == sampled[3] < 1.0
+    assert sampled[4] == sampled[5] < sampled[3]
+
+
+@pytest.mark.parametrize("layers", [[0, 1, 2, 3, 4, 5], [0, 2], [1]])
+@pytest.mark.parametrize("ratio", [1.0, 0.7, 0.5])
+def test_fitted_length_configs_cost_what_was_asked(layers, ratio):
+    fitted = fit_length_config(MINILM, ratio, layers)
+    validate_length_config(fitted, 6)
+    cost = count_macs(MINILM, fitted, 384) / count_macs(MINILM, None, 384)
+    assert cost == pytest.approx(ratio, abs=0.02)  # fitted at 160 tokens; attention weighs more at 384
+
+
+def test_sampled_budgets_cover_the_cost_range_and_every_layer():
+    rng = random.Random(0)
+    samples = [sample_budget(rng, MINILM, 0.3) for _ in range(300)]
+    costs = [count_macs(MINILM, sample, 160) / count_macs(MINILM, None, 160) for sample in samples]
+    assert min(costs) < 0.35
+    assert max(costs) > 0.95
+    first_drops = {next((i for i, share in enumerate(sample) if share < 1), None) for sample in samples}
+    assert {0, 1, 2, 3, 4, 5} <= first_drops
+
+
+@pytest.mark.parametrize(("ratio", "layers"), [(0, [1]), (1.5, [1]), (0.5, []), (0.5, [6]), (0.5, [-1])])
+def test_fit_refuses_nonsense(ratio, layers):
+    with pytest.raises(ValueError, match="valid are"):
+        fit_length_config(MINILM, ratio, layers)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("0.9,0.5, 0.3", [0.9, 0.5, 0.3]),
+        ("(269, 253, 34)", [269, 253, 34]),
+        ("[1, 0.5]", [1.0, 0.5]),
+        ("7", [7]),
+        ("fast", "fast"),
+        ("__import__('os')", "__import__('os')"),
+    ],
+)
+def test_length_configs_are_read_as_typed_and_never_run(text, parsed):
+    assert parse_length_config(text) == parsed

@@ -1,0 +1,306 @@
+"""The identities of the model: full is BERT, nothing but the example counts, and a slow reference agrees."""
+
+import copy
+
+import pytest
+import torch
+from conftest import IMPORTANCES, LENGTH_CONFIGS, make_batch, randomize_scorers
+from reference import reference_states
+from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+
+import hf_dynbert
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, DynamicTinyBertModel
+
+
+TOLERANCE = 1e-5  # fp32 on states of order 1: sums in another order differ by a few 1e-7 a layer
+
+
+def logits(model, inputs, **kwargs):
+    with torch.no_grad():
+        output = model(**inputs, **kwargs)
+    return torch.stack([output.start_logits, output.end_logits], dim=-1)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("importance", IMPORTANCES)
+@pytest.mark.parametrize("length_config", [None, "full", [1.0] * 4, [100] * 4])
+def test_all_tokens_kept_is_upstream_bit_for_bit(bert, make_model, batch, importance, length_config, attention):
+    model = make_model(importance=importance)
+    model.set_attn_implementation(attention)
+    upstream = copy.deepcopy(bert)
+    upstream.set_attn_implementation(attention)
+    assert torch.equal(logits(model, batch, length_config=length_config), logits(upstream, batch))
+
+
+def test_classification_at_full_length_is_upstream(make_model, classifier_folder, batch):
+    upstream = AutoModelForSequenceClassification.from_pretrained(classifier_folder)
+    model = make_model("text-classification")
+    with torch.no_grad():
+        assert torch.equal(model(**batch).logits, upstream(**batch).logits)
+
+
+@pytest.mark.parametrize("protect", [False, True])
+@pytest.mark.parametrize("keep_cls", [False, True])
+@pytest.mark.parametrize(("importance", "window"), [("all", 0), ("question", 0), ("cls", 0), ("learned", 0), ("learned", 3)])
+@pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
+def test_reference(bert, make_model, batch, importance, window, length_config, keep_cls, protect):
+    model = make_model(importance=importance, keep_cls=keep_cls, protect_first_segment=protect, importance_window=window)
+    scorers = [layer.token_scorer for layer in model.bert.encoder.layer]
+    with torch.no_grad():
+        wanted, kept = reference_states(bert.bert, scorers, batch, length_config, importance, keep_cls, protect)
+        output = model.bert(**batch, length_config=length_config)
+    for row, (states, alive) in enumerate(zip(wanted, kept, strict=True)):
+        torch.testing.assert_close(output.last_hidden_state[row, : len(states)], states, atol=TOLERANCE, rtol=0)
+        if output.kept_tokens is not None:
+            assert output.kept_tokens[row].nonzero().flatten().tolist() == alive
+
+
+@pytest.mark.parametrize("importance", IMPORTANCES)
+@pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
+def test_padding_batch_mates_and_order_change_nothing(make_model, importance, length_config):
+    model = make_model(importance=importance, protect_first_segment=True)
+    lengths = (24, 11, 40, 5)
+    batch = make_batch(lengths)
+    together = logits(model, batch, length_config=length_config)
+    padded = {name: torch.nn.functional.pad(tensor, (0, 23)) for name, tensor in batch.items()}
+    torch.testing.assert_close(
+        logits(model, padded, length_config=length_config)[:, :40][batch["attention_mask"].bool()],
+        together[batch["attention_mask"].bool()],
+        atol=TOLERANCE,
+        rtol=0,
+    )
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = logits(model, {name: tensor[order] for name, tensor in batch.items()}, length_config=length_config)
+    for row, source in enumerate(order.tolist()):
+        n = lengths[source]
+        torch.testing.assert_close(shuffled[row, :n], together[source, :n], atol=TOLERANCE, rtol=0)
+        alone = {name: tensor[source : source + 1, :n] for name, tensor in batch.items()}
+        torch.testing.assert_close(
+            logits(model, alone, length_config=length_config)[0], together[source, :n], atol=TOLERANCE, rtol=0
+        )
+
+
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_content_of_padding_changes_nothing(make_model, batch, importance):
+    model = make_model(importance=importance)
+    dirty = {**batch, "input_ids": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, 55)}
+    one, two = (logits(model, inputs, length_config=[0.6, 0.5, 0.4, 0.3]) for inputs in (batch, dirty))
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(one[real], two[real], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_padding_on_the_left(make_model, importance):
+    model = make_model(importance=importance)
+    inputs = make_batch((17,))
+    positions = torch.arange(17)[None]
+    left = {name: torch.nn.functional.pad(tensor, (6, 0)) for name, tensor in inputs.items()}
+    left["position_ids"] = torch.nn.functional.pad(positions, (6, 0))
+    one = logits(model, inputs, length_config=[0.8, 0.6, 0.4, 0.2])
+    two = logits(model, left, length_config=[0.8, 0.6, 0.4, 0.2])
+    torch.testing.assert_close(two[:, 6:], one, atol=TOLERANCE, rtol=0)
+
+
+def test_question_ends_at_the_separator_without_token_types(make_model, batch):
+    model = make_model(importance="question", protect_first_segment=True, sep_token_id=3)
+    config = {"length_config": [0.7, 0.5, 0.4, 0.3]}
+    without = {name: tensor for name, tensor in batch.items() if name != "token_type_ids"}
+    embedding = model.bert.embeddings.token_type_embeddings.weight
+    with torch.no_grad():
+        embedding[1] = embedding[0]  # types then only tell the segments apart
+    torch.testing.assert_close(logits(model, batch, **config), logits(model, without, **config), atol=TOLERANCE, rtol=0)
+
+
+def test_kept_tokens_follow_the_budget_and_hold_cls_and_question(make_model, batch):
+    model = make_model(importance="learned", protect_first_segment=True)
+    kept = model(**batch, length_config=[0.5, 0.5, 0.4, 0.4]).kept_tokens
+    assert kept.sum(dim=1).tolist() == [10, 5, 16, 2]
+    assert kept[:3, :4].all()  # CLS, question and separator
+
+
+def test_restored_logits_and_masked_logits(make_model, batch):
+    restored, masked = (make_model(importance="cls", dropped_logits=how) for how in ("restore", "mask"))
+    one, two = (model(**batch, length_config=[0.5] * 4) for model in (restored, masked))
+    kept = one.kept_tokens
+    assert torch.equal(one.start_logits[kept], two.start_logits[kept])
+    assert (two.start_logits[~kept] == torch.finfo(torch.float32).min).all()
+    assert (one.start_logits[~kept] > -100).all()
+
+
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_gradients_flow_and_checkpointing_changes_none(make_model, batch, importance):
+    gradients = []
+    for checkpointing in (False, True):
+        model = make_model(importance=importance, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        spans = torch.tensor([5, 6, 7, 4])
+        loss = model(**batch, length_config=[0.8, 0.6, 0.4, 0.2], start_positions=spans, end_positions=spans).loss
+        loss.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if "token_scorer" not in name})
+    assert all(gradient.abs().sum() > 0 for name, gradient in gradients[0].items() if "key.bias" not in name)
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=TOLERANCE, rtol=0)
+
+
+def test_hidden_states_are_restored_at_every_layer(bert, make_model, batch):
+    model = make_model(importance="all")
+    output = model(**batch, length_config=[0.5] * 4, output_hidden_states=True)
+    assert [tuple(state.shape) for state in output.hidden_states] == [(4, 40, 32)] * 5
+    full = bert(**batch, output_hidden_states=True)
+    dropped = ~output.kept_tokens & batch["attention_mask"].bool()
+    for states in output.hidden_states:  # all drops happen in the first layer: the dropped keep their embeddings
+        torch.testing.assert_close(states[dropped], full.hidden_states[0][dropped])
+    full, plain = model(**batch, output_hidden_states=True), full
+    for one, two in zip(full.hidden_states, plain.hidden_states, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_attentions_have_the_shape_of_the_tokens_still_there(make_model):
+    model = make_model(importance="cls")
+    model.set_attn_implementation("eager")
+    inputs = make_batch((20,))
+    attentions = model(**inputs, length_config=[1.0, 0.5, 0.5, 0.2], output_attentions=True).attentions
+    assert [tuple(attention.shape) for attention in attentions] == [(1, 4, n, n) for n in (20, 20, 10, 10)]
+    torch.testing.assert_close(attentions[2].sum(-1), torch.ones(1, 4, 10))
+
+
+def test_inputs_embeds(make_model, batch):
+    model = make_model(importance="learned")
+    embeds = model.get_input_embeddings()(batch["input_ids"])
+    rest = {name: tensor for name, tensor in batch.items() if name != "input_ids"}
+    config = {"length_config": [0.8, 0.6, 0.4, 0.2]}
+    assert torch.equal(logits(model, {**rest, "inputs_embeds": embeds}, **config), logits(model, batch, **config))
+
+
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_bf16(make_model, batch, importance):
+    model = make_model(importance=importance)
+    wanted = logits(model, batch, length_config=[9, 9, 9, 9])
+    output = logits(model.bfloat16(), batch, length_config=[9, 9, 9, 9])
+    assert output.dtype == torch.bfloat16
+    kept = model(**batch, length_config=[9, 9, 9, 9]).kept_tokens
+    assert kept.sum(dim=1).tolist() == [9, 9, 9, 5]
+    assert (output.float() - wanted).abs().median() < 0.1  # 8 bits of mantissa on logits of order 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("importance", ["all", "learned"])
+def test_torch_compile(make_model, batch, importance):
+    model = make_model(importance=importance, protect_first_segment=True)
+    compiled = torch.compile(model)
+    for length_config in ([0.8, 0.6, 0.4, 0.2], [20, 12, 12, 3]):
+        one, two = (logits(m, batch, length_config=length_config) for m in (compiled, model))
+        real = batch["attention_mask"].bool()
+        torch.testing.assert_close(one[real], two[real], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_save_and_load_are_bit_equal(make_model, batch, tmp_path, importance):
+    budgets = {"half": [1.0, 0.5, 0.5, 0.3], "tokens": [20, 10, 5, 3]}
+    model = make_model(importance=importance, budgets=budgets, length_config=[0.9, 0.8, 0.7, 0.6])
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").exists()
+    again = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    assert type(again) is DynamicTinyBertForQuestionAnswering
+    assert again.config.budgets == budgets
+    assert all(type(entry) is int for entry in again.config.budgets["tokens"])
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    for length_config in (None, "half", "tokens", "full"):
+        one, two = (logits(m, batch, length_config=length_config) for m in (model, again))
+        assert torch.equal(one, two)
+    assert not torch.equal(logits(again, batch), logits(again, batch, length_config="full"))
+
+
+def test_a_call_leaves_nothing_on_the_model(make_model, batch):
+    model = make_model(importance="learned")
+    before = logits(model, batch)
+    logits(model, batch, length_config=[0.5, 0.4, 0.3, 0.2])
+    assert torch.equal(logits(model, batch), before)
+    assert model.config.length_config is None
+
+
+def test_layers_left_out(make_model, bert, batch):
+    model = make_model(importance="cls")
+    short = copy.deepcopy(bert)
+    short.bert.encoder.layer = torch.nn.ModuleList([bert.bert.encoder.layer[0], bert.bert.encoder.layer[2]])
+    assert torch.equal(logits(model, batch, layer_config=[0, 2]), logits(short, batch))
+    kept = model(**batch, layer_config=[0, 2], length_config=[0.9, 0.5, 0.5, 0.2]).kept_tokens
+    assert kept.sum(dim=1).tolist() == [12, 6, 20, 3]  # layer 1 is left out: its drop happens in layer 2
+
+
+def test_token_scores_are_full_length_and_absent_where_tokens_are(make_model, batch):
+    model = make_model(importance="learned")
+    output = model(**batch, length_config=[0.5] * 4, output_token_scores=True)
+    real, finite = batch["attention_mask"].bool(), [torch.isfinite(scores) for scores in output.token_scores]
+    assert torch.equal(finite[0], real)
+    assert all(torch.equal(mask, output.kept_tokens) for mask in finite[1:])
+    with pytest.raises(ValueError, match="needs learned importance"):
+        make_model(importance="all")(**batch, output_token_scores=True)
+
+
+def test_set_importance_adds_and_removes_scorers(bert_folder, batch, tmp_path):
+    model = DynamicTinyBertForQuestionAnswering.from_pretrained(bert_folder)
+    assert model.config.importance == "all"
+    model.set_importance("learned")
+    assert sum("token_scorer" in name for name, _ in model.named_parameters()) == 8
+    randomize_scorers(model).eval().save_pretrained(tmp_path)
+    again = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    assert torch.equal(logits(model, batch, length_config=[0.5] * 4), logits(again, batch, length_config=[0.5] * 4))
+    model.set_importance("cls")
+    assert not any("token_scorer" in name for name, _ in model.named_parameters())
+    with pytest.raises(ValueError, match="'all', 'question', 'cls', 'learned'"):
+        model.set_importance("attention")
+
+
+def test_auto_classes(sizes):
+    config = AutoConfig.for_model("dynamic_tinybert", **sizes)
+    assert type(config) is DynamicTinyBertConfig
+    assert type(AutoModel.from_config(config)) is DynamicTinyBertModel
+    assert type(AutoModelForQuestionAnswering.from_config(config)) is DynamicTinyBertForQuestionAnswering
+    assert (
+        type(AutoModelForSequenceClassification.from_config(config)) is hf_dynbert.DynamicTinyBertForSequenceClassification
+    )
+
+
+def test_plain_bert_takes_every_weight_without_a_warning(bert_folder, caplog):
+    _, info = DynamicTinyBertForQuestionAnswering.from_pretrained(bert_folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"length_config": [0.5] * 3}, "3 entries, the model has 4 layers"),
+        ({"length_config": [0.2, 0.3, 0.3, 0.3]}, "increases"),
+        ({"budgets": {"fast": [2.0] * 4}}, r'budgets\["fast"\]'),
+        ({"budgets": {"full": [0.5] * 4}}, "always keeps all tokens"),
+        ({"importance": "attention"}, "'all', 'question', 'cls', 'learned'"),
+        ({"dropped_logits": "zero"}, "'restore', 'mask'"),
+        ({"importance_window": -1}, "0 and more"),
+    ],
+)
+def test_bad_configurations_are_refused(sizes, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        DynamicTinyBertConfig(**sizes, **kwargs)
+
+
+def test_bad_calls_are_refused(make_model, batch):
+    model = make_model(budgets={"fast": [0.5] * 4, "balanced": [0.8] * 4})
+    with pytest.raises(ValueError, match='knows full, fast, balanced. Did you mean "fast"'):
+        model(**batch, length_config="fats")
+    with pytest.raises(ValueError, match="5 entries"):
+        model(**batch, length_config=[0.5] * 5)
+    with pytest.raises(ValueError, match="exactly one of"):
+        model()
+    four_d = batch["attention_mask"].bool()[:, None, None, :].expand(-1, 1, 40, 40)
+    with pytest.raises(ValueError, match=r"shape \(batch, length\)"):
+        model(**{**batch, "attention_mask": four_d}, length_config="fast")
+
+
+def test_a_head_that_does_not_fit_is_refused(sizes):
+    with pytest.raises(ValueError, match="num_labels=2"):
+        DynamicTinyBertForQuestionAnswering(DynamicTinyBertConfig(**sizes, num_labels=3))
