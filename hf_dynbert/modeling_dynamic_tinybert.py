@@ -288,8 +288,14 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
             init.zeros_(module.unit.bias)
             if module.rank:
                 init.zeros_(module.gain)
-                for projection in (module.query, module.key):
-                    init.kaiming_uniform_(projection.weight, a=5**0.5)  # as torch starts a linear layer
+
+    def save_pretrained(self, *args, **kwargs) -> None:
+        """Writes the parameters under their present names, whatever older ones they were loaded from.
+
+        Older BERT checkpoints say `LayerNorm.gamma`; a Trainer of transformers 5.5 that resumes does not know that name.
+        """
+        kwargs.setdefault("save_original_format", False)
+        super().save_pretrained(*args, **kwargs)
 
     @classmethod
     def from_backbone(cls, source, **config_overrides):

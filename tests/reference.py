@@ -33,7 +33,8 @@ def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=
             context = (probabilities @ v).transpose(0, 1).reshape(len(alive), -1)
             x = layer.attention.output(context, x)
             if importance == "learned":
-                scores = learned_scores(scorers[index], x, alive, first_tokens(alive, keep_cls, protect, question))
+                first = first_tokens(alive, keep_cls, protect, question)
+                scores = learned_scores(scorers[index], x, alive, first, question)
             else:
                 voters = {"all": list(range(n)), "question": question, "cls": [0]}[importance]
                 rows = [slot for slot, token in enumerate(alive) if token in voters] or list(range(len(alive)))
@@ -56,9 +57,15 @@ def first_tokens(alive, keep_cls, protect, question):
     return [t for t in alive if (keep_cls and t == 0) or (protect and t in question)]
 
 
-def learned_scores(scorer, x, alive, first):
-    """Own unit and, over a window of slots, the mean of the neighbours' unit, protected tokens left out."""
-    units = x @ scorer.weight.T + scorer.bias
+def learned_scores(scorer, x, alive, first, question):
+    """Own unit and, over a window of slots, the mean of the neighbours' unit; both with the match with the question."""
+    units = x @ scorer.unit.weight.T + scorer.unit.bias
+    asked = [slot for slot, token in enumerate(alive) if token in question]
+    if scorer.rank and asked:
+        for slot in range(len(alive)):
+            keys, queries = scorer.key.weight @ x[slot], scorer.query.weight @ x[asked].T
+            match = math.log(sum(math.exp(float(dot) / math.sqrt(scorer.rank)) for dot in keys @ queries))
+            units[slot] += match * scorer.gain
     scores = []
     for slot in range(len(alive)):
         score = float(units[slot, 0])

@@ -210,7 +210,7 @@ def test_evaluation(questions, tokenizer, make_model):
     )  # fmt: skip
     assert result.exact_match == 25  # one thing in four is the light
     assert result.examples == 16
-    lengths = [len(ids) for ids in tokenizer(data["question"], data["context"])["input_ids"]]
+    lengths = [len(ids) for ids in tokenizer(list(data["question"]), list(data["context"]))["input_ids"]]
     assert result.macs_mean == pytest.approx(np.mean([count_macs(model.config, [0.5] * 4, n) for n in lengths]))
     assert result.macs_ratio == pytest.approx(
         result.macs_mean / np.mean([count_macs(model.config, None, n) for n in lengths])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import AutoConfig, AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoConfig, AutoTokenizer, DataCollatorWithPadding, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..folders import replace_files
@@ -71,6 +71,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     Raises:
         ValueError: bad data, an unsupported checkpoint or impossible budgets; before any training.
     """
+    set_seed(args.seed)  # before the model: what is new in it is random
     model = load_model(model_args, args)
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
     data = load_training_data(data_args)

@@ -36,9 +36,9 @@ class DistillationTrainer(Trainer):
 
     def __init__(self, model=None, args: DistillationArguments | None = None, **kwargs):
         args = args or DistillationArguments()
-        if args.length_drop and hasattr(model, "set_importance"):
-            model.set_importance(args.importance)
         super().__init__(model=model, args=args, **kwargs)
+        if args.length_drop and hasattr(self.model, "set_importance"):
+            self.model.set_importance(args.importance)  # after the parent's seed: new scorers are the same in every run
         self.model_accepts_loss_kwargs = False  # compute_loss returns a batch's mean, whatever the accumulation
         self._parts: dict[str, torch.Tensor] = {}
         self._passes = 0
@@ -49,19 +49,22 @@ class DistillationTrainer(Trainer):
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         config = self.accelerator.unwrap_model(model).config
         rng = random.Random(f"{self.args.seed}-{self.state.global_step}")
-        full_pass, *sub_passes = sample_sandwich(rng, config, self.args)
+        passes = sample_sandwich(rng, config, self.args)
         learned = config.importance == "learned"
         watch = {"output_token_scores": learned, "output_hidden_states": learned and "start_positions" not in inputs}
-        full = self._run(model, inputs, full_pass, **watch)
-        weight = 1 / (len(sub_passes) + 1)
-        parts = {"task": full.loss * weight}
         features = {name: value for name, value in inputs.items() if name not in self.label_names}
-        subs = [self._run(model, features, sub_pass, output_token_scores=learned) for sub_pass in sub_passes]
+        full, *subs = outputs = [
+            self._run(model, features if index else inputs, sub_model, **watch) for index, sub_model in enumerate(passes)
+        ]
+        weight = 1 / len(passes)
+        parts = {"task": full.loss * weight}
         for index, sub in enumerate(subs):
             name = "between" if index else "smallest"
             parts[name] = parts.get(name, 0) + weight * self._divergence(sub, full, inputs, config)
         if learned:
-            parts["importance"] = self.args.importance_weight * self._importance_loss(full, subs, inputs, config)
+            layers = [sub_model.layer_config or range(config.num_hidden_layers) for sub_model in passes]
+            scores = [list(zip(*run, strict=True)) for run in zip(layers, (o.token_scores for o in outputs), strict=True)]
+            parts["importance"] = self.args.importance_weight * self._importance_loss(full, scores, inputs, config)
         self._record(parts)
         loss = sum(parts.values())
         return (loss, full) if return_outputs else loss
@@ -102,24 +105,24 @@ class DistillationTrainer(Trainer):
         start, end = (divergence(*logits, mask, **how) for logits in zip(_spans(sub), _spans(full), strict=True))
         return (start + end) / 2
 
-    def _importance_loss(self, full, subs, inputs, config) -> torch.Tensor:
-        """Learned importance: the scores of every layer and pass against the tokens that matter to the full-length model."""
+    def _importance_loss(self, full, scores, inputs, config) -> torch.Tensor:
+        """Learned importance: scores, as (layer, scores) of each pass, against the tokens that matter to the full pass."""
         present = _present(inputs)
         candidates = present & ~first_token(present) if config.keep_cls else present
         if config.protect_first_segment:
             segment = first_segment(present, inputs.get("token_type_ids"), inputs.get("input_ids"), config.sep_token_id)
             candidates = candidates & ~segment
-        passes = [output.token_scores for output in (full, *subs)]
+        ran = [layer for layer, _ in scores[0]]
         if "logits" in full:
-            targets = saliency(full.logits, full.hidden_states[1:])
-            passes = [scores for scores in passes if len(scores) == len(targets)]  # LayerDrop may leave layers without one
+            targets = dict(zip(ran, saliency(full.logits, full.hidden_states[1:]), strict=True))
         else:
             target = answer_distribution(*(logits.masked_fill(~present, -torch.inf) for logits in _spans(full)))
-            targets = [target] * config.num_hidden_layers
+            targets = dict.fromkeys(range(config.num_hidden_layers), target)
         losses = [
-            soft_cross_entropy(scores, target, candidates & torch.isfinite(scores))
-            for layers in passes
-            for scores, target in zip(layers, targets, strict=False)
+            soft_cross_entropy(layer_scores, targets[layer], candidates & torch.isfinite(layer_scores))
+            for run in scores
+            for layer, layer_scores in run
+            if layer in targets  # LayerDrop may have left it out of the full pass
         ]
         return sum(losses) / len(losses)
 
