@@ -121,6 +121,6 @@ def test_help(capsys):
 
 def test_import_is_light():
     code = "import sys, hf_dynbert; print(sorted(m for m in sys.modules if m.split('.')[0] in {heavy}))"
-    heavy = {"openvino", "optimum", "nncf", "neural_compressor", "matplotlib", "torchao", "optuna"}
+    heavy = {"openvino", "optimum", "nncf", "neural_compressor", "matplotlib", "optuna"}
     finished = subprocess.run([sys.executable, "-c", code.replace("{heavy}", repr(heavy))], capture_output=True, text=True)
     assert finished.stdout.strip() == "[]", finished.stderr
