@@ -75,7 +75,8 @@ def plot_curve(curve: Mapping[str, SquadEvaluation], path: Path, title: str) -> 
         for name, point in points:
             axes.annotate(name, (value(point), point.f1), textcoords="offset points", xytext=(6, -12), fontsize=9)
         axes.set_xlabel(label)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.15 * max(value(point) for _, point in points))  # room for the last name
+        axes.margins(y=0.15)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("F1")
     path.parent.mkdir(parents=True, exist_ok=True)

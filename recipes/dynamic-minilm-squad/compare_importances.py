@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--train_file", nargs="+", required=True)
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--held_out", type=float, default=0.1)
+    parser.add_argument("--limit", type=int, help="evaluate on so many of the held-out questions, spread over them")
     parser.add_argument("--output", type=Path, default=Path("outputs/compare-importances"))
     parser.add_argument("--importances", nargs="+", default=list(IMPORTANCES))
     args, options = parser.parse_known_args()
@@ -41,6 +42,8 @@ def main() -> None:
     results = json.loads(results_file.read_text()) if results_file.exists() else []
     data = load_squad(args.train_file)
     _, held_out = split_by_article(data, args.held_out)
+    if args.limit:
+        held_out = held_out.shuffle(seed=0).select(range(min(args.limit, len(held_out))))
     for importance in args.importances:
         folder = args.output / importance
         if not (folder / "config.json").exists():
