@@ -40,7 +40,7 @@ STUDENT, TEACHER = [[0.3, -1.2, 2.0], [1.0, 1.5, -0.5]], [[1.1, 0.4, -0.7], [0.2
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("direction", ["forward", "reverse", "reference"])
+@pytest.mark.parametrize("direction", ["forward", "reference"])
 def test_divergence_closed_form(direction, temperature):
     pairs = [[distribution([x / temperature for x in row]) for row in rows] for rows in zip(TEACHER, STUDENT, strict=True)]
     if direction != "forward":

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 
-DIRECTIONS = ("forward", "reverse", "reference")
+DIRECTIONS = ("forward", "reference")
 
 
 def divergence(
@@ -25,9 +25,9 @@ def divergence(
         mask (`torch.BoolTensor` of shape `(B, C)`, *optional*): entries that count; both predictions are normalised over
             them alone.
         temperature (`float`, *optional*, defaults to 1): softens both predictions (arXiv 1503.02531, section 2).
-        direction (`str`, *optional*, defaults to `"forward"`): `"forward"` is KL(teacher ‖ student). `"reverse"` and
-            `"reference"` name KL(student ‖ teacher), what the published code of the Length-Adaptive Transformer
-            (arXiv 2010.07003) computes, its arguments being swapped.
+        direction (`str`, *optional*, defaults to `"forward"`): `"forward"` is KL(teacher ‖ student); `"reference"` is
+            KL(student ‖ teacher), what the published code of the Length-Adaptive Transformer (arXiv 2010.07003) computes,
+            its arguments being swapped.
 
     Returns:
         `torch.FloatTensor`: a scalar, 0 for equal predictions.
