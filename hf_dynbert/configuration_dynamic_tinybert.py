@@ -3,6 +3,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import field
 
 from huggingface_hub.dataclasses import strict
 from transformers import BertConfig
@@ -31,13 +32,12 @@ class DynamicTinyBertConfig(BertConfig):
             Named length configurations; a call takes them by name. The name `"full"` is taken: it keeps all tokens.
         importance (`str`, *optional*, defaults to `"all"`):
             What decides which tokens stay. `"all"`, `"question"`, `"cls"`: the attention a token receives from all real
-            tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: one trained linear unit a layer.
-        importance_window (`int`, *optional*, defaults to 12):
-            Learned importance only. How many tokens on each side speak for a token, through a second linear unit; 0 leaves
-            it to the token's own state.
-        importance_match (`int`, *optional*, defaults to 16):
-            Learned importance only. Dimensions in which a token is matched with those of the first segment (the question);
-            0 does without.
+            tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: a trained scorer a layer.
+        importance_match (`int`, *optional*, defaults to 64):
+            Learned importance only. Dimensions in which the tokens around a token are matched with those of the first segment
+            (the question); 0 leaves importance to the token's own state.
+        importance_windows (`list[int]`, *optional*, defaults to `[0, 4, 12, 36]`):
+            Learned importance only. How many tokens on each side are searched for matches, one entry a window.
         keep_cls (`bool`, *optional*, defaults to `True`):
             Whether the first token is never dropped.
         protect_first_segment (`bool`, *optional*, defaults to `False`):
@@ -69,8 +69,8 @@ class DynamicTinyBertConfig(BertConfig):
     length_config: list[int | float] | None = None
     budgets: dict[str, list[int | float]] | None = None
     importance: str = "all"
-    importance_window: int = 12
-    importance_match: int = 16
+    importance_match: int = 64
+    importance_windows: list[int] = field(default_factory=lambda: [0, 4, 12, 36])
     keep_cls: bool = True
     protect_first_segment: bool = False
     dropped_logits: str = "restore"
@@ -114,9 +114,12 @@ class DynamicTinyBertConfig(BertConfig):
         ):
             if value not in valid:
                 raise ValueError(f"{option} is {value!r}; valid are {', '.join(map(repr, valid))}.")
-        for option, value in (("importance_window", self.importance_window), ("importance_match", self.importance_match)):
-            if value < 0:
-                raise ValueError(f"{option} is {value}; valid are 0 and more.")
+        if self.importance_match < 0:
+            raise ValueError(f"importance_match is {self.importance_match}; valid are 0 and more.")
+        if not self.importance_windows or min(self.importance_windows) < 0:
+            raise ValueError(
+                f"importance_windows is {self.importance_windows}; valid are lists of numbers from 0, such as [0, 4, 12, 36]."
+            )
 
     def _check_budgets(self) -> None:
         if self.length_config is not None:

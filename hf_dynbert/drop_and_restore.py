@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from .length_config import MIN_TOKENS, SHARE_UNIT, share_units, token_counts
 
@@ -118,54 +117,13 @@ def attention_received(
         voters = voters & present
         voters = torch.where(voters.any(dim=1, keepdim=True), voters, present)
         if not torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
-            rows, voters = _compact(voters, int(voters.sum(dim=1).max()))
+            rows, voters = compact_slots(voters, int(voters.sum(dim=1).max()))
             index = rows[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             query = query.gather(2, index)
         scores = (query @ key.transpose(2, 3)).float() * scaling  # (B, A, voters, N)
         scores = scores.masked_fill(~present[:, None, None, :], torch.finfo(scores.dtype).min)
         votes = scores.softmax(dim=-1).masked_fill(~voters[:, None, :, None], 0.0)
         return votes.sum(dim=(1, 2)).masked_fill(~present, 0.0)
-
-
-def segment_match(keys: torch.Tensor, queries: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
-    """How well each token matches some token of a segment: logsumexp of scaled dot products.
-
-    Args:
-        keys (`torch.Tensor` of shape `(B, N, R)`): one vector a token.
-        queries (`torch.Tensor` of shape `(B, N, R)`): likewise; only those of the segment are used.
-        segment (`torch.BoolTensor` of shape `(B, N)`): the segment.
-
-    Returns:
-        `torch.FloatTensor` of shape `(B, N)`: 0 in examples without a segment.
-    """
-    exists = segment.any(dim=1, keepdim=True)
-    if not torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
-        rows, segment = _compact(segment, max(1, int(segment.sum(dim=1).max())))
-        queries = take_tokens(queries, rows)
-    scores = (keys @ queries.transpose(1, 2)).float() * keys.shape[-1] ** -0.5
-    scores = scores.masked_fill(~segment[:, None, :], torch.finfo(scores.dtype).min)
-    return scores.logsumexp(dim=-1).masked_fill(~exists, 0.0)
-
-
-def neighbourhood_mean(scores: torch.Tensor, candidates: torch.Tensor, window: int) -> torch.Tensor:
-    """Mean score of the candidates up to `window` slots away, itself included, times the root of the window's size.
-
-    The factor gives the mean of independent scores the variance of one.
-
-    Args:
-        scores (`torch.FloatTensor` of shape `(B, N)`): one score a slot.
-        candidates (`torch.BoolTensor` of shape `(B, N)`): slots that count.
-        window (`int`): slots on each side.
-
-    Returns:
-        `torch.FloatTensor` of shape `(B, N)`: 0 where no candidate is near.
-    """
-    size = 2 * window + 1
-    weights = candidates.to(scores.dtype)
-    total, count = (
-        F.avg_pool1d(rows[:, None], size, stride=1, padding=window)[:, 0] for rows in (scores * weights, weights)
-    )
-    return total / count.clamp(min=1 / (2 * size)) * size**0.5  # one candidate counts 1 / size
 
 
 def select_tokens(
@@ -220,6 +178,13 @@ def restore_tokens(
     return torch.cat([restored, spare], dim=1).scatter(1, index, hidden_states.to(restored.dtype))[:, :length]
 
 
+def compact_slots(mask: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slots of the marked tokens in order, then others; `(B, N)` gives slots and which are marked, `(B, width)` each."""
+    order = mask.long().argsort(dim=1, descending=True, stable=True)[:, :width]
+    filled = torch.arange(width, device=mask.device) < mask.sum(dim=1)[:, None]
+    return order, filled
+
+
 def _counts(entry: int | float, lengths: torch.Tensor) -> torch.Tensor:
     """`length_config.token_counts` for one layer and many examples."""
     if isinstance(entry, int):
@@ -227,13 +192,6 @@ def _counts(entry: int | float, lengths: torch.Tensor) -> torch.Tensor:
     else:
         wanted = -(-lengths * share_units(entry) // SHARE_UNIT)
     return torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))
-
-
-def _compact(mask: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slots of the marked tokens in order, `(B, width)`, and which of them are filled."""
-    order = mask.long().argsort(dim=1, descending=True, stable=True)[:, :width]
-    filled = torch.arange(width, device=mask.device) < mask.sum(dim=1)[:, None]
-    return order, filled
 
 
 def _sort_filled(slots: torch.Tensor, filled: torch.Tensor, beyond: int) -> tuple[torch.Tensor, torch.Tensor]:

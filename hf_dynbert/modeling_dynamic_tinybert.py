@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -36,13 +37,17 @@ from .drop_and_restore import (
     attention_received,
     first_segment,
     first_token,
-    neighbourhood_mean,
     plan_budgets,
     restore_tokens,
-    segment_match,
     select_tokens,
     take_tokens,
 )
+from .late_interaction import soft_matches, take_segment, window_coverage
+
+
+# Where untrained scorers start. Of two states of the same word in different places the cosine is well above 3/8, of others
+# mostly below; a softplus of -0.7 is 0.4, so that four windows of ten terms give scores of a few units.
+SLOPE, THRESHOLD, TERM_WEIGHT = 8.0, 3.0, -0.7
 
 
 @dataclass
@@ -153,32 +158,33 @@ class DynamicTinyBertSelfAttention(BertSelfAttention):
 
 
 class TokenScorer(nn.Module):
-    """Learned importance: a linear unit on the state that attention left of a token, and two helpers for the early layers.
+    """Learned importance: a linear unit on the state that attention left of a token, and how much of the question is near.
 
-    Early layers do not know yet which word answers, but they can see which passage the question is about. With
-    `config.importance_match`, how well a token matches some token of the first segment (logsumexp of scaled dot products of
-    that many dimensions) joins the token's score; with `config.importance_window`, the mean over the tokens up to so many
-    slots away of a second unit, and of the match, does too. With both 0, the linear unit is all there is.
+    Early layers do not know yet which word answers. What they can see is which words the question and a passage share, so
+    with `config.importance_match` the late interaction of the first segment with the token's surroundings, in several
+    windows, joins the unit's score. An example without a second segment has only the unit.
     """
 
     def __init__(self, config: DynamicTinyBertConfig):
         super().__init__()
-        self.window, self.rank = config.importance_window, config.importance_match
-        self.unit = nn.Linear(config.hidden_size, 2 if self.window else 1)
+        self.rank, self.windows = config.importance_match, config.importance_windows
+        self.unit = nn.Linear(config.hidden_size, 1)
         if self.rank:
             self.query = nn.Linear(config.hidden_size, self.rank, bias=False)
             self.key = nn.Linear(config.hidden_size, self.rank, bias=False)
-            self.gain = nn.Parameter(torch.zeros(2 if self.window else 1))
+            self.term_weight = nn.Linear(config.hidden_size, len(self.windows))
+            self.slope, self.threshold = nn.Parameter(torch.tensor(SLOPE)), nn.Parameter(torch.tensor(THRESHOLD))
 
-    def forward(self, hidden_states: torch.Tensor, candidates: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
-        """States `(B, N, H)`, the tokens that compete and those of the first segment `(B, N)` give scores `(B, N)`."""
-        units = self.unit(hidden_states).float()
-        if self.rank:
-            match = segment_match(self.key(hidden_states), self.query(hidden_states), segment)
-            units = units + match[..., None] * self.gain
-        if not self.window:
-            return units[..., 0]
-        return units[..., 0] + neighbourhood_mean(units[..., 1], candidates, self.window)
+    def forward(self, hidden_states: torch.Tensor, present: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
+        """States `(B, N, H)`, real tokens and those of the first segment `(B, N)` give scores `(B, N)`."""
+        scores = self.unit(hidden_states)[..., 0].float()
+        if not self.rank:
+            return scores
+        terms, filled = take_segment(hidden_states, segment)
+        matches = soft_matches(self.key(hidden_states), self.query(terms), self.slope, self.threshold)
+        matches = matches * (present & ~segment)[:, :, None]  # the question is no evidence for itself
+        weights = F.softplus(self.term_weight(terms).float()) * filled[:, :, None]
+        return scores + window_coverage(matches, weights, self.windows)
 
 
 class DynamicTinyBertLayer(BertLayer):
@@ -206,7 +212,7 @@ class DynamicTinyBertLayer(BertLayer):
         )
         hidden_states = self.attention.output(context, hidden_states)
         if self.token_scorer is not None and (budget is not None or output_token_scores):
-            importance = self.token_scorer(hidden_states, table.present & ~table.protected, table.segment & table.present)
+            importance = self.token_scorer(hidden_states, table.present, table.segment & table.present)
         scores = importance if output_token_scores else None
         if budget is not None:
             slots, filled = select_tokens(importance.detach(), table.present, table.protected, budget)
@@ -283,11 +289,16 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, TokenScorer):  # from zero, so that an untrained scorer sends no noise into the encoder
+        if isinstance(module, TokenScorer):  # untrained, it knows which words question and passage share, and no more
             init.zeros_(module.unit.weight)
             init.zeros_(module.unit.bias)
             if module.rank:
-                init.zeros_(module.gain)
+                init.normal_(module.query.weight, std=module.rank**-0.5)  # a random projection keeps cosines
+                init.copy_(module.key.weight, module.query.weight)
+                init.zeros_(module.term_weight.weight)
+                init.constant_(module.term_weight.bias, TERM_WEIGHT)
+                init.constant_(module.slope, SLOPE)
+                init.constant_(module.threshold, THRESHOLD)
 
     def save_pretrained(self, *args, **kwargs) -> None:
         """Writes the parameters under their present names, whatever older ones they were loaded from.
@@ -316,7 +327,7 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     def set_importance(self, importance: str) -> None:
         """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
 
-        New scorers find all tokens alike, and the first ones stay: they need training before the model drops sensibly.
+        New scorers know which words the first segment shares with the second, and no more: they need training.
 
         Args:
             importance (`str`): see [`DynamicTinyBertConfig`].

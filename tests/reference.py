@@ -33,8 +33,7 @@ def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=
             context = (probabilities @ v).transpose(0, 1).reshape(len(alive), -1)
             x = layer.attention.output(context, x)
             if importance == "learned":
-                first = first_tokens(alive, keep_cls, protect, question)
-                scores = learned_scores(scorers[index], x, alive, first, question)
+                scores = learned_scores(scorers[index], x, alive, question)
             else:
                 voters = {"all": list(range(n)), "question": question, "cls": [0]}[importance]
                 rows = [slot for slot, token in enumerate(alive) if token in voters] or list(range(len(alive)))
@@ -57,22 +56,23 @@ def first_tokens(alive, keep_cls, protect, question):
     return [t for t in alive if (keep_cls and t == 0) or (protect and t in question)]
 
 
-def learned_scores(scorer, x, alive, first, question):
-    """Own unit and, over a window of slots, the mean of the neighbours' unit; both with the match with the question."""
-    units = x @ scorer.unit.weight.T + scorer.unit.bias
-    asked = [slot for slot, token in enumerate(alive) if token in question]
-    if scorer.rank and asked:
-        for slot in range(len(alive)):
-            keys, queries = scorer.key.weight @ x[slot], scorer.query.weight @ x[asked].T
-            match = math.log(sum(math.exp(float(dot) / math.sqrt(scorer.rank)) for dot in keys @ queries))
-            units[slot] += match * scorer.gain
-    scores = []
+def learned_scores(scorer, x, alive, question):
+    """The token's own unit, and for every window the best match of each question token, weighted and summed."""
+    scores = (x @ scorer.unit.weight.T + scorer.unit.bias)[:, 0].tolist()
+    if not scorer.rank:
+        return scores
+    terms = [slot for slot, token in enumerate(alive) if token in question]
+    others = [slot for slot, token in enumerate(alive) if token not in question]
     for slot in range(len(alive)):
-        score = float(units[slot, 0])
-        if scorer.window:
-            near = range(max(0, slot - scorer.window), min(len(alive), slot + scorer.window + 1))
-            votes = [float(units[other, 1]) for other in near if alive[other] not in first]
-            if votes:
-                score += sum(votes) / len(votes) * math.sqrt(2 * scorer.window + 1)
-        scores.append(score)
+        for term in terms:
+            query = scorer.query.weight @ x[term]
+            for index, window in enumerate(scorer.windows):
+                best = 0.0
+                for near in others:
+                    if abs(near - slot) <= window:
+                        key = scorer.key.weight @ x[near]
+                        cosine = float(key @ query / key.norm() / query.norm())
+                        best = max(best, 1 / (1 + math.exp(float(scorer.threshold) - float(scorer.slope) * cosine)))
+                weight = float(scorer.term_weight.weight[index] @ x[term] + scorer.term_weight.bias[index])
+                scores[slot] += best * math.log1p(math.exp(weight))
     return scores

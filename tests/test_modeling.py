@@ -42,20 +42,20 @@ def test_classification_at_full_length_is_upstream(make_model, classifier_folder
 @pytest.mark.parametrize("protect", [False, True])
 @pytest.mark.parametrize("keep_cls", [False, True])
 @pytest.mark.parametrize(
-    ("importance", "window", "match"),
+    ("importance", "match", "windows"),
     [
-        ("all", 0, 0),
-        ("question", 0, 0),
-        ("cls", 0, 0),
-        ("learned", 0, 0),
-        ("learned", 3, 0),
-        ("learned", 0, 8),
-        ("learned", 3, 8),
+        ("all", 0, [0]),
+        ("question", 0, [0]),
+        ("cls", 0, [0]),
+        ("learned", 0, [0]),
+        ("learned", 8, [0]),
+        ("learned", 8, [1, 4]),
     ],
 )
 @pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
-def test_reference(bert, make_model, batch, importance, window, match, length_config, keep_cls, protect):
-    model = make_model(importance=importance, keep_cls=keep_cls, protect_first_segment=protect, importance_window=window)
+def test_reference(bert, make_model, batch, importance, match, windows, length_config, keep_cls, protect):
+    options = {"importance_match": match, "importance_windows": windows}
+    model = make_model(importance=importance, keep_cls=keep_cls, protect_first_segment=protect, **options)
     scorers = [layer.token_scorer for layer in model.bert.encoder.layer]
     with torch.no_grad():
         wanted, kept = reference_states(bert.bert, scorers, batch, length_config, importance, keep_cls, protect)
@@ -291,7 +291,9 @@ def test_plain_bert_takes_every_weight_without_a_warning(bert_folder, caplog):
         ({"budgets": {"full": [0.5] * 4}}, "always keeps all tokens"),
         ({"importance": "attention"}, "'all', 'question', 'cls', 'learned'"),
         ({"dropped_logits": "zero"}, "'restore', 'mask'"),
-        ({"importance_window": -1}, "0 and more"),
+        ({"importance_match": -1}, "0 and more"),
+        ({"importance_windows": [4, -1]}, "from 0"),
+        ({"importance_windows": []}, "from 0"),
     ],
 )
 def test_bad_configurations_are_refused(sizes, kwargs, message):

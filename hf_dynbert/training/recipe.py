@@ -23,7 +23,7 @@ class ModelArguments:
 
     Args:
         model_name_or_path (`str`): folder or Hub id of a BERT, RoBERTa, DistilBERT or DynamicTinyBert checkpoint.
-        protect_first_segment, dropped_logits, importance_window, importance_match, budgets: see
+        protect_first_segment, dropped_logits, importance_match, importance_windows, budgets: see
             [`DynamicTinyBertConfig`]; budgets as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
         attn_implementation (`str`): attention in training; eager is the faster one on CPUs when gradients are needed.
@@ -32,8 +32,10 @@ class ModelArguments:
     model_name_or_path: str = field(metadata={"help": "Folder or Hub id to start from."})
     protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
     dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
-    importance_window: int | None = field(default=None, metadata={"help": "Neighbours that speak for a token."})
     importance_match: int | None = field(default=None, metadata={"help": "Dimensions of the match with the question."})
+    importance_windows: list[int] | None = field(
+        default=None, metadata={"help": "Tokens on each side searched for matches."}
+    )
     budgets: str | None = field(default=None, metadata={"help": "Named length configurations, JSON."})
     hidden_dropout_prob: float | None = field(default=None, metadata={"help": "Dropout in training."})
     attention_probs_dropout_prob: float | None = field(default=None, metadata={"help": "Attention dropout in training."})
@@ -101,8 +103,8 @@ def load_model(model_args: ModelArguments, args: DistillationArguments) -> Dynam
         "importance": args.importance,
         "protect_first_segment": model_args.protect_first_segment,
         "dropped_logits": model_args.dropped_logits,
-        "importance_window": model_args.importance_window,
         "importance_match": model_args.importance_match,
+        "importance_windows": model_args.importance_windows,
         "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
         "hidden_dropout_prob": model_args.hidden_dropout_prob,
         "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,

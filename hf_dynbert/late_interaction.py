@@ -1,0 +1,63 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Late interaction between a question and the passages around each token, as pure tensor functions.
+
+Early layers do not know yet which word answers a question, but they can see where the question's words are spoken of. As in
+ColBERT (arXiv 2004.12832, section 3.3) every term of the question looks for its best match, here within a window around each
+token, and the matches add up.
+
+Shapes: B examples, N slots, J terms, H hidden size, R dimensions of the match, W windows.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from .drop_and_restore import compact_slots, take_tokens
+
+
+def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens of a segment, one behind the other.
+
+    Args:
+        tokens (`torch.Tensor` of shape `(B, N, H)`): states of all tokens.
+        segment (`torch.BoolTensor` of shape `(B, N)`): the segment.
+
+    Returns:
+        `torch.Tensor` of shape `(B, J, H)`, and `torch.BoolTensor` of shape `(B, J)`: which of them are in the segment.
+    """
+    if torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
+        return tokens, segment
+    slots, filled = compact_slots(segment, max(1, int(segment.sum(dim=1).max())))
+    return take_tokens(tokens, slots), filled
+
+
+def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+    """How well each token matches each term: a sigmoid of their cosine.
+
+    Args:
+        keys (`torch.Tensor` of shape `(B, N, R)`): one vector a token.
+        queries (`torch.Tensor` of shape `(B, J, R)`): one a term.
+        slope, threshold (`torch.Tensor`, scalars): of the sigmoid's argument, `slope * cosine - threshold`.
+
+    Returns:
+        `torch.FloatTensor` of shape `(B, N, J)`, in (0, 1).
+    """
+    cosine = F.normalize(keys.float(), dim=-1) @ F.normalize(queries.float(), dim=-1).transpose(1, 2)
+    return torch.sigmoid(slope * cosine.float() - threshold)
+
+
+def window_coverage(matches: torch.Tensor, weights: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
+    """How much of the terms is spoken of near each token: each term's best match in a window, weighted and summed.
+
+    Args:
+        matches (`torch.FloatTensor` of shape `(B, N, J)`): non-negative, 0 where a token must not speak for others.
+        weights (`torch.FloatTensor` of shape `(B, J, W)`): of each term in each window, 0 where there is no term.
+        windows (`Sequence[int]`): slots on each side of a token.
+
+    Returns:
+        `torch.FloatTensor` of shape `(B, N)`: the sum over the windows.
+    """
+    terms = matches.transpose(1, 2)  # (B, J, N), as pooling wants it
+    best = [F.max_pool1d(terms, 2 * window + 1, stride=1, padding=window) if window else terms for window in windows]
+    return sum((weights[:, :, index, None] * rows).sum(dim=1) for index, rows in enumerate(best))
