@@ -34,14 +34,17 @@ class DynamicTinyBertConfig(BertConfig):
             What decides which tokens stay. `"all"`, `"question"`, `"cls"`: the attention a token receives from all real
             tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: a trained scorer a layer.
         importance_match (`int`, *optional*, defaults to 64):
-            Learned importance only. Dimensions in which the tokens around a token are matched with those of the first segment
-            (the question); 0 leaves importance to the token's own state.
+            Learned importance only. Dimensions in which the tokens around a token are matched with those of the first
+            segment (the question); 0 leaves importance to the token's own state.
         importance_windows (`list[int]`, *optional*, defaults to `[0, 4, 12, 36]`):
             Learned importance only. How many tokens on each side are searched for matches, one entry a window.
         keep_cls (`bool`, *optional*, defaults to `True`):
             Whether the first token is never dropped.
         protect_first_segment (`bool`, *optional*, defaults to `False`):
             Whether the first segment (the question) is dropped only when everything else is gone.
+        protect_first_segment_until (`int`, *optional*):
+            With `protect_first_segment`: how many layers protect it. In the layers after these, where the second segment
+            knows by now what is asked, the first one goes before all else (CLS stays). `None` protects it to the end.
         dropped_logits (`str`, *optional*, defaults to `"restore"`):
             Question answering only. `"restore"`: a dropped token answers with its last state, as in the papers.
             `"mask"`: a dropped token cannot be an answer.
@@ -73,6 +76,7 @@ class DynamicTinyBertConfig(BertConfig):
     importance_windows: list[int] = field(default_factory=lambda: [0, 4, 12, 36])
     keep_cls: bool = True
     protect_first_segment: bool = False
+    protect_first_segment_until: int | None = None
     dropped_logits: str = "restore"
     sep_token_id: int | None = 102
     position_ids_start: int = 0
@@ -116,9 +120,15 @@ class DynamicTinyBertConfig(BertConfig):
                 raise ValueError(f"{option} is {value!r}; valid are {', '.join(map(repr, valid))}.")
         if self.importance_match < 0:
             raise ValueError(f"importance_match is {self.importance_match}; valid are 0 and more.")
+        if self.protect_first_segment_until is not None and self.protect_first_segment_until < 0:
+            raise ValueError(
+                f"protect_first_segment_until is {self.protect_first_segment_until}; valid are numbers of layers from 0 on, "
+                "and None for all of them."
+            )
         if not self.importance_windows or min(self.importance_windows) < 0:
             raise ValueError(
-                f"importance_windows is {self.importance_windows}; valid are lists of numbers from 0, such as [0, 4, 12, 36]."
+                f"importance_windows is {self.importance_windows}; valid are lists of numbers from 0 on, "
+                "for example [0, 4, 12, 36]."
             )
 
     def _check_budgets(self) -> None:

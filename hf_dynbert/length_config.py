@@ -159,8 +159,8 @@ def sample_budget(rng: random.Random, config, smallest: float) -> list[float]:
     """Draws where to drop as well as how much, evenly over cost.
 
     LengthDrop's own sampling (`sample_length_config`) never drops much in one layer, but few large drops can cost less time
-    than many small ones; a model that is to serve both must have seen both. The number and the places of the dropping layers
-    are uniform, the drop is split among them by a flat Dirichlet, and the cost is uniform in [`smallest`, 1].
+    than many small ones; a model that is to serve both must have seen both. The places are drawn by `sample_placement`, and the
+    cost is uniform in [`smallest`, 1].
 
     Args:
         rng (`random.Random`): source of chance.
@@ -174,8 +174,12 @@ def sample_budget(rng: random.Random, config, smallest: float) -> list[float]:
 
 
 def sample_placement(rng: random.Random, num_layers: int) -> dict[int, float]:
-    """Draws the layers that drop, with weights for `fit_length_config`."""
-    return {layer: rng.expovariate(1.0) for layer in rng.sample(range(num_layers), rng.randint(1, num_layers))}
+    """Draws the layers that drop, with weights for `fit_length_config`.
+
+    Every other time all layers drop, which loses least at equal cost; otherwise any number of them does.
+    """
+    number = num_layers if rng.random() < 0.5 else rng.randint(1, num_layers)
+    return {layer: rng.gammavariate(2.0, 0.5) for layer in sorted(rng.sample(range(num_layers), number))}
 
 
 def count_macs(config, length_config: Sequence[int | float] | None, sequence_length: int) -> int:
@@ -184,7 +188,7 @@ def count_macs(config, length_config: Sequence[int | float] | None, sequence_len
     A layer that `p` tokens enter and `l` leave costs `4pH² + 2p²H` for attention and `2lHI` for the FFN (hidden size H,
     intermediate size I), and one operation an element for each LayerNorm. The published "GFLOPs" of QuaLA-MiniLM
     (arXiv 2210.17114, table 2) are this number. What decides which tokens stay is left out, as it is there; learned
-    importance costs less than 1 % of a layer that drops.
+    importance costs about 1.5 % of a layer that drops (H = 384, 64 dimensions, 160 tokens).
 
     Args:
         config (`PreTrainedConfig`): anything with `num_hidden_layers`, `hidden_size` and `intermediate_size`.

@@ -88,7 +88,7 @@ class TokenTable:
         positions (`torch.LongTensor` of shape `(batch, N)`): where each slot's token stands in the input.
         present (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a real token.
         filled (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a token, padding included.
-        protected (`torch.BoolTensor` of shape `(batch, N)`): tokens that go last.
+        cls (`torch.BoolTensor` of shape `(batch, N)`): the first token, where it is to stay; nothing where it need not.
         segment (`torch.BoolTensor` of shape `(batch, N)`): tokens of the first segment.
         voters (`torch.BoolTensor` of shape `(batch, N)`, *optional*): tokens whose attention counts; `None` if none does.
     """
@@ -96,7 +96,7 @@ class TokenTable:
     positions: torch.Tensor
     present: torch.Tensor
     filled: torch.Tensor
-    protected: torch.Tensor
+    cls: torch.Tensor
     segment: torch.Tensor
     voters: torch.Tensor | None
 
@@ -106,7 +106,7 @@ class TokenTable:
             positions=take_tokens(self.positions, slots),
             present=take_tokens(self.present, slots) & filled,
             filled=filled,
-            protected=take_tokens(self.protected, slots),
+            cls=take_tokens(self.cls, slots),
             segment=take_tokens(self.segment, slots),
             voters=None if self.voters is None else take_tokens(self.voters, slots),
         )
@@ -197,6 +197,10 @@ class DynamicTinyBertLayer(BertLayer):
         super().__init__(config, layer_idx=layer_idx)
         self.attention.self = DynamicTinyBertSelfAttention(config, layer_idx=layer_idx)
         self.token_scorer = TokenScorer(config) if config.importance == "learned" else None
+        until = config.protect_first_segment_until
+        self.segment_goes = "last" if until is None or (layer_idx or 0) < until else "first"
+        if not config.protect_first_segment:
+            self.segment_goes = "by importance"
 
     def forward(
         self,
@@ -215,9 +219,18 @@ class DynamicTinyBertLayer(BertLayer):
             importance = self.token_scorer(hidden_states, table.present, table.segment & table.present)
         scores = importance if output_token_scores else None
         if budget is not None:
-            slots, filled = select_tokens(importance.detach(), table.present, table.protected, budget)
+            slots, filled = self._select(importance.detach(), table, budget)
             hidden_states, table = take_tokens(hidden_states, slots), table.take(slots, filled)
         return self.feed_forward_chunk(hidden_states), table, scores
+
+    def _select(self, importance, table: TokenTable, budget: LayerBudget) -> tuple[torch.Tensor, torch.Tensor]:
+        """The slots that stay, see `select_tokens`."""
+        protected = table.cls
+        if self.segment_goes == "last":
+            protected = protected | table.segment
+        elif self.segment_goes == "first":
+            importance = importance.masked_fill(table.segment, torch.finfo(importance.dtype).min)
+        return select_tokens(importance, table.present, protected, budget)
 
 
 class DynamicTinyBertEncoder(BertEncoder):
@@ -429,17 +442,14 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
     def _table(self, present, token_type_ids, input_ids, needed: bool) -> TokenTable:
         """The table of all tokens. Who votes and who is protected is worked out only where tokens may be dropped."""
         positions = torch.arange(present.shape[1], device=present.device).expand(present.shape[0], -1)
-        filled, protected, voters = torch.ones_like(present), torch.zeros_like(present), None
-        segment = protected
+        nothing = torch.zeros_like(present)
+        filled, cls, segment, voters = torch.ones_like(present), nothing, nothing, None
         if needed:
-            config, cls = self.config, first_token(present)
-            segment = first_segment(present, token_type_ids, input_ids, config.sep_token_id)
-            if config.keep_cls:
-                protected = protected | cls
-            if config.protect_first_segment:
-                protected = protected | segment
-            voters = {"all": present, "question": segment, "cls": cls, "learned": None}[config.importance]
-        return TokenTable(positions, present, filled, protected, segment, voters)
+            first = first_token(present)
+            cls = first if self.config.keep_cls else nothing
+            segment = first_segment(present, token_type_ids, input_ids, self.config.sep_token_id)
+            voters = {"all": present, "question": segment, "cls": first, "learned": None}[self.config.importance]
+        return TokenTable(positions, present, filled, cls, segment, voters)
 
 
 class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertForQuestionAnswering):

@@ -5,7 +5,7 @@ import math
 import torch
 
 
-def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=True, protect=False):
+def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=True, protect=False, until=None):
     """Final states of each example's real tokens: a list of `(length, H)`, and the kept positions of each example."""
     finals, kept = [], []
     for row in range(inputs["input_ids"].shape[0]):
@@ -38,9 +38,11 @@ def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=
                 voters = {"all": list(range(n)), "question": question, "cls": [0]}[importance]
                 rows = [slot for slot, token in enumerate(alive) if token in voters] or list(range(len(alive)))
                 scores = probabilities[:, rows].sum(dim=(0, 1)).tolist()
-            first = first_tokens(alive, keep_cls, protect, question)
-            rest = sorted((t for t in alive if t not in first), key=lambda t: -scores[alive.index(t)])
-            chosen = sorted((first + rest)[:budget])
+            given_up = protect and until is not None and index >= until
+            first = first_tokens(alive, keep_cls, protect and not given_up, question)
+            last = [t for t in alive if given_up and t in question and t not in first]
+            rest = sorted((t for t in alive if t not in first + last), key=lambda t: -scores[alive.index(t)])
+            chosen = sorted((first + rest + last)[:budget])
             x = layer.feed_forward_chunk(x[[alive.index(t) for t in chosen]][None])[0]
             alive = chosen
             states = states.clone()

@@ -39,7 +39,7 @@ def test_classification_at_full_length_is_upstream(make_model, classifier_folder
         assert torch.equal(model(**batch).logits, upstream(**batch).logits)
 
 
-@pytest.mark.parametrize("protect", [False, True])
+@pytest.mark.parametrize(("protect", "until"), [(False, None), (True, None), (True, 2)])
 @pytest.mark.parametrize("keep_cls", [False, True])
 @pytest.mark.parametrize(
     ("importance", "match", "windows"),
@@ -53,12 +53,12 @@ def test_classification_at_full_length_is_upstream(make_model, classifier_folder
     ],
 )
 @pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
-def test_reference(bert, make_model, batch, importance, match, windows, length_config, keep_cls, protect):
-    options = {"importance_match": match, "importance_windows": windows}
+def test_reference(bert, make_model, batch, importance, match, windows, length_config, keep_cls, protect, until):
+    options = {"importance_match": match, "importance_windows": windows, "protect_first_segment_until": until}
     model = make_model(importance=importance, keep_cls=keep_cls, protect_first_segment=protect, **options)
     scorers = [layer.token_scorer for layer in model.bert.encoder.layer]
     with torch.no_grad():
-        wanted, kept = reference_states(bert.bert, scorers, batch, length_config, importance, keep_cls, protect)
+        wanted, kept = reference_states(bert.bert, scorers, batch, length_config, importance, keep_cls, protect, until)
         output = model.bert(**batch, length_config=length_config)
     for row, (states, alive) in enumerate(zip(wanted, kept, strict=True)):
         torch.testing.assert_close(output.last_hidden_state[row, : len(states)], states, atol=TOLERANCE, rtol=0)
@@ -294,6 +294,7 @@ def test_plain_bert_takes_every_weight_without_a_warning(bert_folder, caplog):
         ({"importance_match": -1}, "0 and more"),
         ({"importance_windows": [4, -1]}, "from 0"),
         ({"importance_windows": []}, "from 0"),
+        ({"protect_first_segment_until": -1}, "numbers of layers"),
     ],
 )
 def test_bad_configurations_are_refused(sizes, kwargs, message):

@@ -284,8 +284,8 @@ def test_classification(classifier_folder, tokenizer, arguments, tmp_path):
     )
     trainer.train()
     history = [log for log in trainer.state.log_history if "loss_importance" in log]
-    assert history[-1]["loss_task"] < history[0]["loss_task"]
-    assert history[-1]["loss_importance"] < history[0]["loss_importance"]
+    for name in ("loss_task", "loss_importance"):  # means of five steps: every step has its own sub-models and targets
+        assert sum(log[name] for log in history[-5:]) < 0.95 * sum(log[name] for log in history[:5])
     assert [log for log in trainer.state.log_history if "eval_accuracy" in log]
     trainer.save_model(str(tmp_path / "saved"))
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
