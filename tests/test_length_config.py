@@ -10,6 +10,7 @@ from hf_dynbert.length_config import (
     parse_length_config,
     sample_budget,
     sample_length_config,
+    sample_placement,
     token_counts,
     validate_length_config,
 )
@@ -111,6 +112,15 @@ def test_sampled_budgets_cover_the_cost_range_and_every_layer():
     assert max(costs) > 0.95
     first_drops = {next((i for i, share in enumerate(sample) if share < 1), None) for sample in samples}
     assert {0, 1, 2, 3, 4, 5} <= first_drops
+
+
+def test_placements_drop_everywhere_every_other_time_and_anywhere_otherwise():
+    rng = random.Random(0)
+    placements = [sample_placement(rng, 6) for _ in range(400)]
+    everywhere = sum(len(placement) == 6 for placement in placements) / len(placements)
+    assert 0.5 < everywhere < 0.67  # one half, and a sixth of the other half: 0.583, four standard deviations around it
+    assert {len(placement) for placement in placements} == {1, 2, 3, 4, 5, 6}
+    assert all(weight > 0 for placement in placements for weight in placement.values())
 
 
 @pytest.mark.parametrize(("ratio", "layers"), [(0, [1]), (1.5, [1]), (0.5, []), (0.5, [6]), (0.5, [-1])])

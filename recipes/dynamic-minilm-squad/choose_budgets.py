@@ -1,0 +1,62 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Which placement of the drops loses least at a given cost, on the held-out tenth of the articles.
+
+python choose_budgets.py --model outputs/compare-importances/learned --train_file FILE.json [FILE.json ...]
+
+Tries equal drops in every layer and random placements (seeded). The model must not have been trained on the held-out
+articles (compare_importances.py makes one). Prints the best of each cost.
+"""
+
+import argparse
+import random
+
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+from hf_dynbert import count_macs, evaluate_squad, fit_length_config, load_squad
+from hf_dynbert.curve import markdown_table
+from hf_dynbert.length_config import NOMINAL_LENGTH, sample_placement
+from hf_dynbert.question_answering.squad import split_by_article
+
+
+def main() -> None:
+    """Evaluates and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--train_file", nargs="+", required=True)
+    parser.add_argument("--held_out", type=float, default=0.1)
+    parser.add_argument("--limit", type=int, default=400, help="held-out questions to evaluate on")
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0.5, 1 / 3], help="parts of the full operations")
+    parser.add_argument("--draws", type=int, default=20, help="random placements for each cost")
+    parser.add_argument("--best", type=int, default=5, help="rows to print for each cost")
+    args = parser.parse_args()
+    _, held_out = split_by_article(load_squad(args.train_file), args.held_out)
+    held_out = held_out.shuffle(seed=0).select(range(min(args.limit, len(held_out))))
+    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
+
+    def measure(length_config):
+        return evaluate_squad(model, tokenizer, held_out, length_config=length_config, latency_samples=0)
+
+    full = measure("full").f1
+    rows = [["1.00", "full", f"{full:.2f}", "0.0 %", "1.000"]]
+    for ratio in args.ratios:
+        found = [(measure(length_config), length_config) for length_config in candidates(model.config, ratio, args.draws)]
+        for result, length_config in sorted(found, key=lambda pair: -pair[0].f1)[: args.best]:
+            shares = ", ".join(f"{share:.3f}" for share in length_config)
+            lost = f"{100 * (1 - result.f1 / full):.1f} %"
+            rows.append([f"{ratio:.2f}", shares, f"{result.f1:.2f}", lost, f"{result.macs_ratio:.3f}"])
+    print(markdown_table(rows, ["cost", "length configuration", "F1", "F1 lost", "MACs"]))
+
+
+def candidates(config, ratio: float, draws: int):
+    """Length configurations of this cost, as far as the places of their drops allow it."""
+    rng = random.Random(0)
+    layers = config.num_hidden_layers
+    for placement in [range(layers), *(sample_placement(rng, layers) for _ in range(draws))]:
+        length_config = fit_length_config(config, ratio, placement)
+        cost = count_macs(config, length_config, NOMINAL_LENGTH) / count_macs(config, None, NOMINAL_LENGTH)
+        if cost < 1.02 * ratio:  # few late drops cannot spend as little
+            yield length_config
+
+
+if __name__ == "__main__":
+    main()
