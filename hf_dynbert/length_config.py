@@ -155,22 +155,22 @@ def fit_length_config(config, macs_ratio: float, layers: Sequence[int] | dict[in
     return _split_drop(config.num_hidden_layers, weights, low)
 
 
-def sample_budget(rng: random.Random, config, smallest: float) -> list[float]:
+def sample_budget(rng: random.Random, config, smallest: float, largest: float = 1.0) -> list[float]:
     """Draws where to drop as well as how much, evenly over cost.
 
     LengthDrop's own sampling (`sample_length_config`) never drops much in one layer, but few large drops can cost less time
-    than many small ones; a model that is to serve both must have seen both. The places are drawn by `sample_placement`, and the
-    cost is uniform in [`smallest`, 1].
+    than many small ones; a model that is to serve both must have seen both. The places are drawn by `sample_placement`, and
+    the cost is uniform in [`smallest`, 1].
 
     Args:
         rng (`random.Random`): source of chance.
         config (`PreTrainedConfig`): as for `fit_length_config`.
-        smallest (`float`): least part of the full model's operations, in (0, 1].
+        smallest, largest (`float`): least and most of the full model's operations, in (0, 1].
 
     Returns:
         `list[float]`: the length configuration.
     """
-    return fit_length_config(config, rng.uniform(smallest, 1.0), sample_placement(rng, config.num_hidden_layers))
+    return fit_length_config(config, rng.uniform(smallest, largest), sample_placement(rng, config.num_hidden_layers))
 
 
 def sample_placement(rng: random.Random, num_layers: int) -> dict[int, float]:

@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, DataCollatorWithPad
 from hf_dynbert import (
     DistillationArguments,
     DistillationTrainer,
+    DynamicTinyBertConfig,
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     count_macs,
@@ -150,6 +151,17 @@ def make_trainer(make_model, questions, tokenizer, args, **config):
 
 def parameters(trainer):
     return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+
+
+def test_without_the_smallest_only_sampled_sub_models_run(arguments):
+    config = DynamicTinyBertConfig(num_hidden_layers=6)
+    args = arguments(num_sandwich=2, always_smallest=False, smallest_macs=0.4, largest_macs=0.6)
+    full, *subs = sample_sandwich(random.Random(1), config, args)
+    assert full.length_config is None
+    assert len(subs) == 2
+    for sub in subs:
+        cost = count_macs(config, sub.length_config, 160) / count_macs(config, None, 160)
+        assert 0.39 < cost < 0.61  # whole tokens of 160, rounded up
 
 
 def test_training_makes_learned_importance_the_default_and_logs_each_part(make_model, questions, tokenizer, arguments):
@@ -320,6 +332,8 @@ def test_compute_metrics_sees_the_logits_only(make_model, questions, tokenizer, 
         ({"smallest_macs": 0}, r"numbers in \(0, 1\]"),
         ({"length_drop_ratio_bound": 1.5}, r"numbers in \[0, 1\)"),
         ({"num_sandwich": -1}, "0 and more"),
+        ({"num_sandwich": 0, "always_smallest": False}, "use num_sandwich=1"),
+        ({"smallest_macs": 0.5, "largest_macs": 0.4}, r"from smallest_macs \(0.5\) to 1"),
         ({"length_sampling": "even"}, "'macs', 'ratio'"),
         ({"divergence_direction": "up"}, "'forward'"),
     ],

@@ -23,7 +23,10 @@ class DistillationArguments(TrainingArguments):
         num_sandwich (`int`): sub-models of a step between the full and the smallest.
         length_sampling (`str`): `"macs"` draws places and sizes of the drops evenly over cost, down to `smallest_macs`;
             `"ratio"` draws each layer's drop up to `length_drop_ratio_bound`, as the papers do.
+        always_smallest (`bool`): whether each step has the smallest sub-model, as the sandwich rule says; without, only the
+            `num_sandwich` sampled ones, which suits short training for a few budgets.
         smallest_macs (`float`): cost of the smallest sub-model, as a part of the full model's operations.
+        largest_macs (`float`): most that a sampled sub-model costs.
         length_drop_ratio_bound (`float`): most that a layer drops of its incoming tokens.
         layer_dropout_prob (`float`): LayerDrop's probability, in all passes, the full one included.
         divergence_direction (`str`): `"forward"`, KL(full ‖ sub), or `"reference"`, what the published code computes.
@@ -38,11 +41,15 @@ class DistillationArguments(TrainingArguments):
         default="learned", metadata={"help": "What decides which tokens stay.", "choices": list(IMPORTANCES)}
     )
     num_sandwich: int = field(default=2, metadata={"help": "Sub-models between the full and the smallest."})
+    always_smallest: bool = field(default=True, metadata={"help": "The smallest sub-model in each step (sandwich rule)."})
     length_sampling: str = field(
         default="macs",
         metadata={"help": "How length configurations are drawn.", "choices": list(LENGTH_SAMPLINGS)},
     )
     smallest_macs: float = field(default=0.3, metadata={"help": "Cost of the smallest sub-model (length_sampling macs)."})
+    largest_macs: float = field(
+        default=1.0, metadata={"help": "Most that a sampled sub-model costs (length_sampling macs)."}
+    )
     length_drop_ratio_bound: float = field(default=0.2, metadata={"help": "Most that a layer drops (ratio sampling)."})
     layer_dropout_prob: float = field(default=0.0, metadata={"help": "LayerDrop's probability."})
     divergence_direction: str = field(
@@ -57,6 +64,13 @@ class DistillationArguments(TrainingArguments):
         for name, value, low, high, valid in (
             ("num_sandwich", self.num_sandwich, 0, float("inf"), "0 and more"),
             ("smallest_macs", self.smallest_macs, 1e-6, 1, "numbers in (0, 1]"),
+            (
+                "largest_macs",
+                self.largest_macs,
+                self.smallest_macs,
+                1,
+                f"numbers from smallest_macs ({self.smallest_macs}) to 1",
+            ),
             ("length_drop_ratio_bound", self.length_drop_ratio_bound, 0, 1 - 1e-6, "numbers in [0, 1)"),
             ("layer_dropout_prob", self.layer_dropout_prob, 0, 1 - 1e-6, "numbers in [0, 1)"),
             ("temperature", self.temperature, 1e-6, float("inf"), "numbers above 0"),
@@ -72,3 +86,7 @@ class DistillationArguments(TrainingArguments):
         ):
             if value not in valid:
                 raise ValueError(f"{name} is {value!r}; valid are {', '.join(map(repr, valid))}.")
+        if self.length_drop and not self.always_smallest and not self.num_sandwich:
+            raise ValueError(
+                "always_smallest=False with num_sandwich=0 leaves no sub-model to train; use num_sandwich=1 or more."
+            )

@@ -26,21 +26,22 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
     Args:
         rng (`random.Random`): source of chance.
         config (`DynamicTinyBertConfig`): of the model.
-        args (`DistillationArguments`): `length_sampling` and its kin, `num_sandwich`, `layer_dropout_prob`.
+        args (`DistillationArguments`): `length_sampling` and its kin, `num_sandwich`, `always_smallest`,
+            `layer_dropout_prob`.
 
     Returns:
-        `list[SubModel]`: `num_sandwich + 2` passes, the full one first.
+        `list[SubModel]`: the full pass, the smallest (with `always_smallest`), and `num_sandwich` others.
     """
     layers = config.num_hidden_layers
     if args.length_sampling == "macs":
         smallest = fit_length_config(config, args.smallest_macs, sample_placement(rng, layers))
-        between = [sample_budget(rng, config, args.smallest_macs) for _ in range(args.num_sandwich)]
+        between = [sample_budget(rng, config, args.smallest_macs, args.largest_macs) for _ in range(args.num_sandwich)]
     else:
         smallest = constant_drop(layers, args.length_drop_ratio_bound)
         between = [sample_length_config(rng, layers, args.length_drop_ratio_bound) for _ in range(args.num_sandwich)]
     return [
         SubModel(length_config, sample_layers(rng, layers, args.layer_dropout_prob))
-        for length_config in [None, smallest, *between]
+        for length_config in [None, *([smallest] if args.always_smallest else []), *between]
     ]
 
 

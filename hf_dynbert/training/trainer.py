@@ -59,7 +59,7 @@ class DistillationTrainer(Trainer):
         weight = 1 / len(passes)
         parts = {"task": full.loss * weight}
         for index, sub in enumerate(subs):
-            name = "between" if index else "smallest"
+            name = "smallest" if index == 0 and self.args.always_smallest else "between"
             parts[name] = parts.get(name, 0) + weight * self._divergence(sub, full, inputs, config)
         if learned:
             layers = [sub_model.layer_config or range(config.num_hidden_layers) for sub_model in passes]
