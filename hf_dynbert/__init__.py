@@ -29,6 +29,8 @@ __all__ = [
     "DynamicTinyBertForSequenceClassification",
     "DynamicTinyBertModel",
     "ExtractiveQAPipeline",
+    "OVDynamicTinyBertForQuestionAnswering",
+    "OVDynamicTinyBertForSequenceClassification",
     "__version__",
     "count_macs",
     "evaluate_squad",
@@ -47,3 +49,14 @@ if "extractive-qa" not in PIPELINE_REGISTRY.get_supported_tasks():
     PIPELINE_REGISTRY.register_pipeline(
         "extractive-qa", pipeline_class=ExtractiveQAPipeline, pt_model=AutoModelForQuestionAnswering, type="text"
     )
+
+
+def __getattr__(name: str):
+    """The OpenVINO classes, imported when they are asked for: they need the `intel` extra."""
+    if name not in ("OVDynamicTinyBertForQuestionAnswering", "OVDynamicTinyBertForSequenceClassification"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from .intel import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+    except ImportError as error:
+        raise ImportError(f'{name} needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
+    return getattr(modeling_openvino, name)

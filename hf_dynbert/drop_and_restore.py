@@ -19,11 +19,11 @@ class LayerBudget:
 
     Args:
         counts (`torch.LongTensor` of shape `(B,)`): tokens that each example keeps.
-        width (`int`): slots after the layer, at least the largest count.
+        width (`int`, or a scalar tensor in a trace): slots after the layer, at least the largest count.
     """
 
     counts: torch.Tensor
-    width: int
+    width: int | torch.Tensor
 
 
 def plan_budgets(
@@ -117,7 +117,7 @@ def attention_received(
         voters = voters & present
         voters = torch.where(voters.any(dim=1, keepdim=True), voters, present)
         if not torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
-            rows, voters = compact_slots(voters, int(voters.sum(dim=1).max()))
+            rows, voters = compact_slots(voters, data_size(voters.sum(dim=1).max()))
             index = rows[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             query = query.gather(2, index)
         scores = (query @ key.transpose(2, 3)).float() * scaling  # (B, A, voters, N)
@@ -178,7 +178,12 @@ def restore_tokens(
     return torch.cat([restored, spare], dim=1).scatter(1, index, hidden_states.to(restored.dtype))[:, :length]
 
 
-def compact_slots(mask: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def data_size(size: torch.Tensor) -> int | torch.Tensor:
+    """A size that depends on the data: a number, but in a trace still a tensor, so that the traced graph works it out anew."""
+    return size if torch.jit.is_tracing() else int(size)
+
+
+def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Slots of the marked tokens in order, then others; `(B, N)` gives slots and which are marked, `(B, width)` each."""
     order = mask.long().argsort(dim=1, descending=True, stable=True)[:, :width]
     filled = torch.arange(width, device=mask.device) < mask.sum(dim=1)[:, None]

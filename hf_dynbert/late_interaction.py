@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from .drop_and_restore import compact_slots, take_tokens
+from .drop_and_restore import compact_slots, data_size, take_tokens
 
 
 def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,7 +28,7 @@ def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Ten
     """
     if torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
         return tokens, segment
-    slots, filled = compact_slots(segment, max(1, int(segment.sum(dim=1).max())))
+    slots, filled = compact_slots(segment, data_size(segment.sum(dim=1).max().clamp(min=1)))
     return take_tokens(tokens, slots), filled
 
 

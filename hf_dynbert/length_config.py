@@ -76,6 +76,20 @@ def token_counts(length_config: Sequence[int | float], length: int) -> list[int]
     return [min(length, max(MIN_TOKENS, count)) for count in wanted]
 
 
+def encode_length_config(length_config: Sequence[int | float] | None, num_layers: int) -> list[int]:
+    """One integer a layer, as exported graphs take it: a share in millionths, or a token count below zero.
+
+    Args:
+        length_config (`list[int]`, `list[float]` or `None`): a valid length configuration; `None` keeps all tokens.
+        num_layers (`int`): layers of the model.
+
+    Returns:
+        `list[int]`.
+    """
+    entries = [1.0] * num_layers if length_config is None else length_config
+    return [-entry if isinstance(entry, int) else share_units(entry) for entry in entries]
+
+
 def constant_drop(num_layers: int, ratio: float, sequence_length: int | None = None) -> list[int] | list[float]:
     """The configuration in which every layer drops the same ratio of the tokens that reach it.
 

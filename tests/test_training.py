@@ -164,6 +164,23 @@ def test_without_the_smallest_only_sampled_sub_models_run(arguments):
         assert 0.39 < cost < 0.61  # whole tokens of 160, rounded up
 
 
+def test_budgets_of_the_model_are_trained_as_often_as_asked(arguments):
+    named = [[0.9, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.4, 0.3, 0.2, 0.1, 0.1]]
+    config = DynamicTinyBertConfig(num_hidden_layers=6, budgets={"half": named[0], "third": named[1]})
+    args = arguments(num_sandwich=1, always_smallest=False, budget_prob=0.6)
+    drawn = [sample_sandwich(random.Random(seed), config, args)[1].length_config for seed in range(500)]
+    for length_config in named:
+        assert 0.3 - 0.08 < drawn.count(length_config) / 500 < 0.3 + 0.08  # four standard deviations
+    args = arguments(num_sandwich=2, budget_prob=0.0)
+    plain = [sub.length_config for sub in sample_sandwich(random.Random(0), config, args)]
+    assert not any(length_config in named for length_config in plain)
+
+
+def test_budget_prob_without_budgets_is_refused(make_model, arguments):
+    with pytest.raises(ValueError, match="config.budgets is empty"):
+        DistillationTrainer(make_model(), arguments(budget_prob=0.5))
+
+
 def test_training_makes_learned_importance_the_default_and_logs_each_part(make_model, questions, tokenizer, arguments):
     trainer = make_trainer(make_model, questions, tokenizer, arguments(num_sandwich=1))
     before = parameters(trainer)
@@ -332,6 +349,7 @@ def test_compute_metrics_sees_the_logits_only(make_model, questions, tokenizer, 
         ({"smallest_macs": 0}, r"numbers in \(0, 1\]"),
         ({"length_drop_ratio_bound": 1.5}, r"numbers in \[0, 1\)"),
         ({"num_sandwich": -1}, "0 and more"),
+        ({"budget_prob": 1.5}, r"numbers in \[0, 1\]"),
         ({"num_sandwich": 0, "always_smallest": False}, "use num_sandwich=1"),
         ({"smallest_macs": 0.5, "largest_macs": 0.4}, r"from smallest_macs \(0.5\) to 1"),
         ({"length_sampling": "even"}, "'macs', 'ratio'"),

@@ -21,6 +21,8 @@ class DistillationArguments(TrainingArguments):
             the model is fine-tuned plainly.
         importance (`str`): what decides which tokens stay, see [`DynamicTinyBertConfig`]; set on the model before training.
         num_sandwich (`int`): sub-models of a step between the full and the smallest.
+        budget_prob (`float`): probability that such a sub-model is one of the model's own `config.budgets` rather than a
+            sampled one: what it will be asked for most is trained most.
         length_sampling (`str`): `"macs"` draws places and sizes of the drops evenly over cost, down to `smallest_macs`;
             `"ratio"` draws each layer's drop up to `length_drop_ratio_bound`, as the papers do.
         always_smallest (`bool`): whether each step has the smallest sub-model, as the sandwich rule says; without, only the
@@ -41,6 +43,7 @@ class DistillationArguments(TrainingArguments):
         default="learned", metadata={"help": "What decides which tokens stay.", "choices": list(IMPORTANCES)}
     )
     num_sandwich: int = field(default=2, metadata={"help": "Sub-models between the full and the smallest."})
+    budget_prob: float = field(default=0.0, metadata={"help": "Probability that one of them is one of config.budgets."})
     always_smallest: bool = field(default=True, metadata={"help": "The smallest sub-model in each step (sandwich rule)."})
     length_sampling: str = field(
         default="macs",
@@ -63,6 +66,7 @@ class DistillationArguments(TrainingArguments):
         super().__post_init__()
         for name, value, low, high, valid in (
             ("num_sandwich", self.num_sandwich, 0, float("inf"), "0 and more"),
+            ("budget_prob", self.budget_prob, 0, 1, "numbers in [0, 1]"),
             ("smallest_macs", self.smallest_macs, 1e-6, 1, "numbers in (0, 1]"),
             (
                 "largest_macs",

@@ -26,7 +26,7 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
     Args:
         rng (`random.Random`): source of chance.
         config (`DynamicTinyBertConfig`): of the model.
-        args (`DistillationArguments`): `length_sampling` and its kin, `num_sandwich`, `always_smallest`,
+        args (`DistillationArguments`): `length_sampling` and its kin, `num_sandwich`, `budget_prob`, `always_smallest`,
             `layer_dropout_prob`.
 
     Returns:
@@ -39,6 +39,9 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
     else:
         smallest = constant_drop(layers, args.length_drop_ratio_bound)
         between = [sample_length_config(rng, layers, args.length_drop_ratio_bound) for _ in range(args.num_sandwich)]
+    if args.budget_prob:
+        named = list(config.budgets.values())
+        between = [rng.choice(named) if rng.random() < args.budget_prob else length_config for length_config in between]
     return [
         SubModel(length_config, sample_layers(rng, layers, args.layer_dropout_prob))
         for length_config in [None, *([smallest] if args.always_smallest else []), *between]

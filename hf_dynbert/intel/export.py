@@ -1,0 +1,105 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Export to OpenVINO through Optimum-Intel: one file, any budget. Importing this module registers our models there."""
+
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+from openvino.frontend.pytorch import ConversionExtension
+from optimum.exporters.openvino.model_configs import BertOpenVINOConfig
+from optimum.exporters.openvino.patching_utils import ModelPatcher
+from optimum.exporters.tasks import TasksManager
+
+from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
+from ..length_config import SHARE_UNIT
+from .graph import LengthAdaptiveGraph
+
+
+DIAL = "length_config"  # name of the node that the length configuration enters by, and of the variable that holds it
+TASKS = ("question-answering", "text-classification")
+
+
+class LengthAdaptivePatcher(ModelPatcher):
+    """Modifications: what is traced is the model's [`LengthAdaptiveGraph`]."""
+
+    def __init__(self, config, model, model_kwargs=None):
+        super().__init__(config, model, model_kwargs)
+        self.graph = LengthAdaptiveGraph(model)
+        self.conversion_extensions = [ConversionExtension("hf_dynbert::length_config", _convert_dial)]
+        names = list(config.outputs)
+
+        def patched_forward(input_ids=None, attention_mask=None, token_type_ids=None):
+            outputs = self.graph(input_ids, attention_mask, token_type_ids)
+            return dict(zip(names, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
+
+        self.patched_forward = patched_forward
+
+    def __enter__(self):
+        super().__enter__()
+        self._model.length_adaptive_graph = self.graph  # TorchScript traces modules of the model only
+
+    def __exit__(self, *exception):
+        del self._model.length_adaptive_graph
+        super().__exit__(*exception)
+
+
+@TasksManager.create_register("openvino", overwrite_existing=True)(DynamicTinyBertConfig.model_type, *TASKS)
+class DynamicTinyBertOpenVINOConfig(BertOpenVINOConfig):
+    """Modifications: no token types where the model has none (RoBERTa's, DistilBERT's)."""
+
+    _MODEL_PATCHER = LengthAdaptivePatcher
+
+    @property
+    def inputs(self) -> dict:
+        inputs = super().inputs
+        if self._config.type_vocab_size < 2:
+            del inputs["token_type_ids"]
+        return inputs
+
+
+def _convert_dial(context):
+    """The default length configuration; a minimum that changes nothing keeps the compiler from folding it into the graph."""
+    default, input_ids = context.get_input(0), context.get_input(1)
+    batch = ops.gather(ops.shape_of(input_ids, output_type="i32"), ops.constant(np.int32(0)), ops.constant(np.int32(0)))
+    node = ops.minimum(default, ops.multiply(batch, ops.constant(np.int32(SHARE_UNIT))))  # no entry is above one unit
+    node.set_friendly_name(DIAL)
+    return node.outputs()
+
+
+def has_dial(model: openvino.Model) -> bool:
+    """Whether callers can set the model's length configuration."""
+    return any(variable.info.variable_id == DIAL for variable in model.get_variables())
+
+
+def attach_dial(model: openvino.Model, default: list[int] | None = None) -> openvino.Model:
+    """Lets callers set the length configuration, as an OpenVINO variable; who does not know of it gets the default.
+
+    Args:
+        model (`openvino.Model`): as exported; changed in place.
+        default (`list[int]`, *optional*): encoded length configuration, see `encode_length_config`; the exported model's
+            default when not given.
+
+    Returns:
+        `openvino.Model`: the model.
+
+    Raises:
+        ValueError: the model was not exported by this package.
+    """
+    nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL]
+    if len(nodes) != 1:
+        raise ValueError(
+            f"This OpenVINO model has no node {DIAL!r}, so it was not exported from a length-adaptive model. "
+            "Export the PyTorch checkpoint: OVDynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint, export=True)."
+        )
+    (node,) = nodes
+    initial = node.input(0).get_source_output()
+    if default is not None:
+        initial = ops.constant(np.array(default, dtype=np.int32)).output(0)
+    layers = initial.get_partial_shape()[0].get_length()
+    info = openvino.op.util.VariableInfo()
+    info.data_shape, info.data_type, info.variable_id = openvino.PartialShape([layers]), openvino.Type.i32, DIAL
+    variable = openvino.op.util.Variable(info)
+    value = openvino.op.read_value(initial, variable)
+    node.input(0).replace_source_output(value.output(0))
+    model.add_sinks([openvino.op.assign(value, variable)])
+    model.validate_nodes_and_infer_types()
+    return model

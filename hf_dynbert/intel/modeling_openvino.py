@@ -1,0 +1,194 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Length-adaptive models in OpenVINO: Optimum-Intel's classes with a dial."""
+
+import json
+import queue
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification
+from optimum.intel.openvino.modeling import OVModel
+from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
+
+from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
+from ..folders import replace_files
+from ..length_config import encode_length_config
+from .export import DIAL, attach_dial, has_dial
+
+
+# Transformers without this package reads config.json too, and must find an architecture that it knows
+FOREIGN_TYPE = "bert"
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+
+
+def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
+    """Reads the configuration of an OpenVINO folder, or of a PyTorch checkpoint of this package.
+
+    Args:
+        model_id (`str` or `Path`): a folder or a Hub id.
+        kwargs: what `from_pretrained` takes for the Hub.
+
+    Raises:
+        ValueError: it is another model's.
+    """
+    values, _ = DynamicTinyBertConfig.get_config_dict(model_id, **kwargs)
+    model_type = values.pop("model_type", None)
+    model_type = values.pop("dynamic_model_type", model_type)
+    if model_type != DynamicTinyBertConfig.model_type:
+        raise ValueError(
+            f"{model_id} holds a model of type {model_type!r}, not {DynamicTinyBertConfig.model_type!r}. Load it with "
+            "Optimum-Intel's own class, or make it length-adaptive first: "
+            "DynamicTinyBertForQuestionAnswering.from_backbone(checkpoint)."
+        )
+    return DynamicTinyBertConfig.from_dict(values)
+
+
+class LengthAdaptiveOVModel:
+    """What the classes of this module add to Optimum-Intel's: `length_config` as an argument of the call.
+
+    The budget goes to an inference request of the call's own, so that threads do not meet. `from_pretrained(...,
+    export=True)` takes a PyTorch checkpoint of this package.
+    """
+
+    def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
+        if isinstance(model, openvino.Model) and not has_dial(model):  # Optimum's own export has only the default budget
+            attach_dial(model)
+        self._requests, self._compiling = queue.LifoQueue(), threading.Lock()
+        super().__init__(model, config, **kwargs)
+
+    def compile(self) -> None:
+        """Compiles the model if it is not; one thread does, the others wait."""
+        with self._compiling:
+            if self.request is None:
+                self._requests = queue.LifoQueue()  # those of a model before reshape() are of no use
+            super().compile()
+
+    @staticmethod
+    def load_model(file_name: str | Path, *args, **kwargs) -> openvino.Model:
+        """Reads an OpenVINO file.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            return OVModel.load_model(file_name, *args, **kwargs)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{file_name} cannot be read as an OpenVINO model; it or its .bin file is damaged or incomplete. "
+                f"Download or export it again. OpenVINO says: {str(error).strip().splitlines()[-1]}"
+            ) from error
+
+    @classmethod
+    def from_pretrained(cls, model_id: str | Path, *args, config: DynamicTinyBertConfig | None = None, **kwargs):
+        """Loads an OpenVINO folder or Hub repository; with `export=True`, converts a PyTorch checkpoint.
+
+        Raises:
+            ValueError: it holds no length-adaptive model, or a damaged one.
+        """
+        if config is None:
+            config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
+        return super().from_pretrained(model_id, *args, config=config, **kwargs)
+
+    def _save_config(self, save_directory) -> None:
+        """Under a type that transformers knows without this package; `load_config` reads the true one."""
+        super()._save_config(save_directory)
+        path = Path(save_directory) / "config.json"
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["model_type"] == DynamicTinyBertConfig.model_type:
+            values |= {"model_type": FOREIGN_TYPE, "dynamic_model_type": DynamicTinyBertConfig.model_type}
+            with replace_files(path.parent) as beside:
+                (beside / path.name).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def _answer(self, length_config, input_ids, attention_mask, token_type_ids) -> list:
+        """The model's outputs, as torch tensors or, for numpy inputs, arrays."""
+        self.compile()
+        entries = self.config.resolve_length_config(length_config)
+        encoded = np.array(encode_length_config(entries, self.config.num_hidden_layers), dtype=np.int32)
+        as_torch = isinstance(input_ids, torch.Tensor)
+        ids = np.asarray(input_ids)
+        inputs = {"input_ids": ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        if attention_mask is None:
+            inputs["attention_mask"] = np.ones_like(ids)
+        if token_type_ids is None:
+            inputs["token_type_ids"] = np.zeros_like(ids)
+        inputs = {name: np.asarray(value) for name, value in inputs.items() if name in self.input_names}
+        request = self._borrow()
+        try:
+            for state in request.query_state():
+                if state.name == DIAL:
+                    state.state = openvino.Tensor(encoded)
+            results = request.infer(inputs)
+            outputs = [np.array(results[index]) for index in range(len(self.model.outputs))]
+        finally:
+            self._requests.put(request)
+        return [torch.from_numpy(output) for output in outputs] if as_torch else outputs
+
+    def _borrow(self) -> openvino.InferRequest:
+        try:
+            return self._requests.get_nowait()
+        except queue.Empty:
+            return self.request.create_infer_request()
+
+
+class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQuestionAnswering):
+    """[`~optimum.intel.OVModelForQuestionAnswering`] with a dial, see [`DynamicTinyBertForQuestionAnswering`].
+
+    Example:
+
+    ```python
+    >>> model = OVDynamicTinyBertForQuestionAnswering.from_pretrained("outputs/dynamic-minilm-squad", export=True)
+    >>> model(**tokenizer(question, context, return_tensors="pt"), length_config="half")
+    ```
+    """
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | np.ndarray,
+        attention_mask: torch.Tensor | np.ndarray | None = None,
+        token_type_ids: torch.Tensor | np.ndarray | None = None,
+        length_config: str | Sequence[int | float] | None = None,
+    ) -> QuestionAnsweringModelOutput:
+        r"""
+        Args:
+            input_ids, attention_mask, token_type_ids (of shape `(batch, L)`): as for the PyTorch model.
+            length_config (`list`, `str`, *optional*): a length configuration, a budget's name, `"full"`, or `None` for the
+                model's default.
+
+        Returns:
+            [`~transformers.modeling_outputs.QuestionAnsweringModelOutput`]: logits `(batch, L)`.
+
+        Raises:
+            ValueError: an impossible length configuration or an unknown budget (the error lists the known).
+        """
+        start, end = self._answer(length_config, input_ids, attention_mask, token_type_ids)
+        return QuestionAnsweringModelOutput(start_logits=start, end_logits=end)
+
+
+class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelForSequenceClassification):
+    """[`~optimum.intel.OVModelForSequenceClassification`] with a dial, see [`DynamicTinyBertForSequenceClassification`]."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | np.ndarray,
+        attention_mask: torch.Tensor | np.ndarray | None = None,
+        token_type_ids: torch.Tensor | np.ndarray | None = None,
+        length_config: str | Sequence[int | float] | None = None,
+    ) -> SequenceClassifierOutput:
+        r"""
+        Args:
+            input_ids, attention_mask, token_type_ids (of shape `(batch, L)`): as for the PyTorch model.
+            length_config (`list`, `str`, *optional*): a length configuration, a budget's name, `"full"`, or `None` for the
+                model's default.
+
+        Returns:
+            [`~transformers.modeling_outputs.SequenceClassifierOutput`]: logits `(batch, labels)`.
+
+        Raises:
+            ValueError: an impossible length configuration or an unknown budget (the error lists the known).
+        """
+        (logits,) = self._answer(length_config, input_ids, attention_mask, token_type_ids)
+        return SequenceClassifierOutput(logits=logits)

@@ -1,0 +1,250 @@
+"""OpenVINO: one file, any budget, and the same answers as eager."""
+
+import json
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from conftest import IMPORTANCES, LENGTH_CONFIGS, make_batch, randomize_scorers
+from transformers import AutoTokenizer, pipeline
+
+import hf_dynbert
+from hf_dynbert import (
+    DynamicTinyBertConfig,
+    DynamicTinyBertForQuestionAnswering,
+    DynamicTinyBertForSequenceClassification,
+    evaluate_squad,
+)
+from hf_dynbert.length_config import encode_length_config, token_counts
+
+
+pytestmark = pytest.mark.intel
+pytest.importorskip("optimum.intel", reason="needs the intel extra")
+
+import openvino  # noqa: E402  (after the skip above)
+from optimum.exporters.openvino import main_export  # noqa: E402
+from optimum.intel import OVModelForQuestionAnswering  # noqa: E402
+
+from hf_dynbert.intel.export import attach_dial, has_dial  # noqa: E402
+from hf_dynbert.intel.graph import LengthAdaptiveGraph  # noqa: E402
+from hf_dynbert.intel.graph import token_counts as graph_token_counts  # noqa: E402
+from hf_dynbert.intel.modeling_openvino import (  # noqa: E402
+    OVDynamicTinyBertForQuestionAnswering,
+    OVDynamicTinyBertForSequenceClassification,
+)
+
+
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's default is bf16 where the CPU has it
+TOLERANCE = 1e-5  # two fp32 kernels on sums of at most 64 terms
+BATCHES = [make_batch(), make_batch((7,)), make_batch((100, 50), width=110, seed=5), make_batch((1,), first=1)]
+BUDGETS = {"fast": [0.8, 0.5, 0.5, 0.2], "few": [20, 9, 9, 3]}
+
+
+@pytest.fixture(scope="session")
+def checkpoints(sizes, tokenizer, tmp_path_factory):
+    """Folders of PyTorch checkpoints by name."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    made = {
+        "learned": (DynamicTinyBertForQuestionAnswering, {"protect_first_segment": True, "protect_first_segment_until": 2}),
+        "question": (DynamicTinyBertForQuestionAnswering, {"dropped_logits": "mask", "keep_cls": False}),
+        "classifier": (DynamicTinyBertForSequenceClassification, {"num_labels": 3}),
+    }
+    for name, (model_class, options) in made.items():
+        torch.manual_seed(0)
+        importance = name if name in IMPORTANCES else "learned"
+        defaults = {"importance": importance, "budgets": BUDGETS, "length_config": [0.9, 0.6, 0.6, 0.5]}
+        model = randomize_scorers(model_class(DynamicTinyBertConfig(**sizes, **defaults, **options)))
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(checkpoints, tmp_path_factory):
+    """Folders of OpenVINO models by name."""
+    folder = tmp_path_factory.mktemp("exported")
+    for path in checkpoints.iterdir():
+        model_class = ov_class(path.name)
+        model_class.from_pretrained(path, export=True, compile=False).save_pretrained(folder / path.name)
+        AutoTokenizer.from_pretrained(path).save_pretrained(folder / path.name)
+    return folder
+
+
+def ov_class(name):
+    return OVDynamicTinyBertForSequenceClassification if name == "classifier" else OVDynamicTinyBertForQuestionAnswering
+
+
+def eager_class(name):
+    return DynamicTinyBertForSequenceClassification if name == "classifier" else DynamicTinyBertForQuestionAnswering
+
+
+def outputs(model, batch, **kwargs):
+    """What a model says of real tokens, or of examples."""
+    with torch.no_grad():
+        output = model(**batch, **kwargs)
+    if "logits" in output:
+        return output.logits
+    real = batch["attention_mask"].bool()
+    return torch.stack([output.start_logits[real], output.end_logits[real]])
+
+
+def test_encoded_token_counts_equal_those_of_length_config():
+    rng = random.Random(0)
+    lengths = torch.arange(1, 513)
+    for entry in [1.0, 0.5, 1 / 3, 0.000001, 0.999999, *(rng.random() for _ in range(200)), 1, 2, 77, 600]:
+        encoded = torch.tensor(encode_length_config([entry], 1), dtype=torch.int32)
+        expected = [token_counts([entry], length)[0] for length in lengths.tolist()]
+        assert graph_token_counts(encoded, lengths)[0].tolist() == expected
+    assert encode_length_config(None, 2) == [1_000_000, 1_000_000]
+
+
+@pytest.mark.parametrize("importance", IMPORTANCES)
+@pytest.mark.parametrize("options", [{}, {"keep_cls": False, "dropped_logits": "mask"}, {"protect_first_segment": True}])
+def test_graph_equals_eager(make_model, batch, importance, options):
+    model = make_model(importance=importance, **options)
+    for length_config in (None, *LENGTH_CONFIGS):
+        model.config.length_config = length_config
+        with torch.no_grad():
+            start, end = LengthAdaptiveGraph(model)(**batch)
+        real = batch["attention_mask"].bool()
+        torch.testing.assert_close(torch.stack([start[real], end[real]]), outputs(model, batch), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["learned", "question", "classifier"])
+def test_exported_equals_eager(checkpoints, exported, name):
+    model = ov_class(name).from_pretrained(exported / name, ov_config=EXACT)
+    eager = eager_class(name).from_pretrained(checkpoints / name).eval()
+    for batch in BATCHES:
+        for length_config in (None, "full", "fast", "few", *LENGTH_CONFIGS):
+            torch.testing.assert_close(
+                outputs(model, batch, length_config=length_config),
+                outputs(eager, batch, length_config=length_config),
+                rtol=0,
+                atol=TOLERANCE,
+            )
+
+
+def test_who_never_heard_of_us_gets_the_default_budget(checkpoints, exported, tmp_path):
+    script = f"""
+import sys, torch
+from optimum.intel import OVModelForQuestionAnswering
+model = OVModelForQuestionAnswering.from_pretrained({str(exported / "learned")!r}, ov_config={EXACT})
+output = model(**torch.load({str(tmp_path / "batch.pt")!r}))
+assert "hf_dynbert" not in sys.modules
+torch.save(torch.stack([output.start_logits, output.end_logits]), {str(tmp_path / "logits.pt")!r})
+"""
+    batch = make_batch()
+    torch.save(batch, tmp_path / "batch.pt")
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+    logits = torch.load(tmp_path / "logits.pt")[:, batch["attention_mask"].bool()]
+    eager = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoints / "learned").eval()
+    torch.testing.assert_close(logits, outputs(eager, batch), rtol=0, atol=TOLERANCE)
+    assert (logits - outputs(eager, batch, length_config="full")).abs().max() > 0.01
+
+
+def test_optimums_own_export_works(checkpoints, tmp_path):
+    main_export(str(checkpoints / "learned"), tmp_path, task="question-answering")
+    eager = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoints / "learned").eval()
+    plain = OVModelForQuestionAnswering.from_pretrained(tmp_path, ov_config=EXACT)
+    ours = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path, ov_config=EXACT)
+    for batch in BATCHES:
+        torch.testing.assert_close(outputs(plain, batch), outputs(eager, batch), rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(
+            outputs(ours, batch, length_config="fast"), outputs(eager, batch, length_config="fast"), rtol=0, atol=TOLERANCE
+        )
+
+
+def test_many_threads_get_the_sequential_answers(exported):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned", compile=False, ov_config=EXACT)
+    rng = random.Random(0)
+    budgets = (None, "full", "fast", "few", *LENGTH_CONFIGS)
+    work = [
+        (make_batch((rng.randint(4, 60), rng.randint(4, 60)), seed=index), rng.choice(budgets)) for index in range(64 * 50)
+    ]
+
+    def call(item):
+        return outputs(model, item[0], length_config=item[1])
+
+    with ThreadPoolExecutor(64) as pool:
+        together = list(pool.map(call, work))
+    for item, answer in zip(work[::10], together[::10], strict=True):
+        assert torch.equal(call(item), answer)
+
+
+def test_numpy_missing_mask_and_one_token(exported):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned", ov_config=EXACT)
+    batch = make_batch((30,))
+    arrays = model(**{name: value.numpy() for name, value in batch.items()}, length_config="fast")
+    tensors = model(**batch, length_config="fast")
+    assert (torch.from_numpy(arrays.start_logits) == tensors.start_logits).all()
+    unmasked = model(batch["input_ids"], token_type_ids=batch["token_type_ids"], length_config="fast")
+    assert torch.equal(unmasked.start_logits, tensors.start_logits)
+    assert model(torch.tensor([[2]]), length_config="fast").start_logits.shape == (1, 1)
+
+
+def test_evaluation_and_pipeline_take_the_openvino_model(exported, questions, tokenizer):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned", ov_config=EXACT)
+    result = evaluate_squad(model, tokenizer, questions, length_config="fast", latency_samples=2)
+    assert result.examples == len(questions)
+    assert 0 < result.macs_ratio < 1
+    answer = pipeline("extractive-qa", model=model, tokenizer=tokenizer)(
+        question=questions[0]["question"], context=questions[0]["context"], length_config="fast"
+    )
+    assert questions[0]["context"][answer["start"] : answer["end"]] == answer["answer"]
+
+
+def test_save_and_load_is_bit_equal(exported, tmp_path):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned", ov_config=EXACT)
+    model.save_pretrained(tmp_path)
+    again = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path, ov_config=EXACT)
+    assert again.config.budgets == BUDGETS
+    for batch in BATCHES:
+        assert torch.equal(outputs(model, batch, length_config="few"), outputs(again, batch, length_config="few"))
+
+
+def test_bad_budgets_name_the_good(exported):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned")
+    with pytest.raises(ValueError, match="knows full, fast, few"):
+        model(**make_batch(), length_config="slow")
+    with pytest.raises(ValueError, match="has 2 entries, the model has 4 layers"):
+        model(**make_batch(), length_config=[0.5, 0.5])
+
+
+def test_damaged_and_foreign_files_are_refused(exported, bert_folder, tmp_path):
+    for name in ("config.json", "openvino_model.xml", "openvino_model.bin"):
+        (tmp_path / name).write_bytes((exported / "learned" / name).read_bytes())
+    weights = (tmp_path / "openvino_model.bin").read_bytes()
+    (tmp_path / "openvino_model.bin").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path)
+    (tmp_path / "openvino_model.xml").write_bytes((tmp_path / "openvino_model.xml").read_bytes()[:999])
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a model of type 'bert'"):
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(bert_folder, export=True)
+
+
+def test_a_graph_without_a_dial_is_refused(bert_folder, exported, tmp_path):
+    OVModelForQuestionAnswering.from_pretrained(bert_folder, export=True, compile=False).save_pretrained(tmp_path)
+    foreign = openvino.Core().read_model(tmp_path / "openvino_model.xml")
+    assert not has_dial(foreign)
+    with pytest.raises(ValueError, match="not exported from a length-adaptive model"):
+        attach_dial(foreign)
+    (tmp_path / "config.json").write_bytes((exported / "learned" / "config.json").read_bytes())
+    with pytest.raises(ValueError, match="not exported from a length-adaptive model"):
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path)
+
+
+def test_config_names_a_type_that_transformers_knows(exported):
+    values = json.loads((exported / "learned" / "config.json").read_text())
+    assert (values["model_type"], values["dynamic_model_type"]) == ("bert", "dynamic_tinybert")
+
+
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hf_dynbert.intel.modeling_openvino", None)
+    monkeypatch.delattr(hf_dynbert.intel, "modeling_openvino", raising=False)
+    with pytest.raises(ImportError, match=r'pip install "hf_dynbert\[intel\]"'):
+        _ = hf_dynbert.OVDynamicTinyBertForQuestionAnswering
