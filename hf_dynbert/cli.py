@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The command `hf-dynbert`: `train`, `evaluate`, `ask`."""
+"""The command `hf-dynbert`: `train`, `quantize`, `evaluate`, `ask`."""
 
 import dataclasses
 import difflib
@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, HfArgumentParser, pipeline
 
+from .intel.arguments import QuantizeArguments
 from .length_config import parse_length_config
 from .question_answering.evaluate import evaluate_squad
 from .question_answering.features import MAX_LENGTH, STRIDE
@@ -22,6 +23,7 @@ from .training.recipe import DataArguments, ModelArguments, run_recipe
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
   train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
+  quantize  RECIPE.yaml                   make an int8 OpenVINO folder of it, for Intel CPUs (needs the intel extra)
   evaluate  --model DIR --data FILE.json  exact match, F1, operations and latency at one length configuration
   ask       --model DIR --question Q --context-file F   answer one question
 
@@ -68,6 +70,15 @@ def train(model_args: ModelArguments, data_args: DataArguments, args: Distillati
     print(f"Saved in {run_recipe(model_args, data_args, args)}")
 
 
+def quantize(args: QuantizeArguments) -> None:
+    """Makes an int8 folder."""
+    try:
+        from .intel.quantize import quantize as run  # imports OpenVINO and NNCF, seconds that the other verbs need not wait
+    except ImportError as error:
+        raise ValueError(f'quantize needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
+    print(f"Saved in {run(args)}")
+
+
 def evaluate(args: EvaluateArguments) -> None:
     """Prints what `evaluate_squad` measures."""
     data = load_squad(args.data, split=args.split)
@@ -75,7 +86,7 @@ def evaluate(args: EvaluateArguments) -> None:
         _, data = split_by_article(data, args.held_out)
     if args.limit:
         data = data.select(range(min(args.limit, len(data))))
-    model = AutoModelForQuestionAnswering.from_pretrained(args.model, dtype="float32")
+    model = _load_model(args.model)
     result = evaluate_squad(
         model,
         AutoTokenizer.from_pretrained(args.model),
@@ -95,7 +106,8 @@ def evaluate(args: EvaluateArguments) -> None:
 def ask(args: AskArguments) -> None:
     """Prints an answer."""
     text = sys.stdin.read() if args.context_file == "-" else Path(args.context_file).read_text(encoding="utf-8")
-    answer = pipeline("extractive-qa", model=args.model)(
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    answer = pipeline("extractive-qa", model=_load_model(args.model), tokenizer=tokenizer)(
         question=args.question,
         context=text,
         length_config=_length_config(args.length_config),
@@ -108,6 +120,7 @@ def ask(args: AskArguments) -> None:
 
 VERBS = {
     "train": (train, (ModelArguments, DataArguments, DistillationArguments)),
+    "quantize": (quantize, (QuantizeArguments,)),
     "evaluate": (evaluate, (EvaluateArguments,)),
     "ask": (ask, (AskArguments,)),
 }
@@ -194,6 +207,15 @@ def _verb(name: str):
     if name not in VERBS:
         raise ValueError(_unknown(f"verb {name!r}", name, sorted(VERBS)))
     return VERBS[name]
+
+
+def _load_model(model: str):
+    """A PyTorch checkpoint, or an OpenVINO folder."""
+    if not (Path(model) / "openvino_model.xml").exists():
+        return AutoModelForQuestionAnswering.from_pretrained(model, dtype="float32")
+    from . import OVDynamicTinyBertForQuestionAnswering  # see its reason there
+
+    return OVDynamicTinyBertForQuestionAnswering.from_pretrained(model)
 
 
 def _length_config(text: str | None):

@@ -14,7 +14,8 @@ from ..length_config import SHARE_UNIT
 from .graph import LengthAdaptiveGraph
 
 
-DIAL = "length_config"  # name of the node that the length configuration enters by, and of the variable that holds it
+DIAL = "length_config"  # the variable that holds the length configuration
+DIAL_NODE = "length_config_entry"  # the node that it enters the graph by
 TASKS = ("question-answering", "text-classification")
 
 
@@ -50,6 +51,7 @@ class DynamicTinyBertOpenVINOConfig(BertOpenVINOConfig):
 
     @property
     def inputs(self) -> dict:
+        """Names and dynamic axes."""
         inputs = super().inputs
         if self._config.type_vocab_size < 2:
             del inputs["token_type_ids"]
@@ -61,8 +63,19 @@ def _convert_dial(context):
     default, input_ids = context.get_input(0), context.get_input(1)
     batch = ops.gather(ops.shape_of(input_ids, output_type="i32"), ops.constant(np.int32(0)), ops.constant(np.int32(0)))
     node = ops.minimum(default, ops.multiply(batch, ops.constant(np.int32(SHARE_UNIT))))  # no entry is above one unit
-    node.set_friendly_name(DIAL)
+    node.set_friendly_name(DIAL_NODE)
     return node.outputs()
+
+
+def _dial_node(model: openvino.Model):
+    """Where the length configuration enters."""
+    nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL_NODE]
+    if len(nodes) != 1:
+        raise ValueError(
+            f"This OpenVINO model has no node {DIAL_NODE!r}, so it was not exported from a length-adaptive model. "
+            "Export the PyTorch checkpoint: OVDynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint, export=True)."
+        )
+    return nodes[0]
 
 
 def has_dial(model: openvino.Model) -> bool:
@@ -84,13 +97,7 @@ def attach_dial(model: openvino.Model, default: list[int] | None = None) -> open
     Raises:
         ValueError: the model was not exported by this package.
     """
-    nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL]
-    if len(nodes) != 1:
-        raise ValueError(
-            f"This OpenVINO model has no node {DIAL!r}, so it was not exported from a length-adaptive model. "
-            "Export the PyTorch checkpoint: OVDynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint, export=True)."
-        )
-    (node,) = nodes
+    node = _dial_node(model)
     initial = node.input(0).get_source_output()
     if default is not None:
         initial = ops.constant(np.array(default, dtype=np.int32)).output(0)
@@ -103,3 +110,27 @@ def attach_dial(model: openvino.Model, default: list[int] | None = None) -> open
     model.add_sinks([openvino.op.assign(value, variable)])
     model.validate_nodes_and_infer_types()
     return model
+
+
+def dial_to_input(model: openvino.Model) -> openvino.Model:
+    """Makes the length configuration an input, so that a calibration sample can bring its own; in place."""
+    (assign,) = [sink for sink in model.get_sinks() if sink.get_variable_id() == DIAL]
+    node, layers = _dial_node(model), _dial_node(model).input_value(0).get_partial_shape()
+    parameter = ops.parameter(layers, np.int32, name=DIAL)
+    parameter.output(0).set_names({DIAL})
+    node.input(0).replace_source_output(parameter.output(0))
+    model.remove_sink(assign)
+    model.remove_variable(model.get_variable_by_id(DIAL))
+    model.add_parameters([parameter])
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def input_to_dial(model: openvino.Model, default: list[int]) -> openvino.Model:
+    """Undoes `dial_to_input`, with this default; in place."""
+    (parameter,) = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() == DIAL]
+    constant = ops.constant(np.array(default, dtype=np.int32))
+    for target in parameter.output(0).get_target_inputs():
+        target.replace_source_output(constant.output(0))
+    model.remove_parameter(parameter)
+    return attach_dial(model, default)

@@ -49,7 +49,7 @@ class LengthAdaptiveGraph(nn.Module):
     """The model's forward pass for tracing; parameters are the model's own.
 
     Args:
-        model (`DynamicTinyBertForQuestionAnswering` or `DynamicTinyBertForSequenceClassification`): model in evaluation mode.
+        model (`DynamicTinyBertForQuestionAnswering` or `DynamicTinyBertForSequenceClassification`): in evaluation mode.
     """
 
     def __init__(self, model):

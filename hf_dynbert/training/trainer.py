@@ -39,8 +39,8 @@ class DistillationTrainer(Trainer):
         super().__init__(model=model, args=args, **kwargs)
         if args.length_drop and args.budget_prob and not getattr(self.model.config, "budgets", None):
             raise ValueError(
-                f"budget_prob is {args.budget_prob}, but the model's config.budgets is empty. Give it budgets before training, "
-                'for example model.config.budgets = {"half": [0.7, 0.6, ...]}, or set budget_prob=0.'
+                f"budget_prob is {args.budget_prob}, but the model's config.budgets is empty. Give it budgets before "
+                'training, for example model.config.budgets = {"half": [0.7, 0.6, ...]}, or set budget_prob=0.'
             )
         if args.length_drop and hasattr(self.model, "set_importance"):
             self.model.set_importance(args.importance)  # after the parent's seed: new scorers are the same in every run
