@@ -179,7 +179,7 @@ def restore_tokens(
 
 
 def data_size(size: torch.Tensor) -> int | torch.Tensor:
-    """A size that depends on the data: a number, but in a trace still a tensor, so that the traced graph works it out anew."""
+    """A size that depends on the data: a number, but in a trace still a tensor, so that the graph works it out anew."""
     return size if torch.jit.is_tracing() else int(size)
 
 
