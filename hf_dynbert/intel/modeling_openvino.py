@@ -12,6 +12,7 @@ import openvino
 import torch
 from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification
 from optimum.intel.openvino.modeling import OVModel
+from transformers import PreTrainedConfig
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
@@ -35,7 +36,7 @@ def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
     Raises:
         ValueError: it is another model's.
     """
-    values, _ = DynamicTinyBertConfig.get_config_dict(model_id, **kwargs)
+    values, _ = PreTrainedConfig.get_config_dict(model_id, **kwargs)  # as written: ours takes any 'bert'
     model_type = values.pop("model_type", None)
     model_type = values.pop("dynamic_model_type", model_type)
     if model_type != DynamicTinyBertConfig.model_type:
