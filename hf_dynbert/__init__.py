@@ -10,6 +10,7 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
+from .int8_quantizer import DynamicInt8Config
 from .length_config import count_macs, fit_length_config
 from .modeling_dynamic_tinybert import (
     DynamicTinyBertForQuestionAnswering,
@@ -22,6 +23,7 @@ from .version import __version__
 
 
 __all__ = [
+    "DynamicInt8Config",
     "DistillationArguments",
     "DistillationTrainer",
     "DynamicTinyBertConfig",

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The command `hf-dynbert`: `train`, `quantize`, `evaluate`, `ask`."""
+"""The command `hf-dynbert`: `train`, `quantize`, `evaluate`, `benchmark`, `ask`."""
 
 import dataclasses
 import difflib
@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, HfArgumentParser, pipeline
 
-from .intel.arguments import QuantizeArguments
+from .benchmark import table_of
+from .intel.arguments import BenchmarkArguments, QuantizeArguments
 from .length_config import parse_length_config
 from .question_answering.evaluate import evaluate_squad
 from .question_answering.features import MAX_LENGTH, STRIDE
@@ -25,6 +26,7 @@ USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
   train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
   quantize  RECIPE.yaml                   make an int8 OpenVINO folder of it, for Intel CPUs (needs the intel extra)
   evaluate  --model DIR --data FILE.json  exact match, F1, operations and latency at one length configuration
+  benchmark --model DIR --data FILE.json  latency beside plain models, in PyTorch and OpenVINO, fp32 and int8
   ask       --model DIR --question Q --context-file F   answer one question
 
 A recipe is a YAML file of options; options on the command line win. hf-dynbert VERB --help lists the options."""
@@ -79,6 +81,17 @@ def quantize(args: QuantizeArguments) -> None:
     print(f"Saved in {run(args)}")
 
 
+def benchmark(args: BenchmarkArguments) -> None:
+    """Measures, prints a table, and writes JSON and a picture."""
+    try:
+        from .intel.contenders import benchmark as run  # as for `quantize`
+    except ImportError as error:
+        raise ValueError(f'benchmark needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
+    columns, lines = table_of(run(args))
+    _table(columns, lines)
+    print(f"{args.output_dir}/benchmark.json, .md and .png written.")
+
+
 def evaluate(args: EvaluateArguments) -> None:
     """Prints what `evaluate_squad` measures."""
     data = load_squad(args.data, split=args.split)
@@ -122,6 +135,7 @@ VERBS = {
     "train": (train, (ModelArguments, DataArguments, DistillationArguments)),
     "quantize": (quantize, (QuantizeArguments,)),
     "evaluate": (evaluate, (EvaluateArguments,)),
+    "benchmark": (benchmark, (BenchmarkArguments,)),
     "ask": (ask, (AskArguments,)),
 }
 
@@ -220,6 +234,17 @@ def _load_model(model: str):
 
 def _length_config(text: str | None):
     return None if text is None else parse_length_config(text)
+
+
+def _table(columns: list[str], lines: list[list[str]]) -> None:
+    """Columns as wide as what is in them."""
+    widths = [max(len(line[i]) for line in (columns, *lines)) for i in range(len(columns))]
+    for line in (columns, *lines):
+        first, *others = (
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        print("  ".join([first, *others]))
 
 
 def _show(values: dict, as_json: bool) -> None:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What `hf-dynbert quantize` can be told. Imports neither OpenVINO nor Optimum, so that `--help` answers at once."""
+"""What `hf-dynbert quantize` and `benchmark` can be told. Neither OpenVINO nor Optimum: `--help` answers at once."""
 
 from dataclasses import dataclass, field
 
@@ -46,3 +46,37 @@ class QuantizeArguments:
                 f"max_f1_drop is {self.max_f1_drop} with accuracy_samples={self.accuracy_samples}; valid are numbers above "
                 "0 with accuracy_samples of at least 1."
             )
+
+
+@dataclass
+class BenchmarkArguments:
+    """What `hf-dynbert benchmark` can be told.
+
+    Args:
+        model (`str`): folder or Hub id of a DynamicTinyBert checkpoint in PyTorch.
+        data (`list[str]`): SQuAD files, or a data set on the Hub: where the real lengths come from.
+        output_dir (`str`): where `benchmark.json`, `benchmark.md`, `benchmark.png` and the exported plain models go.
+        openvino (`str`, *optional*): folder of the same model in int8, made by `hf-dynbert quantize`.
+        length_configs (`list[str]`): budgets of the model to measure.
+        repeats (`int`): turns of each case.
+        threads (`int`, *optional*): of PyTorch and OpenVINO; all cores when not given.
+        plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).
+    """
+
+    model: str = field(metadata={"help": "Folder or Hub id of a DynamicTinyBert checkpoint."})
+    data: list[str] = field(metadata={"help": "SQuAD files, or a data set on the Hub, for real lengths."})
+    output_dir: str = field(default="outputs/benchmark", metadata={"help": "Folder of the results."})
+    openvino: str | None = field(default=None, metadata={"help": "Folder that hf-dynbert quantize made of the model."})
+    length_configs: list[str] = field(
+        default_factory=lambda: ["full", "half", "third"], metadata={"help": "Budgets to measure."}
+    )
+    repeats: int = field(default=40, metadata={"help": "Turns of each case."})
+    threads: int | None = field(default=None, metadata={"help": "Threads of PyTorch and OpenVINO."})
+    plain: bool = field(default=True, metadata={"help": "Measure BERT-base, DistilBERT and MiniLM-L6 too."})
+    padded_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of the padded case."})
+
+    def __post_init__(self):
+        if self.repeats < 1:
+            raise ValueError(f"repeats is {self.repeats}; valid are 1 and more.")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; valid are 1 and more.")

@@ -85,17 +85,29 @@ def static_quantize(checkpoint: str, inputs: list, args: QuantizeArguments, kept
     model = _export(checkpoint)
     default = encode_length_config(model.config.resolve_length_config(None), model.config.num_hidden_layers)
     dial_to_input(model.model)
+    quantize_graph(model, inputs, args.smooth_quant_alpha, kept)
+    input_to_dial(model.model, default)
+    return model
+
+
+def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:
+    """Static int8 of any OpenVINO model of Optimum-Intel, in place.
+
+    Args:
+        model (`OVModel`): not compiled.
+        inputs (`list[dict]`): calibration inputs.
+        smooth_quant_alpha (`float`): see [`QuantizeArguments`].
+        kept (`list[str]`, *optional*): regular expressions of operations to leave in fp32, besides scorers and heads.
+    """
     quantization_config = OVQuantizationConfig(
         num_samples=len(inputs),
-        smooth_quant_alpha=args.smooth_quant_alpha,
-        ignored_scope={"patterns": KEPT_EXACT + kept, "validate": False},  # not every model has scorers
+        smooth_quant_alpha=smooth_quant_alpha,
+        ignored_scope={"patterns": KEPT_EXACT + (kept or []), "validate": False},  # not every model has scorers
         overflow_fix=_overflow_fix(),
     )
     OVQuantizer.from_pretrained(model).quantize(
         OVCalibrationDataset(nncf.Dataset(inputs)), ov_config=OVConfig(quantization_config=quantization_config)
     )
-    input_to_dial(model.model, default)
-    return model
 
 
 def _export(checkpoint: str) -> OVDynamicTinyBertForQuestionAnswering:

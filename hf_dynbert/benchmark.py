@@ -1,0 +1,145 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Models side by side on one machine: they take turns, so that whatever disturbs one disturbs all alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+
+WARMUP = 3  # turns that are not timed: the first calls allocate memory and choose kernels, for every new length
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row of a benchmark.
+
+    Args:
+        name (`str`): the row's name.
+        call (`Callable`): runs the model on a batch, a dict of `(B, L)` tensors.
+        size (`int`): bytes of the weights.
+        macs (`int`): multiply-accumulates at 384 tokens.
+    """
+
+    name: str
+    call: Callable[[Mapping], object]
+    size: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of a call: the median, and what nine tenths of the calls stay under."""
+
+    p50: float
+    p90: float
+
+
+def measure_latencies(
+    contenders: Sequence[Contender], cases: Mapping[str, Sequence[Mapping]], repeats: int, progress: bool = True
+) -> dict[str, dict[str, Latency]]:
+    """Times every contender on every case.
+
+    Args:
+        contenders (`list[Contender]`): who.
+        cases (`dict[str, list[dict]]`): name to batches; turn by turn the next of them, the same for all contenders.
+        repeats (`int`): turns a case.
+        progress (`bool`, *optional*, defaults to `True`): whether to show a progress bar.
+
+    Returns:
+        `dict[str, dict[str, Latency]]`: case, then contender.
+    """
+    measured = {}
+    with tqdm(total=len(cases) * (repeats + WARMUP), desc="Benchmark", disable=not progress) as bar:
+        for case, batches in cases.items():
+            times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+            for turn in range(-WARMUP, repeats):
+                batch = batches[turn % len(batches)]
+                # Each turn begins with another one, so that nobody always follows the same neighbour
+                for contender in _rotated(contenders, turn):
+                    begin = time.perf_counter()
+                    contender.call(batch)
+                    if turn >= 0:
+                        times[contender.name].append(1000 * (time.perf_counter() - begin))
+                bar.update()
+            measured[case] = {name: _latency(values) for name, values in times.items()}
+    return measured
+
+
+def benchmark_rows(
+    contenders: Sequence[Contender], measured: Mapping[str, Mapping[str, Latency]], references: Sequence[str]
+) -> list[dict]:
+    """The measurements as one dict a contender: size, MACs, and for each case p50, p90 and speed-ups over the references."""
+    rows = []
+    for contender in contenders:
+        row = {"name": contender.name, "size_mb": contender.size / 1e6, "macs_g": contender.macs / 1e9, "cases": {}}
+        for case, latencies in measured.items():
+            own = latencies[contender.name]
+            speed_ups = {name: latencies[name].p50 / own.p50 for name in references}
+            row["cases"][case] = {"p50_ms": own.p50, "p90_ms": own.p90, "speed_up": speed_ups}
+        rows.append(row)
+    return rows
+
+
+def table_of(rows: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells of `benchmark_rows`, as text: each case's median (p90), and its speed-ups."""
+    cases = list(rows[0]["cases"])
+    references = list(rows[0]["cases"][cases[0]]["speed_up"])
+    columns = ["", "MB", "MACs (G)"]
+    for case in cases:
+        columns += [f"{case}, ms (p90)", *(f"× {name}" for name in references)]
+    lines = []
+    for row in rows:
+        line = [row["name"], f"{row['size_mb']:.1f}", f"{row['macs_g']:.2f}"]
+        for case in row["cases"].values():
+            line.append(f"{case['p50_ms']:.1f} ({case['p90_ms']:.1f})")
+            line += [f"{value:.2f}" for value in case["speed_up"].values()]
+        lines.append(line)
+    return columns, lines
+
+
+def plot_benchmark(rows: Sequence[dict], path: Path, title: str) -> Path:
+    """Draws the medians as bars, with a whisker to p90; a panel a case.
+
+    Args:
+        rows (`list[dict]`): from `benchmark_rows`.
+        path (`Path`): PNG to write.
+        title (`str`): machine and settings.
+
+    Returns:
+        `Path`: the file.
+    """
+    from matplotlib.figure import Figure  # in the `demo` extra; importing the package must not need it
+
+    cases = list(rows[0]["cases"])
+    figure = Figure(figsize=(5 * len(cases) + 2, 1.5 + 0.32 * len(rows)), layout="constrained")
+    figure.suptitle(title)
+    names = [row["name"] for row in rows]
+    for axes, case in zip(np.atleast_1d(figure.subplots(1, len(cases), sharey=True)), cases, strict=True):
+        p50 = [row["cases"][case]["p50_ms"] for row in rows]
+        p90 = [row["cases"][case]["p90_ms"] for row in rows]
+        whiskers = [[0] * len(rows), [max(0, high - middle) for middle, high in zip(p50, p90, strict=True)]]
+        bars = axes.barh(names, p50, xerr=whiskers, color="tab:blue", ecolor="gray")
+        axes.bar_label(bars, labels=[f"{value:.1f}" for value in p50], padding=4, fontsize=8)
+        axes.set_xscale("log")
+        axes.set_xlim(min(p50) / 2, 2.5 * max(p90))  # room for the labels
+        axes.set_title(case, fontsize=10)
+        axes.set_xlabel("ms, median and p90")
+        axes.grid(axis="x", alpha=0.3)
+    figure.axes[0].invert_yaxis()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _rotated(items: Sequence, by: int) -> list:
+    by %= len(items)
+    return [*items[by:], *items[:by]]
+
+
+def _latency(values: list[float]) -> Latency:
+    return Latency(statistics.median(values), float(np.percentile(values, 90)))

@@ -1,0 +1,140 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Linear and embedding layers that hold int8 weights; activations are rounded row by row, as they come.
+
+A scale for every row of the activations (a token), not one for the whole batch as in PyTorch's own dynamic quantization: so
+that neither padding nor batch mates change an answer. ZeroQuant (arXiv 2206.01861, section 4.1) calls it token-wise.
+"""
+
+import functools
+
+import torch
+from torch import nn
+
+
+LARGEST = 127  # symmetric: -128 stays unused, so that negation is exact
+
+
+def quantize_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rounds each row to int8, by its own largest entry.
+
+    Args:
+        values (`torch.Tensor` of shape `(..., n)`): floats.
+
+    Returns:
+        `torch.CharTensor` of shape `(..., n)` and `torch.Tensor` of shape `(..., 1)`: integers, and the scales to multiply
+        them by.
+    """
+    tiny = torch.finfo(values.dtype).tiny  # a row of zeros has no scale of its own
+    scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=tiny) / LARGEST
+    return (values / scale).round_().to(torch.int8), scale
+
+
+class Int8Linear(nn.Module):
+    """A linear layer in int8: both factors are integers, their products are summed in int32.
+
+    Args:
+        in_features, out_features (`int`): as for `torch.nn.Linear`.
+        bias (`bool`): whether there is one, in floats.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = nn.Parameter(torch.empty(out_features, in_features, dtype=torch.int8), requires_grad=False)
+        self.weight_scale = nn.Parameter(torch.empty(out_features), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(out_features), requires_grad=False) if bias else None
+        self._packed = None  # the weights once more, in the order that the CPU's kernel reads them; made when first used
+
+    @classmethod
+    def from_float(cls, linear: nn.Linear) -> "Int8Linear":
+        """Rounds a layer's weights, each output by its own scale."""
+        layer = cls(linear.in_features, linear.out_features, linear.bias is not None)
+        weight, scale = quantize_rows(linear.weight.data)
+        layer.weight.data, layer.weight_scale.data = weight, scale[:, 0]
+        if linear.bias is not None:
+            layer.bias.data = linear.bias.data
+        return layer
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """`(..., in_features)` to `(..., out_features)`."""
+        integers, scale = quantize_rows(values)
+        product = self._multiply(integers.reshape(-1, self.in_features)).view(*values.shape[:-1], self.out_features)
+        product = product.to(values.dtype).mul_(scale)
+        return product if self.bias is None else product.add_(self.bias)
+
+    def _multiply(self, integers: torch.Tensor) -> torch.Tensor:
+        """Times the weights and their scales, `(rows, out_features)`."""
+        if integers.device.type != "cpu" or not has_kernel() or not len(integers):
+            # Sums of up to 1040 products of 127 by 127 are exact in float32, longer ones nearly
+            return nn.functional.linear(integers.float(), self.weight.float()) * self.weight_scale.float()
+        packed = self._packed
+        if packed is None:  # two threads may both do it, with one result
+            packed = self._packed = torch.ops.onednn.qlinear_prepack(self.weight.data, None)
+        return torch.ops.onednn.qlinear_pointwise(
+            integers, 1.0, 0, packed, self.weight_scale.float(), _zeros(self.out_features),
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+
+    def _apply(self, fn, recurse=True):
+        self._packed = None
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        self._packed = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self):
+        """Copies make their own packed weights: the kernel's format cannot be copied."""
+        return {**self.__dict__, "_packed": None}
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Int8Embedding(nn.Module):
+    """An embedding in int8, each row with its own scale.
+
+    Args:
+        num_embeddings, embedding_dim (`int`): as for `torch.nn.Embedding`.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int):
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.weight = nn.Parameter(torch.empty(num_embeddings, embedding_dim, dtype=torch.int8), requires_grad=False)
+        self.weight_scale = nn.Parameter(torch.empty(num_embeddings), requires_grad=False)
+
+    @classmethod
+    def from_float(cls, embedding: nn.Embedding) -> "Int8Embedding":
+        """Rounds the rows of an embedding."""
+        layer = cls(embedding.num_embeddings, embedding.embedding_dim)
+        weight, scale = quantize_rows(embedding.weight.data)
+        layer.weight.data, layer.weight_scale.data = weight, scale[:, 0]
+        return layer
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        """`(...)` integers to `(..., embedding_dim)`."""
+        scale = self.weight_scale[indices]
+        return self.weight[indices].to(scale.dtype) * scale[..., None]
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows."""
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+@functools.cache
+def has_kernel() -> bool:
+    """Whether this build of PyTorch multiplies int8 matrices by oneDNN."""
+    try:
+        weight = torch.ops.onednn.qlinear_prepack(torch.ones(4, 4, dtype=torch.int8), None)
+        arguments = (weight, torch.ones(4), _zeros(4), None, 1.0, 0, torch.float32, "none", [], "")
+        product = torch.ops.onednn.qlinear_pointwise(torch.ones(2, 4, dtype=torch.int8), 1.0, 0, *arguments)
+    except (AttributeError, NotImplementedError, RuntimeError):  # no such operation, or none for this CPU
+        return False
+    return bool((product == 4).all())
+
+
+@functools.cache
+def _zeros(length: int) -> torch.Tensor:
+    return torch.zeros(length, dtype=torch.int64)  # zero points of the weights, which are symmetric

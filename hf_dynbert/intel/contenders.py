@@ -1,0 +1,189 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Who takes part in `hf-dynbert benchmark`: our model in every form, and plain models of the usual shapes."""
+
+import dataclasses
+import json
+import platform
+import random
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from optimum.intel import OVModelForQuestionAnswering
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForQuestionAnswering,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+)
+
+from ..benchmark import Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from ..curve import markdown_table
+from ..int8_quantizer import DynamicInt8Config
+from ..length_config import count_macs
+from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
+from ..question_answering.features import STRIDE, encode_windows
+from ..question_answering.squad import load_squad
+from .arguments import BenchmarkArguments
+from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from .quantize import quantize_graph
+
+
+MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
+SMOOTH_QUANT_ALPHA = 0.6  # as `quantize`, so that plain int8 is made the same way
+CALIBRATION = 20  # of plain models, whose weights are random: only the graph's form matters
+WINDOWS = 200  # of real questions, spread over the data
+BASE, PLAIN = "BERT-base PyTorch fp32", "MiniLM-L6 OpenVINO int8"
+
+
+def benchmark(args: BenchmarkArguments) -> list[dict]:
+    """Measures everybody, and writes `benchmark.json`, `benchmark.md` and `benchmark.png`.
+
+    Args:
+        args ([`BenchmarkArguments`]): what to measure.
+
+    Returns:
+        `list[dict]`: see `benchmark_rows`.
+
+    Raises:
+        ValueError: bad data, another architecture, or an unknown budget; before any work.
+    """
+    ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
+    for budget in args.length_configs:
+        ours.config.resolve_length_config(budget)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args.padded_length)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    threads, output = torch.get_num_threads(), Path(args.output_dir)
+    contenders, references = [], [f"ours PyTorch fp32, {args.length_configs[0]}"]
+    if args.plain:
+        contenders, references = plain_contenders(output / "models", threads, args.padded_length), [BASE, PLAIN]
+    contenders += our_contenders(ours, args, threads)
+    rows = benchmark_rows(contenders, measure_latencies(contenders, cases, args.repeats), references)
+    machine = machine_description(threads)
+    columns, lines = table_of(rows)
+    output.mkdir(parents=True, exist_ok=True)
+    result = {"machine": machine, "arguments": dataclasses.asdict(args), "rows": rows}
+    (output / "benchmark.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(lines, columns)}\n", encoding="utf-8")
+    plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns")
+    return rows
+
+
+def benchmark_cases(tokenizer, data, padded_length: int) -> dict[str, list[dict]]:
+    """Batches of real questions: one padded to `padded_length`, one at its own length, and eight padded to their longest."""
+    rows = data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
+    windows = [
+        window.inputs for window in encode_windows(tokenizer, rows["question"], rows["context"], padded_length, STRIDE)
+    ]
+
+    def padded(items, **kwargs):
+        return dict(tokenizer.pad(items, padding_side="right", return_tensors="pt", **kwargs))
+
+    return {
+        f"batch 1 padded to {padded_length}": [
+            padded([item], padding="max_length", max_length=padded_length) for item in windows
+        ],
+        "batch 1, real lengths": [padded([item]) for item in windows],
+        "batch 8, padded to longest": [padded(windows[i : i + 8]) for i in range(0, max(1, len(windows) - 7), 8)],
+    }
+
+
+def our_contenders(model, args: BenchmarkArguments, threads: int) -> list[Contender]:
+    """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget."""
+    int8 = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model, quantization_config=DynamicInt8Config()).eval()
+    forms = {"PyTorch fp32": (model, _weights(model)), "PyTorch int8": (int8, _weights(int8))}
+    folder = Path(args.output_dir) / "models" / "ours-fp32"
+    exported = OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, compile=False)
+    exported.save_pretrained(folder)
+    ours = OVDynamicTinyBertForQuestionAnswering
+    forms["OpenVINO fp32"] = (ours.from_pretrained(folder, ov_config=_exact(threads)), _files(folder))
+    if args.openvino:
+        forms["OpenVINO int8"] = (ours.from_pretrained(args.openvino, ov_config=_fast(threads)), _files(Path(args.openvino)))
+    contenders = []
+    for form, (runs, size) in forms.items():
+        for budget in args.length_configs:
+            macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
+            contenders.append(Contender(f"ours {form}, {budget}", _caller(runs, length_config=budget), size, macs))
+    return contenders
+
+
+def plain_contenders(folder: Path, threads: int, length: int) -> list[Contender]:
+    """Plain models of the usual shapes with random weights; exported once, into `folder`."""
+    bert = BertConfig()
+    shapes = {
+        "BERT-base": (BertForQuestionAnswering, bert, bert),
+        "DistilBERT": (DistilBertForQuestionAnswering, DistilBertConfig(), BertConfig(num_hidden_layers=6)),
+        "MiniLM-L6": (BertForQuestionAnswering, BertConfig(**MINILM), BertConfig(**MINILM)),
+    }
+    contenders = []
+    for name, (model_class, config, shape) in shapes.items():
+        torch.manual_seed(0)
+        model, macs = model_class(config).eval(), count_macs(shape, None, length)
+        if name == "BERT-base":
+            contenders.append(Contender(BASE, _caller(model), _weights(model), macs))
+        for form, place in plain_forms(model, folder / name.lower(), length).items():
+            options = _exact(threads) if form == "fp32" else _fast(threads)
+            runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=options)
+            contenders.append(Contender(f"{name} OpenVINO {form}", _caller(runs), _files(place), macs))
+    return contenders
+
+
+def plain_forms(model, folder: Path, length: int) -> dict[str, Path]:
+    """Exports a plain model to OpenVINO, fp32 and int8, if that has not been done."""
+    places = {form: folder / form for form in ("fp32", "int8")}
+    if not (places["int8"] / "openvino_model.xml").exists():
+        model.save_pretrained(folder / "pytorch")
+        exported = OVModelForQuestionAnswering.from_pretrained(str(folder / "pytorch"), export=True, compile=False)
+        exported.save_pretrained(places["fp32"])
+        rng, names = random.Random(0), {port.get_any_name() for port in exported.model.inputs}
+        quantize_graph(exported, [_random_input(rng, names, length) for _ in range(CALIBRATION)], SMOOTH_QUANT_ALPHA)
+        exported.save_pretrained(places["int8"])
+    return places
+
+
+def machine_description(threads: int) -> str:
+    """One line: CPU, threads, versions."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    return f"{cpu}, {threads} threads, PyTorch {torch.__version__}, OpenVINO {version('openvino')}"
+
+
+def _random_input(rng: random.Random, names: set, length: int) -> dict[str, np.ndarray]:
+    ids = np.array([[rng.randrange(1000, 30000) for _ in range(rng.randrange(20, length))]], dtype=np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    return {name: value for name, value in inputs.items() if name in names}
+
+
+def _caller(model, **call):
+    takes_types = not isinstance(model, DistilBertForQuestionAnswering)
+
+    def run(batch):
+        if not takes_types:
+            batch = {name: value for name, value in batch.items() if name != "token_type_ids"}
+        with torch.inference_mode():
+            return model(**batch, **call)
+
+    return run
+
+
+def _weights(model) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
+def _files(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("openvino_model.*"))
+
+
+def _fast(threads: int) -> dict:
+    return {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+
+
+def _exact(threads: int) -> dict:
+    return {**_fast(threads), "INFERENCE_PRECISION_HINT": "f32"}  # or OpenVINO would compute in bf16 where the CPU has it
