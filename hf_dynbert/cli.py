@@ -13,6 +13,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, HfArgumen
 
 from .benchmark import table_of
 from .intel.arguments import BenchmarkArguments, QuantizeArguments
+from .intel.quantize import quantize as make_int8
 from .length_config import parse_length_config
 from .question_answering.evaluate import evaluate_squad
 from .question_answering.features import MAX_LENGTH, STRIDE
@@ -24,7 +25,7 @@ from .training.recipe import DataArguments, ModelArguments, run_recipe
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
   train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
-  quantize  RECIPE.yaml                   make an int8 OpenVINO folder of it, for Intel CPUs (needs the intel extra)
+  quantize  RECIPE.yaml                   make an int8 folder of it, for OpenVINO (needs the intel extra) or PyTorch
   evaluate  --model DIR --data FILE.json  exact match, F1, operations and latency at one length configuration
   benchmark --model DIR --data FILE.json  latency beside plain models, in PyTorch and OpenVINO, fp32 and int8
   ask       --model DIR --question Q --context-file F   answer one question
@@ -75,16 +76,15 @@ def train(model_args: ModelArguments, data_args: DataArguments, args: Distillati
 def quantize(args: QuantizeArguments) -> None:
     """Makes an int8 folder."""
     try:
-        from .intel.quantize import quantize as run  # imports OpenVINO and NNCF, seconds that the other verbs need not wait
+        print(f"Saved in {make_int8(args)}")
     except ImportError as error:
-        raise ValueError(f'quantize needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
-    print(f"Saved in {run(args)}")
+        raise ValueError(f'backend openvino needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
 
 
 def benchmark(args: BenchmarkArguments) -> None:
     """Measures, prints a table, and writes JSON and a picture."""
     try:
-        from .intel.contenders import benchmark as run  # as for `quantize`
+        from .intel.contenders import benchmark as run  # imports OpenVINO and NNCF, seconds that other verbs need not wait
     except ImportError as error:
         raise ValueError(f'benchmark needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
     columns, lines = table_of(run(args))

@@ -1,5 +1,6 @@
 """Tiny real models, a tokenizer and questions, all made here: nothing is downloaded."""
 
+import json
 import string
 
 import pytest
@@ -119,3 +120,18 @@ def questions():
                 }
             )
     return Dataset.from_list(rows)
+
+
+@pytest.fixture(scope="session")
+def squad_file(questions, tmp_path_factory):
+    paragraphs = [
+        {"context": row["context"], "qas": [{"id": row["id"], "question": row["question"], "answers": answers(row)}]}
+        for row in questions
+    ]
+    path = tmp_path_factory.mktemp("squad") / "train.json"
+    path.write_text(json.dumps({"version": "1.1", "data": [{"title": "tiny", "paragraphs": paragraphs}]}))
+    return path
+
+
+def answers(row):
+    return [{"text": row["answers"]["text"][0], "answer_start": row["answers"]["answer_start"][0]}]

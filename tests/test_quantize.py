@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from conftest import make_batch, randomize_scorers
+from transformers import AutoModelForQuestionAnswering, BertConfig
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, cli
 from hf_dynbert.intel.arguments import QuantizeArguments
@@ -16,6 +17,7 @@ pytest.importorskip("optimum.intel", reason="needs the intel extra")
 from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
 
 from hf_dynbert.intel import quantize as quantize_module  # noqa: E402
+from hf_dynbert.intel import static_int8  # noqa: E402
 from hf_dynbert.intel.calibration import calibration_inputs  # noqa: E402
 from hf_dynbert.intel.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
 
@@ -32,21 +34,6 @@ def checkpoint(sizes, tokenizer, tmp_path_factory):
     randomize_scorers(DynamicTinyBertForQuestionAnswering(config)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def squad_file(questions, tmp_path_factory):
-    paragraphs = [
-        {"context": row["context"], "qas": [{"id": row["id"], "question": row["question"], "answers": answers(row)}]}
-        for row in questions
-    ]
-    path = tmp_path_factory.mktemp("squad") / "train.json"
-    path.write_text(json.dumps({"version": "1.1", "data": [{"title": "tiny", "paragraphs": paragraphs}]}))
-    return path
-
-
-def answers(row):
-    return [{"text": row["answers"]["text"][0], "answer_start": row["answers"]["answer_start"][0]}]
 
 
 @pytest.fixture(scope="module")
@@ -107,35 +94,72 @@ def test_who_never_heard_of_us_gets_the_default_budget(quantized):
 
 def test_record_says_how(quantized):
     record = json.loads((quantized / quantize_module.RECORD).read_text())
-    assert record["calibration_windows"] == 8
+    assert record["arguments"]["calibration_samples"] == 8
     assert set(record["f1_int8"]) == set(record["f1_fp32"]) == {"full", "fast"}
     assert {"openvino", "nncf", "optimum-intel"} <= set(record["versions"])
     assert (quantized / "openvino_config.json").exists()
     assert (quantized / "tokenizer.json").exists()
 
 
-def test_accuracy_control_keeps_layers_exact(checkpoint, squad_file, tmp_path, monkeypatch):
-    made = []
+def test_accuracy_control_keeps_layers_exact():
+    made, reference = [], {"full": 70.0, "fast": 68.0}
+    good = "layer.2.output.dense"
 
-    def pretend(checkpoint, inputs, args, kept):
-        made.append(kept)
-        return kept
+    class Model(list):
+        config = BertConfig(num_hidden_layers=4)
 
-    monkeypatch.setattr(quantize_module, "static_quantize", pretend)
-    args = QuantizeArguments(str(checkpoint), str(tmp_path), max_f1_drop=0.5)
-    reference = {"full": 70.0, "fast": 68.0}
-    good = r".*layer\.2\.output.dense/.*"
+    class Backend:
+        def build(self, kept):
+            made.append(kept)
+            return Model(kept)
 
-    def measure(kept):
-        return {"full": 70.0, "fast": 67.8 if good in kept else 67.0}
+    def measure(model):
+        return {"full": 70.0, "fast": 67.8 if good in model else 67.0}
 
-    class Model:
-        config = DynamicTinyBertConfig.from_pretrained(checkpoint)
-
-    model, kept, scores = quantize_module._protect(args, [], measure, reference, Model, measure([]))
-    assert kept == [good] == model
+    model, kept, scores = quantize_module.protect(Backend(), measure, reference, Model(), measure([]), max_f1_drop=0.5)
+    assert kept == [good] == list(model)
     assert scores["fast"] == 67.8
     assert len(made) == 8  # one trial for each part, one round
+
+
+def test_accuracy_control_gives_up_with_a_warning(caplog):
+    class Model(list):
+        config = BertConfig(num_hidden_layers=2)
+
+    class Backend:
+        def build(self, kept):
+            return Model(kept)
+
+    _, kept, _ = quantize_module.protect(Backend(), lambda _: {"full": 60.0}, {"full": 70.0}, Model(), {"full": 60.0}, 0.5)
+    assert len(kept) == 4
+    assert "int8 loses 10.00 F1" in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["openvino", "pytorch"])
+def test_kept_layers_stay_in_floats(backend, checkpoint, tokenizer, questions):
+    args = QuantizeArguments(str(checkpoint), "x", backend=backend, calibration_samples=4, max_length=120, stride=8)
+    maker = quantize_module.backend_class(backend)(args, tokenizer, questions)
+
+    def int8_weights(model):
+        if backend == "pytorch":
+            return sum(parameter.dtype == torch.int8 for parameter in model.parameters())
+        constants = [node for node in model.model.get_ops() if node.get_type_name() == "Constant"]
+        return sum(node.get_output_element_type(0).get_type_name() in ("i8", "u8") for node in constants)
+
+    kept = ["layer.1.output.dense", "layer.3.attention.output.dense"]
+    assert int8_weights(maker.build([])) - int8_weights(maker.build(kept)) == 2
+
+
+def test_pytorch_backend_makes_a_folder_for_auto_model(checkpoint, squad_file, tmp_path):
+    argv = ["quantize", "--backend", "pytorch", "--model", str(checkpoint), "--output_dir", str(tmp_path / "int8")]
+    windows = ["--accuracy_samples", "4", "--max_length", "120", "--stride", "8"]
+    assert cli.main([*argv, "--train_file", str(squad_file), *windows]) == 0
+    model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "int8")
+    assert model.bert.encoder.layer[0].output.dense.weight.dtype == torch.int8
+    assert model.config.budgets == BUDGETS
+    record = json.loads((tmp_path / "int8" / quantize_module.RECORD).read_text())
+    assert record["arguments"]["backend"] == "pytorch"
+    assert set(record["f1_int8"]) == {"full", "fast"}
 
 
 def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path, monkeypatch):
@@ -144,7 +168,7 @@ def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path
         raise KeyboardInterrupt
 
     monkeypatch.setattr(OVDynamicTinyBertForQuestionAnswering, "save_pretrained", dies)
-    monkeypatch.setattr(quantize_module, "static_quantize", lambda *args: quantize_module._export(str(checkpoint)))
+    monkeypatch.setattr(static_int8.StaticInt8, "build", lambda self, kept: self.exact())
     args = QuantizeArguments(
         str(checkpoint),
         str(tmp_path / "out"),
@@ -164,6 +188,7 @@ def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path
     [
         (["--calibration_samples", "0"], "calibration_samples is 0; valid are 1 and more"),
         (["--smooth_quant_alpha", "2"], "smooth_quant_alpha is 2.0; valid are numbers in"),
+        (["--backend", "onnx"], "backend is 'onnx'; valid are openvino and pytorch"),
         (["--max_f1_drop", "-1"], "max_f1_drop is -1.0"),
         (["--calibration_sample", "3"], "nearest valid one is calibration_samples"),
     ],

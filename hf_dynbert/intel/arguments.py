@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from ..question_answering.features import MAX_LENGTH, STRIDE
 
 
+BACKENDS = ("openvino", "pytorch")
+
+
 @dataclass
 class QuantizeArguments:
     """What `hf-dynbert quantize` can be told.
@@ -13,6 +16,8 @@ class QuantizeArguments:
     Args:
         model (`str`): folder or Hub id of a DynamicTinyBert checkpoint in PyTorch.
         output_dir (`str`): folder of the int8 model.
+        backend (`str`): `openvino` (static int8 by NNCF; needs the `intel` extra) or `pytorch` (int8 weights and activations
+            rounded token by token, loaded by `AutoModelForQuestionAnswering`).
         train_file, dataset_name, held_out: as for training. Calibration takes the questions that training saw; accuracy is
             measured on those held out, if there are any, or else on others than calibration's.
         calibration_samples (`int`): windows to calibrate with.
@@ -25,6 +30,7 @@ class QuantizeArguments:
 
     model: str = field(metadata={"help": "Folder or Hub id of a DynamicTinyBert checkpoint."})
     output_dir: str = field(metadata={"help": "Folder of the int8 model."})
+    backend: str = field(default="openvino", metadata={"help": "Who makes int8 of it: openvino or pytorch."})
     train_file: list[str] | None = field(default=None, metadata={"help": "SQuAD files to calibrate with."})
     dataset_name: str = field(default="rajpurkar/squad", metadata={"help": "Data set on the Hub."})
     held_out: float = field(default=0.0, metadata={"help": "Part of the questions to measure on, by article."})
@@ -37,6 +43,8 @@ class QuantizeArguments:
     seed: int = field(default=0, metadata={"help": "Of the calibration samples."})
 
     def __post_init__(self):
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend is {self.backend!r}; valid are {' and '.join(BACKENDS)}.")
         if self.calibration_samples < 1:
             raise ValueError(f"calibration_samples is {self.calibration_samples}; valid are 1 and more.")
         if self.smooth_quant_alpha != -1 and not 0 <= self.smooth_quant_alpha <= 1:

@@ -28,7 +28,7 @@ from ..question_answering.features import STRIDE, encode_windows
 from ..question_answering.squad import load_squad
 from .arguments import BenchmarkArguments
 from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
-from .quantize import quantize_graph
+from .static_int8 import quantize_graph
 
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}

@@ -12,40 +12,18 @@ import openvino
 import torch
 from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification
 from optimum.intel.openvino.modeling import OVModel
-from transformers import PreTrainedConfig
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..folders import replace_files
 from ..length_config import encode_length_config
+from .checkpoints import load_config
 from .export import DIAL, attach_dial, has_dial
 
 
 # Transformers without this package reads config.json too, and must find an architecture that it knows
 FOREIGN_TYPE = "bert"
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
-
-
-def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
-    """Reads the configuration of an OpenVINO folder, or of a PyTorch checkpoint of this package.
-
-    Args:
-        model_id (`str` or `Path`): a folder or a Hub id.
-        kwargs: what `from_pretrained` takes for the Hub.
-
-    Raises:
-        ValueError: it is another model's.
-    """
-    values, _ = PreTrainedConfig.get_config_dict(model_id, **kwargs)  # as written: ours takes any 'bert'
-    model_type = values.pop("model_type", None)
-    model_type = values.pop("dynamic_model_type", model_type)
-    if model_type != DynamicTinyBertConfig.model_type:
-        raise ValueError(
-            f"{model_id} holds a model of type {model_type!r}, not {DynamicTinyBertConfig.model_type!r}. Load it with "
-            "Optimum-Intel's own class, or make it length-adaptive first: "
-            "DynamicTinyBertForQuestionAnswering.from_backbone(checkpoint)."
-        )
-    return DynamicTinyBertConfig.from_dict(values)
 
 
 class LengthAdaptiveOVModel:

@@ -3,11 +3,12 @@
 
 python choose_budgets.py --model outputs/compare-importances/learned --train_file FILE.json [FILE.json ...]
 
-Tries equal drops in every layer and random placements (seeded). The model must not have been trained on the held-out
-articles (compare_importances.py makes one). Prints the best of each cost.
+Tries equal drops in every layer and random placements (seeded), or with --near NAME neighbours of a budget of the model. The
+model must not have been trained on the held-out articles (compare_importances.py makes one). Prints the best of each cost.
 """
 
 import argparse
+import math
 import random
 
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=400, help="held-out questions to evaluate on")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.5, 1 / 3], help="parts of the full operations")
     parser.add_argument("--draws", type=int, default=20, help="random placements for each cost")
+    parser.add_argument("--near", help="a budget of the model: draw its neighbours, at its cost")
     parser.add_argument("--best", type=int, default=5, help="rows to print for each cost")
     args = parser.parse_args()
     _, held_out = split_by_article(load_squad(args.train_file), args.held_out)
@@ -38,8 +40,10 @@ def main() -> None:
 
     full = measure("full").f1
     rows = [["1.00", "full", f"{full:.2f}", "0.0 %", "1.000"]]
+    near = model.config.resolve_length_config(args.near) if args.near else None
     for ratio in args.ratios:
-        found = [(measure(length_config), length_config) for length_config in candidates(model.config, ratio, args.draws)]
+        drawn = neighbours(model.config, ratio, args.draws, near) if near else candidates(model.config, ratio, args.draws)
+        found = [(measure(length_config), length_config) for length_config in drawn]
         for result, length_config in sorted(found, key=lambda pair: -pair[0].f1)[: args.best]:
             shares = ", ".join(f"{share:.3f}" for share in length_config)
             lost = f"{100 * (1 - result.f1 / full):.1f} %"
@@ -56,6 +60,15 @@ def candidates(config, ratio: float, draws: int):
         cost = count_macs(config, length_config, NOMINAL_LENGTH) / count_macs(config, None, NOMINAL_LENGTH)
         if cost < 1.02 * ratio:  # few late drops cannot spend as little
             yield length_config
+
+
+def neighbours(config, ratio: float, draws: int, budget: list[float]):
+    """The budget itself at exactly this cost, and others that divide the drop a little differently among the layers."""
+    rng, before = random.Random(0), [1.0, *budget]
+    drops = {layer: math.log(before[layer] / budget[layer]) for layer in range(len(budget))}
+    yield fit_length_config(config, ratio, drops)
+    for _ in range(draws):
+        yield fit_length_config(config, ratio, {layer: drop * rng.lognormvariate(0, 0.4) for layer, drop in drops.items()})
 
 
 if __name__ == "__main__":

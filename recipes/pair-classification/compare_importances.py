@@ -121,18 +121,16 @@ def features(rows: list[dict], tokenizer) -> Dataset:
 
 def load(source, **options) -> DynamicTinyBertForSequenceClassification:
     """The model without dropout, as in-place distillation wants it."""
-    model = DynamicTinyBertForSequenceClassification.from_pretrained(
+    return DynamicTinyBertForSequenceClassification.from_pretrained(
         source, dtype="float32", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2, **options
     )
-    model.set_attn_implementation("eager")  # on CPUs, the backward pass of the fused kernel is slower
-    return model
 
 
 def fit(model, tokenizer, data: Dataset, folder: Path, **options) -> None:
     """One training run."""
     set_seed(0)
     cpu = not torch.cuda.is_available()
-    arguments = DistillationArguments(output_dir=str(folder), use_cpu=cpu, bf16=True, **COMMON, **options)
+    arguments = DistillationArguments(output_dir=str(folder), use_cpu=cpu, **COMMON, **options)
     trainer = DistillationTrainer(
         model, arguments, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer), processing_class=tokenizer
     )

@@ -1,0 +1,83 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Static int8 by NNCF, through Optimum-Intel's quantizer: one OpenVINO file, any budget."""
+
+import logging
+from pathlib import Path
+
+import nncf
+from datasets import Dataset
+from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
+from optimum.intel.openvino.quantization import OVCalibrationDataset
+
+from ..length_config import encode_length_config
+from .arguments import QuantizeArguments
+from .calibration import calibration_inputs
+from .export import dial_to_input, input_to_dial
+from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+
+
+logger = logging.getLogger(__name__)
+# Scorers and the head are under 2 % of the operations, and what they say decides which token stays or answers
+KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", r".*length_adaptive_graph\.head.*"]
+
+
+class StaticInt8:
+    """The backend `openvino`.
+
+    Args:
+        args ([`QuantizeArguments`]): how.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        data (`datasets.Dataset`): questions to calibrate with.
+    """
+
+    packages = ("openvino", "nncf", "optimum-intel")
+
+    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
+        self.args, self.tokenizer, self.data = args, tokenizer, data
+
+    def exact(self) -> OVDynamicTinyBertForQuestionAnswering:
+        """The checkpoint in fp32."""
+        return OVDynamicTinyBertForQuestionAnswering.from_pretrained(
+            self.args.model, export=True, compile=False, ov_config={"INFERENCE_PRECISION_HINT": "f32"}
+        )
+
+    def build(self, kept: list[str]) -> OVDynamicTinyBertForQuestionAnswering:
+        """The checkpoint in int8, all but the layers kept exact (names, see `quantize`)."""
+        model, args = self.exact(), self.args
+        config = model.config
+        inputs = calibration_inputs(
+            config, self.tokenizer, self.data, args.calibration_samples, args.max_length, args.stride, args.seed
+        )
+        dial_to_input(model.model)
+        quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
+        input_to_dial(model.model, encode_length_config(config.resolve_length_config(None), config.num_hidden_layers))
+        return model
+
+
+def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:
+    """Static int8 of any OpenVINO model of Optimum-Intel, in place.
+
+    Args:
+        model (`OVModel`): not compiled.
+        inputs (`list[dict]`): calibration inputs.
+        smooth_quant_alpha (`float`): see [`QuantizeArguments`].
+        kept (`list[str]`, *optional*): regular expressions of operations to leave in fp32, besides scorers and heads.
+    """
+    quantization_config = OVQuantizationConfig(
+        num_samples=len(inputs),
+        smooth_quant_alpha=smooth_quant_alpha,
+        ignored_scope={"patterns": KEPT_EXACT + (kept or []), "validate": False},  # not every model has scorers
+        overflow_fix=_overflow_fix(),
+    )
+    OVQuantizer.from_pretrained(model).quantize(
+        OVCalibrationDataset(nncf.Dataset(inputs)), ov_config=OVConfig(quantization_config=quantization_config)
+    )
+
+
+def _overflow_fix() -> str:
+    """Without VNNI, products of 8-bit numbers overflow in 16 bits; weights of 7 bits do not."""
+    cpu = Path("/proc/cpuinfo")
+    if not cpu.exists() or "_vnni" in cpu.read_text(encoding="utf-8"):  # elsewhere than on Linux nobody says; most have it
+        return "disable"
+    logger.warning("This CPU has no VNNI: weights get 7 bits in the layers that could overflow, a little less exact.")
+    return "enable"
