@@ -12,6 +12,10 @@ from torch import nn
 
 
 LARGEST = 127  # symmetric: -128 stays unused, so that negation is exact
+BLOCK = (
+    2**18
+)  # numbers of a block of rows that is rounded and multiplied in one go: a megabyte, so that it stays in the cache
+SHIFT = 128  # activations go to the kernel as unsigned bytes: VNNI multiplies unsigned by signed
 
 
 def quantize_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,9 +28,15 @@ def quantize_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         `torch.CharTensor` of shape `(..., n)` and `torch.Tensor` of shape `(..., 1)`: integers, and the scales to multiply
         them by.
     """
-    tiny = torch.finfo(values.dtype).tiny  # a row of zeros has no scale of its own
-    scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=tiny) / LARGEST
+    scale = row_scales(values)
     return (values / scale).round_().to(torch.int8), scale
+
+
+def row_scales(values: torch.Tensor) -> torch.Tensor:
+    """What one step of int8 stands for in each row: `(..., n)` gives `(..., 1)`."""
+    smallest = LARGEST * torch.finfo(values.dtype).tiny  # for a row of zeros; its inverse is finite
+    largest = torch.maximum(values.amax(dim=-1, keepdim=True), values.amin(dim=-1, keepdim=True).neg_())
+    return largest.clamp_(min=smallest).div_(LARGEST)
 
 
 class Int8Linear(nn.Module):
@@ -55,23 +65,30 @@ class Int8Linear(nn.Module):
             layer.bias.data = linear.bias.data
         return layer
 
+    @torch.no_grad()  # integers have no gradients
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """`(..., in_features)` to `(..., out_features)`."""
-        integers, scale = quantize_rows(values)
-        product = self._multiply(integers.reshape(-1, self.in_features)).view(*values.shape[:-1], self.out_features)
-        product = product.to(values.dtype).mul_(scale)
-        return product if self.bias is None else product.add_(self.bias)
+        rows = values.reshape(-1, self.in_features)
+        block = max(1, BLOCK // max(self.in_features, self.out_features))
+        output = torch.empty(len(rows), self.out_features, dtype=values.dtype, device=values.device)
+        for part, place in zip(rows.split(block), output.split(block), strict=True):
+            scale = row_scales(part)
+            shifted = (part * scale.reciprocal()).add_(SHIFT + 0.5).to(torch.uint8)  # cuts, so it rounds
+            place.copy_(self._multiply(shifted)).mul_(scale)
+            if self.bias is not None:
+                place.add_(self.bias)
+        return output.view(*values.shape[:-1], self.out_features)
 
-    def _multiply(self, integers: torch.Tensor) -> torch.Tensor:
-        """Times the weights and their scales, `(rows, out_features)`."""
-        if integers.device.type != "cpu" or not has_kernel() or not len(integers):
+    def _multiply(self, shifted: torch.Tensor) -> torch.Tensor:
+        """Rows of integers (all are `SHIFT` too large) times the weights and their scales: `(rows, out_features)`."""
+        if shifted.device.type != "cpu" or not has_kernel() or not len(shifted):
             # Sums of up to 1040 products of 127 by 127 are exact in float32, longer ones nearly
-            return nn.functional.linear(integers.float(), self.weight.float()) * self.weight_scale.float()
+            return nn.functional.linear(shifted.float() - SHIFT, self.weight.float()) * self.weight_scale.float()
         packed = self._packed
         if packed is None:  # two threads may both do it, with one result
             packed = self._packed = torch.ops.onednn.qlinear_prepack(self.weight.data, None)
         return torch.ops.onednn.qlinear_pointwise(
-            integers, 1.0, 0, packed, self.weight_scale.float(), _zeros(self.out_features),
+            shifted, 1.0, SHIFT, packed, self.weight_scale.float(), _zeros(self.out_features),
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
 
@@ -129,7 +146,8 @@ def has_kernel() -> bool:
     try:
         weight = torch.ops.onednn.qlinear_prepack(torch.ones(4, 4, dtype=torch.int8), None)
         arguments = (weight, torch.ones(4), _zeros(4), None, 1.0, 0, torch.float32, "none", [], "")
-        product = torch.ops.onednn.qlinear_pointwise(torch.ones(2, 4, dtype=torch.int8), 1.0, 0, *arguments)
+        ones = torch.full((2, 4), SHIFT + 1, dtype=torch.uint8)
+        product = torch.ops.onednn.qlinear_pointwise(ones, 1.0, SHIFT, *arguments)
     except (AttributeError, NotImplementedError, RuntimeError):  # no such operation, or none for this CPU
         return False
     return bool((product == 4).all())

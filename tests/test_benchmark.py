@@ -68,7 +68,19 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
     make_model(importance="learned", budgets={"fast": LENGTH_CONFIGS[0]}).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     argv = ["benchmark", "--model", str(folder), "--data", str(squad_file), "--output_dir", str(tmp_path / "out")]
-    argv += ["--length_configs", "full", "fast", "--repeats", "2", "--plain", "false", "--padded_length", "120"]
+    argv += [
+        "--length_configs",
+        "full",
+        "fast",
+        "--repeats",
+        "2",
+        "--plain",
+        "false",
+        "--padded_length",
+        "120",
+        "--stride",
+        "8",
+    ]
     assert cli.main(argv) == 0
     result = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     names = [row["name"] for row in result["rows"]]

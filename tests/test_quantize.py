@@ -172,7 +172,7 @@ def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path
     args = QuantizeArguments(
         str(checkpoint),
         str(tmp_path / "out"),
-        [str(squad_file)],
+        train_file=[str(squad_file)],
         calibration_samples=4,
         accuracy_samples=0,
         max_length=120,

@@ -69,6 +69,7 @@ class BenchmarkArguments:
         repeats (`int`): turns of each case.
         threads (`int`, *optional*): of PyTorch and OpenVINO; all cores when not given.
         plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).
+        padded_length, stride (`int`): windows, see `encode_windows`; the first case is padded to this length.
     """
 
     model: str = field(metadata={"help": "Folder or Hub id of a DynamicTinyBert checkpoint."})
@@ -81,7 +82,8 @@ class BenchmarkArguments:
     repeats: int = field(default=40, metadata={"help": "Turns of each case."})
     threads: int | None = field(default=None, metadata={"help": "Threads of PyTorch and OpenVINO."})
     plain: bool = field(default=True, metadata={"help": "Measure BERT-base, DistilBERT and MiniLM-L6 too."})
-    padded_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of the padded case."})
+    padded_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of the padded case, and most of the others."})
+    stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
 
     def __post_init__(self):
         if self.repeats < 1:

@@ -24,7 +24,7 @@ from ..curve import markdown_table
 from ..int8_quantizer import DynamicInt8Config
 from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
-from ..question_answering.features import STRIDE, encode_windows
+from ..question_answering.features import encode_windows
 from ..question_answering.squad import load_squad
 from .arguments import BenchmarkArguments
 from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
@@ -54,7 +54,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     for budget in args.length_configs:
         ours.config.resolve_length_config(budget)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args.padded_length)
+    cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
     if args.threads:
         torch.set_num_threads(args.threads)
     threads, output = torch.get_num_threads(), Path(args.output_dir)
@@ -73,8 +73,8 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     return rows
 
 
-def benchmark_cases(tokenizer, data, padded_length: int) -> dict[str, list[dict]]:
-    """Batches of real questions: one padded to `padded_length`, one at its own length, and eight padded to their longest."""
+def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
+    """Batches of real questions: one padded to `args.padded_length`, one at its own length, and eight padded to their longest."""
     rows = data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
     windows = [
         window.inputs for window in encode_windows(tokenizer, rows["question"], rows["context"], padded_length, STRIDE)
@@ -84,8 +84,8 @@ def benchmark_cases(tokenizer, data, padded_length: int) -> dict[str, list[dict]
         return dict(tokenizer.pad(items, padding_side="right", return_tensors="pt", **kwargs))
 
     return {
-        f"batch 1 padded to {padded_length}": [
-            padded([item], padding="max_length", max_length=padded_length) for item in windows
+        f"batch 1 padded to {args.padded_length}": [
+            padded([item], padding="max_length", max_length=args.padded_length) for item in windows
         ],
         "batch 1, real lengths": [padded([item]) for item in windows],
         "batch 8, padded to longest": [padded(windows[i : i + 8]) for i in range(0, max(1, len(windows) - 7), 8)],
