@@ -74,11 +74,10 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
 
 
 def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
-    """Batches of real questions: one padded to `args.padded_length`, one at its own length, and eight padded to their longest."""
+    """Batches of real questions: one padded to `padded_length`, one at its own length, eight padded to their longest."""
     rows = data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
-    windows = [
-        window.inputs for window in encode_windows(tokenizer, rows["question"], rows["context"], padded_length, STRIDE)
-    ]
+    encoded = encode_windows(tokenizer, rows["question"], rows["context"], args.padded_length, args.stride)
+    windows = [window.inputs for window in encoded]
 
     def padded(items, **kwargs):
         return dict(tokenizer.pad(items, padding_side="right", return_tensors="pt", **kwargs))
