@@ -72,9 +72,10 @@ class Int8Linear(nn.Module):
         block = max(1, BLOCK // max(self.in_features, self.out_features))
         output = torch.empty(len(rows), self.out_features, dtype=values.dtype, device=values.device)
         for part, place in zip(rows.split(block), output.split(block), strict=True):
+            part = part.float()  # bfloat16 has too few digits to round by
             scale = row_scales(part)
             shifted = (part * scale.reciprocal()).add_(SHIFT + 0.5).to(torch.uint8)  # cuts, so it rounds
-            place.copy_(self._multiply(shifted)).mul_(scale)
+            torch.mul(self._multiply(shifted), scale, out=place)
             if self.bias is not None:
                 place.add_(self.bias)
         return output.view(*values.shape[:-1], self.out_features)

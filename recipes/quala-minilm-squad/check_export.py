@@ -1,0 +1,86 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""The exported model against the eager one, in fp32, on real questions: at every budget, alone and in padded batches.
+
+python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200]
+
+Prints how many examples agree within 1e-4 in every logit. Each other one is looked into: its two runs part where a token that
+stays and one that goes are tied in importance, within the rounding of two kernels, or the export is wrong.
+"""
+
+import argparse
+
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+from hf_dynbert import OVDynamicTinyBertForQuestionAnswering, load_squad
+from hf_dynbert.curve import markdown_table
+from hf_dynbert.drop_and_restore import first_segment, first_token
+from hf_dynbert.question_answering.features import MAX_LENGTH, STRIDE, encode_windows
+
+
+TOLERANCE = 1e-4  # of a logit; sums of 384 and 1536 products in another order differ by about 1e-6 of their size
+TIE = 1e-4  # of a token's score; the same
+
+
+def main() -> None:
+    """Compares and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--limit", type=int, default=200)
+    parser.add_argument("--budgets", nargs="+", default=["full", "half", "third"])
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4])
+    args = parser.parse_args()
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    eager = AutoModelForQuestionAnswering.from_pretrained(args.model).eval()
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # or OpenVINO computes in bf16 where the CPU has it
+    exported = OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, ov_config=exact)
+    data = load_squad(args.data, split="validation").shuffle(seed=0).select(range(args.limit))
+    windows = [window.inputs for window in encode_windows(tokenizer, data["question"], data["context"], MAX_LENGTH, STRIDE)]
+    rows = []
+    for budget in args.budgets:
+        for size in args.batch_sizes:
+            batches = [windows[i : i + size] for i in range(0, len(windows), size)]
+            found = [item for batch in batches for item in compare(eager, exported, tokenizer, batch, budget)]
+            close = sum(difference <= TOLERANCE for difference, _ in found)
+            ties = sum(difference > TOLERANCE and gap <= TIE for difference, gap in found)
+            largest = max((difference for difference, _ in found if difference <= TOLERANCE), default=0.0)
+            share = f"{100 * close / len(found):.1f} %"
+            rows.append([budget, str(size), str(len(found)), share, f"{largest:.1e}", str(ties), str(len(found) - close - ties)])
+    columns = ["budget", "batch", "windows", "within 1e-4", "largest of these", "others: ties", "others: unexplained"]
+    print(markdown_table(rows, columns))
+
+
+@torch.no_grad()
+def compare(eager, exported, tokenizer, batch: list, budget: str) -> list[tuple[float, float]]:
+    """For each window of a batch, padded to its longest: the largest difference of a logit, and its nearest tie."""
+    inputs = tokenizer.pad(batch, padding_side="right", return_tensors="pt")
+    expected = eager(**inputs, length_config=budget, output_token_scores=True)
+    got = exported(**inputs, length_config=budget)
+    real = inputs["attention_mask"].bool()
+    differences = torch.maximum(
+        (got.start_logits - expected.start_logits).abs(), (got.end_logits - expected.end_logits).abs()
+    ).masked_fill(~real, 0)
+    gaps = nearest_ties(eager.config, inputs, expected)
+    return list(zip(differences.amax(dim=1).tolist(), gaps.tolist(), strict=True))
+
+
+def nearest_ties(config, inputs, output) -> torch.Tensor:
+    """`(B,)`: over the layers, the least difference of score between a token that stays and one that goes."""
+    real = inputs["attention_mask"].bool()
+    segment = first_segment(real, inputs.get("token_type_ids"), inputs["input_ids"], config.sep_token_id)
+    free = real & ~segment & ~first_token(real)  # tokens whose place is decided by their score
+    gaps = torch.full((len(real),), torch.inf)
+    if output.kept_tokens is None:
+        return gaps
+    kept = [scores > -torch.inf for scores in output.token_scores[1:]] + [output.kept_tokens]
+    for scores, stays in zip(output.token_scores, kept, strict=True):
+        there = (scores > -torch.inf) & free
+        lowest = scores.masked_fill(~(there & stays), torch.inf).amin(dim=1)
+        highest = scores.masked_fill(~(there & ~stays), -torch.inf).amax(dim=1)
+        gaps = torch.minimum(gaps, lowest - highest)
+    return gaps
+
+
+if __name__ == "__main__":
+    main()
