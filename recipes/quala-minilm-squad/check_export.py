@@ -3,8 +3,8 @@
 
 python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200]
 
-Prints how many examples agree within 1e-4 in every logit. Each other one is looked into: its two runs part where a token that
-stays and one that goes are tied in importance, within the rounding of two kernels, or the export is wrong.
+Prints how many examples agree within 1e-4 in every logit. Each other one is looked into: its two runs part where a token
+that stays and one that goes are tied in importance, within the rounding of two kernels, or the export is wrong.
 """
 
 import argparse
@@ -46,7 +46,8 @@ def main() -> None:
             ties = sum(difference > TOLERANCE and gap <= TIE for difference, gap in found)
             largest = max((difference for difference, _ in found if difference <= TOLERANCE), default=0.0)
             share = f"{100 * close / len(found):.1f} %"
-            rows.append([budget, str(size), str(len(found)), share, f"{largest:.1e}", str(ties), str(len(found) - close - ties)])
+            unexplained = len(found) - close - ties
+            rows.append([budget, *map(str, (size, len(found), share, f"{largest:.1e}", ties, unexplained))])
     columns = ["budget", "batch", "windows", "within 1e-4", "largest of these", "others: ties", "others: unexplained"]
     print(markdown_table(rows, columns))
 
