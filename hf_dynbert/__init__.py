@@ -22,6 +22,7 @@ from .training import DistillationArguments, DistillationTrainer
 from .version import __version__
 
 
+# Without the OpenVINO classes (see __getattr__): `import *` must not need the `intel` extra
 __all__ = [
     "DynamicInt8Config",
     "DistillationArguments",
@@ -31,8 +32,6 @@ __all__ = [
     "DynamicTinyBertForSequenceClassification",
     "DynamicTinyBertModel",
     "ExtractiveQAPipeline",
-    "OVDynamicTinyBertForQuestionAnswering",
-    "OVDynamicTinyBertForSequenceClassification",
     "__version__",
     "count_macs",
     "evaluate_squad",
