@@ -1,11 +1,13 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Linear and embedding layers that hold int8 weights; activations are rounded row by row, as they come.
+"""Linear and embedding layers that hold int8 weights.
 
-A scale for every row of the activations (a token), not one for the whole batch as in PyTorch's own dynamic quantization: so
-that neither padding nor batch mates change an answer. ZeroQuant (arXiv 2206.01861, section 4.1) calls it token-wise.
+Activations are rounded by a range that was found once (`calibrate`), or without one row by row, as they come: a scale for
+every row (a token), not one for the whole batch as in PyTorch's own dynamic quantization, so that neither padding nor batch
+mates change an answer. ZeroQuant (arXiv 2206.01861, section 4.1) calls it token-wise.
 """
 
 import functools
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -15,7 +17,8 @@ LARGEST = 127  # symmetric: -128 stays unused, so that negation is exact
 BLOCK = (
     2**18
 )  # numbers of a block of rows that is rounded and multiplied in one go: a megabyte, so that it stays in the cache
-SHIFT = 128  # activations go to the kernel as unsigned bytes: VNNI multiplies unsigned by signed
+LEVELS = 255  # of an unsigned byte; activations go to the kernel so: VNNI multiplies unsigned by signed
+SHIFT = 128  # the zero point where both signs are alike
 
 
 def quantize_rows(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,6 +56,9 @@ class Int8Linear(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_features, in_features, dtype=torch.int8), requires_grad=False)
         self.weight_scale = nn.Parameter(torch.empty(out_features), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(out_features), requires_grad=False) if bias else None
+        # Zero: every row by its own scale
+        self.input_scale = nn.Parameter(torch.zeros(1), requires_grad=False)
+        self.input_zero_point = nn.Parameter(torch.full((1,), SHIFT, dtype=torch.uint8), requires_grad=False)
         self._packed = None  # the weights once more, in the order that the CPU's kernel reads them; made when first used
 
     @classmethod
@@ -65,32 +71,56 @@ class Int8Linear(nn.Module):
             layer.bias.data = linear.bias.data
         return layer
 
+    @torch.no_grad()
+    def set_input_range(self, low: float, high: float) -> None:
+        """From now on activations between these, 0 among them, are rounded in steps of equal size; others are cut off."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max(high - low, LEVELS * torch.finfo(torch.float32).tiny) / LEVELS
+        self.input_scale.fill_(scale)
+        self.input_zero_point.fill_(round(-low / scale))
+
     @torch.no_grad()  # integers have no gradients
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """`(..., in_features)` to `(..., out_features)`."""
         rows = values.reshape(-1, self.in_features)
-        block = max(1, BLOCK // max(self.in_features, self.out_features))
-        output = torch.empty(len(rows), self.out_features, dtype=values.dtype, device=values.device)
-        for part, place in zip(rows.split(block), output.split(block), strict=True):
-            part = part.float()  # bfloat16 has too few digits to round by
-            scale = row_scales(part)
-            shifted = (part * scale.reciprocal()).add_(SHIFT + 0.5).to(torch.uint8)  # cuts, so it rounds
-            torch.mul(self._multiply(shifted), scale, out=place)
-            if self.bias is not None:
-                place.add_(self.bias)
+        scale = self.input_scale.item()
+        output = self._by_range(rows, scale, self.input_zero_point.item()) if scale else self._by_row(rows)
         return output.view(*values.shape[:-1], self.out_features)
 
-    def _multiply(self, shifted: torch.Tensor) -> torch.Tensor:
-        """Rows of integers (all are `SHIFT` too large) times the weights and their scales: `(rows, out_features)`."""
-        if shifted.device.type != "cpu" or not has_kernel() or not len(shifted):
-            # Sums of up to 1040 products of 127 by 127 are exact in float32, longer ones nearly
-            return nn.functional.linear(shifted.float() - SHIFT, self.weight.float()) * self.weight_scale.float()
+    def _by_range(self, rows: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        integers = torch.empty(rows.shape, dtype=torch.uint8, device=rows.device)
+        for part, place in zip(self._blocks(rows), self._blocks(integers), strict=True):
+            # Conversion cuts, so with the half it rounds
+            place.copy_((part.float() * (1 / scale)).add_(zero_point + 0.5).clamp_(0, LEVELS))
+        return self._multiply(integers, scale, zero_point, self.bias).to(rows.dtype)
+
+    def _by_row(self, rows: torch.Tensor) -> torch.Tensor:
+        output = torch.empty(len(rows), self.out_features, dtype=rows.dtype, device=rows.device)
+        for part, place in zip(self._blocks(rows), self._blocks(output), strict=True):
+            part = part.float()  # bfloat16 has too few digits to round by
+            scale = row_scales(part)
+            integers = (part * scale.reciprocal()).add_(SHIFT + 0.5).to(torch.uint8)
+            torch.mul(self._multiply(integers, 1.0, SHIFT, None), scale, out=place)
+            if self.bias is not None:
+                place.add_(self.bias)
+        return output
+
+    def _blocks(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return rows.split(max(1, BLOCK // max(self.in_features, self.out_features)))
+
+    def _multiply(self, integers: torch.Tensor, scale: float, zero_point: int, bias: torch.Tensor | None) -> torch.Tensor:
+        """Integers less their zero point, times the weights, both with their scales: `(rows, out_features)` floats."""
+        weight_scale, bias = self.weight_scale.float(), None if bias is None else bias.float()
+        if integers.device.type != "cpu" or not has_kernel() or not len(integers):
+            # Sums of up to 514 products of 255 by 127 are exact in float32, longer ones nearly
+            product = nn.functional.linear(integers.float() - zero_point, self.weight.float()) * (weight_scale * scale)
+            return product if bias is None else product + bias
         packed = self._packed
         if packed is None:  # two threads may both do it, with one result
             packed = self._packed = torch.ops.onednn.qlinear_prepack(self.weight.data, None)
         return torch.ops.onednn.qlinear_pointwise(
-            shifted, 1.0, SHIFT, packed, self.weight_scale.float(), _zeros(self.out_features),
-            None, 1.0, 0, torch.float32, "none", [], "",
+            integers, scale, zero_point, packed, weight_scale, _zeros(self.out_features),
+            bias, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
 
     def _apply(self, fn, recurse=True):
@@ -139,6 +169,32 @@ class Int8Embedding(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, calls: Iterable[dict]) -> None:
+    """Finds the range of each int8 layer's activations, and fixes it: less to do in every later call.
+
+    Args:
+        model (`nn.Module`): with [`Int8Linear`] layers; changed in place.
+        calls (`Iterable[dict]`): arguments of calls of the model, one example each, unpadded. A layer's range is the mean of
+            the ranges that they show: what only a few exceed is cut off.
+    """
+    seen = {module: [] for module in model.modules() if isinstance(module, Int8Linear)}
+
+    def watch(layer, inputs):
+        seen[layer].append(torch.stack(inputs[0].float().aminmax()))
+
+    hooks = [layer.register_forward_pre_hook(watch) for layer in seen]
+    try:
+        for call in calls:
+            model(**call)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, ranges in seen.items():
+        if ranges:
+            layer.set_input_range(*torch.stack(ranges).mean(dim=0).tolist())
 
 
 @functools.cache

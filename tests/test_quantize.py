@@ -1,5 +1,6 @@
 """int8: the folder is whole, small, close to fp32, and says how it was made."""
 
+import itertools
 import json
 
 import pytest
@@ -18,8 +19,10 @@ from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the 
 
 from hf_dynbert.intel import quantize as quantize_module  # noqa: E402
 from hf_dynbert.intel import static_int8  # noqa: E402
-from hf_dynbert.intel.calibration import calibration_inputs  # noqa: E402
+from hf_dynbert.intel.calibration import calibration_calls  # noqa: E402
+from hf_dynbert.intel.export import DIAL  # noqa: E402
 from hf_dynbert.intel.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
+from hf_dynbert.intel.static_int8 import graph_input  # noqa: E402
 
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's default is bf16 where the CPU has it
@@ -56,12 +59,13 @@ def logits(model, batch, **kwargs):
 
 def test_calibration_covers_budgets(checkpoint, tokenizer, questions):
     config = DynamicTinyBertConfig.from_pretrained(checkpoint)
-    inputs = calibration_inputs(config, tokenizer, questions, samples=9, max_length=120, stride=8)
-    assert len(inputs) == 9
-    dials = [tuple(sample["length_config"]) for sample in inputs]
-    assert dials[0::3] == [(1_000_000,) * 4] * 3
-    assert dials[1::3] == [(800_000, 500_000, 500_000, 200_000)] * 3
-    assert len(set(dials[2::3])) == 3
+    calls = calibration_calls(config, tokenizer, questions, samples=9, max_length=120, stride=8)
+    assert len(calls) == 9
+    length_configs = [length_config for _, length_config in calls]
+    assert length_configs[0::3] == [[1.0] * 4] * 3
+    assert length_configs[1::3] == [BUDGETS["fast"]] * 3
+    assert len(set(map(tuple, length_configs[2::3]))) == 3
+    assert [call[DIAL].tolist() for call in itertools.starmap(graph_input, calls)][1] == [800_000, 500_000, 500_000, 200_000]
 
 
 def test_int8_is_close_to_fp32_at_every_budget(checkpoint, quantized):

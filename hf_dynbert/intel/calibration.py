@@ -3,16 +3,14 @@
 
 import random
 
-import numpy as np
 from datasets import Dataset
 
-from ..length_config import encode_length_config, sample_budget
+from ..length_config import sample_budget
 from ..question_answering.features import encode_windows
-from .export import DIAL
 
 
-def calibration_inputs(config, tokenizer, data: Dataset, samples: int, max_length: int, stride: int, seed: int = 0) -> list:
-    """Inputs of a graph whose length configuration is an input, see `dial_to_input`.
+def calibration_calls(config, tokenizer, data: Dataset, samples: int, max_length: int, stride: int, seed: int = 0) -> list:
+    """What to call a model with.
 
     Args:
         config (`DynamicTinyBertConfig`): of the model. A third of the samples keeps all tokens, a third has the model's own
@@ -23,16 +21,13 @@ def calibration_inputs(config, tokenizer, data: Dataset, samples: int, max_lengt
         max_length, stride (`int`): windows, see `encode_windows`.
 
     Returns:
-        `list[dict[str, numpy.ndarray]]`: one window each, unpadded.
+        `list[tuple[dict[str, list[int]], list[float]]]`: one window each, unpadded, and its length configuration.
     """
     rng = random.Random(seed)
     rows = data.select(sorted(rng.sample(range(len(data)), min(samples, len(data)))))
     windows = encode_windows(tokenizer, rows["question"], rows["context"], max_length, stride)
-    named = list((config.budgets or {}).values()) or [None]
-    inputs = []
-    for index, window in enumerate(rng.sample(windows, min(samples, len(windows)))):
-        drawn = (None, named[index // 3 % len(named)], sample_budget(rng, config, 1 / 3))[index % 3]
-        sample = {name: np.array([ids], dtype=np.int64) for name, ids in window.inputs.items()}
-        encoded = encode_length_config(drawn, config.num_hidden_layers)
-        inputs.append(sample | {DIAL: np.array(encoded, dtype=np.int32)})
-    return inputs
+    everything = [1.0] * config.num_hidden_layers
+    named = list((config.budgets or {}).values()) or [everything]
+    drawn = (lambda _: everything, lambda turn: named[turn % len(named)], lambda _: sample_budget(rng, config, 1 / 3))
+    chosen = rng.sample(windows, min(samples, len(windows)))
+    return [(window.inputs, drawn[index % 3](index // 3)) for index, window in enumerate(chosen)]

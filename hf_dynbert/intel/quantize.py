@@ -63,9 +63,9 @@ def quantize(args: QuantizeArguments) -> Path:
 def backend_class(name: str):
     """The class that makes int8 models: imported here, since each needs packages of its own."""
     if name == "pytorch":
-        from .dynamic_int8 import DynamicInt8
+        from .pytorch_int8 import PyTorchInt8
 
-        return DynamicInt8
+        return PyTorchInt8
     from .static_int8 import StaticInt8
 
     return StaticInt8

@@ -5,14 +5,15 @@ import logging
 from pathlib import Path
 
 import nncf
+import numpy as np
 from datasets import Dataset
 from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
 from ..length_config import encode_length_config
 from .arguments import QuantizeArguments
-from .calibration import calibration_inputs
-from .export import dial_to_input, input_to_dial
+from .calibration import calibration_calls
+from .export import DIAL, dial_to_input, input_to_dial
 from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
 
 
@@ -45,13 +46,20 @@ class StaticInt8:
         """The checkpoint in int8, all but the layers kept exact (names, see `quantize`)."""
         model, args = self.exact(), self.args
         config = model.config
-        inputs = calibration_inputs(
+        calls = calibration_calls(
             config, self.tokenizer, self.data, args.calibration_samples, args.max_length, args.stride, args.seed
         )
+        inputs = [graph_input(features, length_config) for features, length_config in calls]
         dial_to_input(model.model)
         quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
         input_to_dial(model.model, encode_length_config(config.resolve_length_config(None), config.num_hidden_layers))
         return model
+
+
+def graph_input(features: dict[str, list[int]], length_config: list) -> dict[str, np.ndarray]:
+    """One call of a graph whose length configuration is an input, see `dial_to_input`."""
+    inputs = {name: np.array([ids], dtype=np.int64) for name, ids in features.items()}
+    return inputs | {DIAL: np.array(encode_length_config(length_config, len(length_config)), dtype=np.int32)}
 
 
 def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:

@@ -3,8 +3,9 @@
 
 python choose_budgets.py --model outputs/compare-importances/learned --train_file FILE.json [FILE.json ...]
 
-Tries equal drops in every layer and random placements (seeded), or with --near NAME neighbours of a budget of the model. The
-model must not have been trained on the held-out articles (compare_importances.py makes one). Prints the best of each cost.
+Tries equal drops in every layer and random placements (seeded), or with --near NAME neighbours of a budget of the model, and
+whatever --length_configs lists. The model must not have been trained on the held-out articles (compare_importances.py makes
+one). Prints the best of each cost.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import count_macs, evaluate_squad, fit_length_config, load_squad
 from hf_dynbert.curve import markdown_table
-from hf_dynbert.length_config import NOMINAL_LENGTH, sample_placement
+from hf_dynbert.length_config import NOMINAL_LENGTH, parse_length_config, sample_placement
 from hf_dynbert.question_answering.squad import split_by_article
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.5, 1 / 3], help="parts of the full operations")
     parser.add_argument("--draws", type=int, default=20, help="random placements for each cost")
     parser.add_argument("--near", help="a budget of the model: draw its neighbours, at its cost")
+    parser.add_argument("--length_configs", nargs="+", default=[], help="more to try, such as 0.7,0.6,0.5,0.4,0.3,0.2")
     parser.add_argument("--best", type=int, default=5, help="rows to print for each cost")
     args = parser.parse_args()
     _, held_out = split_by_article(load_squad(args.train_file), args.held_out)
@@ -39,27 +41,33 @@ def main() -> None:
         return evaluate_squad(model, tokenizer, held_out, length_config=length_config, latency_samples=0)
 
     full = measure("full").f1
-    rows = [["1.00", "full", f"{full:.2f}", "0.0 %", "1.000"]]
+    rows = [["", "full", f"{full:.2f}", "0.0 %", "1.000"]]
     near = model.config.resolve_length_config(args.near) if args.near else None
+    groups = {}
     for ratio in args.ratios:
         drawn = neighbours(model.config, ratio, args.draws, near) if near else candidates(model.config, ratio, args.draws)
+        groups[f"{ratio:.2f}"] = [length_config for length_config in drawn if is_at(model.config, ratio, length_config)]
+    groups["listed"] = [parse_length_config(text) for text in args.length_configs]
+    for cost, drawn in groups.items():
         found = [(measure(length_config), length_config) for length_config in drawn]
-        for result, length_config in sorted(found, key=lambda pair: -pair[0].f1)[: args.best]:
+        for result, length_config in sorted(found, key=lambda pair: -pair[0].f1)[: None if cost == "listed" else args.best]:
             shares = ", ".join(f"{share:.3f}" for share in length_config)
             lost = f"{100 * (1 - result.f1 / full):.1f} %"
-            rows.append([f"{ratio:.2f}", shares, f"{result.f1:.2f}", lost, f"{result.macs_ratio:.3f}"])
+            rows.append([cost, shares, f"{result.f1:.2f}", lost, f"{result.macs_ratio:.3f}"])
     print(markdown_table(rows, ["cost", "length configuration", "F1", "F1 lost", "MACs"]))
 
 
+def is_at(config, ratio: float, length_config: list[float]) -> bool:
+    """Whether it costs so much: few late drops, or shares that are as small as they get, cannot always spend as little."""
+    return count_macs(config, length_config, NOMINAL_LENGTH) < 1.02 * ratio * count_macs(config, None, NOMINAL_LENGTH)
+
+
 def candidates(config, ratio: float, draws: int):
-    """Length configurations of this cost, as far as the places of their drops allow it."""
+    """Drops of this cost in every layer, and in random ones."""
     rng = random.Random(0)
     layers = config.num_hidden_layers
     for placement in [range(layers), *(sample_placement(rng, layers) for _ in range(draws))]:
-        length_config = fit_length_config(config, ratio, placement)
-        cost = count_macs(config, length_config, NOMINAL_LENGTH) / count_macs(config, None, NOMINAL_LENGTH)
-        if cost < 1.02 * ratio:  # few late drops cannot spend as little
-            yield length_config
+        yield fit_length_config(config, ratio, placement)
 
 
 def neighbours(config, ratio: float, draws: int, budget: list[float]):

@@ -3,7 +3,8 @@
 
 python report.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--budgets full half third] [--plot curve.png]
 
-Prints Markdown, writes the curve as a PNG and the numbers as JSON beside it.
+Prints Markdown, writes the curve as a PNG and the numbers as JSON beside it. With --held_out 0.1 the data are training
+files, of which only the tenth that a run with the same option never saw is used: where choices are made.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from hf_dynbert import load_squad
 from hf_dynbert.curve import curve_rows, markdown_table, measure_curve, plot_curve
 from hf_dynbert.length_config import parse_length_config
+from hf_dynbert.question_answering.squad import split_by_article
 
 
 def main() -> None:
@@ -23,13 +25,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", nargs="+", required=True)
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--held_out", type=float, help="of the data, only this part, by article")
+    parser.add_argument("--limit", type=int, help="only so many questions, spread over the data")
     parser.add_argument("--budgets", nargs="+", help="names, or lists such as 1.0,0.5,0.5,0.3,0.3,0.3; all names by default")
     parser.add_argument("--plot", type=Path, default=Path("outputs/curve.png"))
     parser.add_argument("--title", default="F1 at every budget of one model")
     args = parser.parse_args()
     model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
-    data = load_squad(args.data, split="validation", limit=args.limit)
+    data = load_squad(args.data, split="validation")
+    if args.held_out:
+        _, data = split_by_article(data, args.held_out)
+    if args.limit:
+        data = data.shuffle(seed=0).select(range(min(args.limit, len(data))))
     budgets = args.budgets or ["full", *(model.config.budgets or {})]
     curve = measure_curve(model, tokenizer, data, {name: parse_length_config(name) for name in budgets})
     print(f"{len(data)} questions; PyTorch {torch.__version__} fp32, {torch.get_num_threads()} threads\n")

@@ -1,0 +1,45 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""int8 in PyTorch: a folder that `AutoModelForQuestionAnswering.from_pretrained` loads, see [`DynamicInt8Config`]."""
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForQuestionAnswering
+
+from ..int8_layers import calibrate
+from ..int8_quantizer import DynamicInt8Config
+from .arguments import QuantizeArguments
+from .calibration import calibration_calls
+
+
+class PyTorchInt8:
+    """The backend `pytorch`.
+
+    Args:
+        args ([`QuantizeArguments`]): how.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        data (`datasets.Dataset`): questions to calibrate with.
+    """
+
+    packages = ()
+
+    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
+        self.args, self.tokenizer, self.data = args, tokenizer, data
+
+    def exact(self):
+        """The checkpoint in fp32."""
+        return AutoModelForQuestionAnswering.from_pretrained(self.args.model, dtype="float32")
+
+    def build(self, kept: list[str]):
+        """The checkpoint in int8, all but the layers kept exact."""
+        args, config = self.args, DynamicInt8Config(modules_to_not_convert=kept or None)
+        model = AutoModelForQuestionAnswering.from_pretrained(args.model, dtype="float32", quantization_config=config)
+        calls = calibration_calls(
+            model.config, self.tokenizer, self.data, args.calibration_samples, args.max_length, args.stride, args.seed
+        )
+        calibrate(model.eval(), [eager_input(*call) for call in calls])
+        return model
+
+
+def eager_input(features: dict[str, list[int]], length_config: list) -> dict:
+    """Arguments of one call of the PyTorch model."""
+    return {name: torch.tensor([ids]) for name, ids in features.items()} | {"length_config": length_config}
