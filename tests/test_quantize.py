@@ -9,6 +9,7 @@ from conftest import make_batch, randomize_scorers
 from transformers import AutoModelForQuestionAnswering, BertConfig
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, cli
+from hf_dynbert.int8_layers import Int8Linear
 from hf_dynbert.intel.arguments import QuantizeArguments
 
 
@@ -19,6 +20,7 @@ from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the 
 
 from hf_dynbert.intel import quantize as quantize_module  # noqa: E402
 from hf_dynbert.intel import static_int8  # noqa: E402
+from hf_dynbert.intel.accuracy_control import protect  # noqa: E402
 from hf_dynbert.intel.calibration import calibration_calls  # noqa: E402
 from hf_dynbert.intel.export import DIAL  # noqa: E402
 from hf_dynbert.intel.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
@@ -112,29 +114,26 @@ def test_accuracy_control_keeps_layers_exact():
     class Model(list):
         config = BertConfig(num_hidden_layers=4)
 
-    class Backend:
-        def build(self, kept):
-            made.append(kept)
-            return Model(kept)
+    def build(kept):
+        made.append(kept)
+        return Model(kept)
 
     def measure(model):
         return {"full": 70.0, "fast": 67.8 if good in model else 67.0}
 
-    model, kept, scores = quantize_module.protect(Backend(), measure, reference, Model(), measure([]), max_f1_drop=0.5)
+    assert protect(build, measure, reference, None)[1:] == ([], {"full": 70.0, "fast": 67.0})
+    made.clear()
+    model, kept, scores = protect(build, measure, reference, max_f1_drop=0.5)
     assert kept == [good] == list(model)
     assert scores["fast"] == 67.8
-    assert len(made) == 8  # one trial for each part, one round
+    assert len(made) == 1 + 8  # one trial for each part, one round
 
 
 def test_accuracy_control_gives_up_with_a_warning(caplog):
     class Model(list):
         config = BertConfig(num_hidden_layers=2)
 
-    class Backend:
-        def build(self, kept):
-            return Model(kept)
-
-    _, kept, _ = quantize_module.protect(Backend(), lambda _: {"full": 60.0}, {"full": 70.0}, Model(), {"full": 60.0}, 0.5)
+    _, kept, _ = protect(Model, lambda _: {"full": 60.0}, {"full": 70.0}, 0.5)
     assert len(kept) == 4
     assert "int8 loses 10.00 F1" in caplog.text
 
@@ -166,6 +165,39 @@ def test_pytorch_backend_makes_a_folder_for_auto_model(checkpoint, squad_file, t
     assert set(record["f1_int8"]) == {"full", "fast"}
 
 
+def test_neural_compressor_tunes_and_saves_for_auto_model(checkpoint, squad_file, tokenizer, questions, tmp_path):
+    pytest.importorskip("neural_compressor", reason="needs the neural-compressor extra")
+    from hf_dynbert.intel.neural_compressor_int8 import NeuralCompressorInt8
+
+    argv = ["quantize", "--backend", "neural-compressor", "--model", str(checkpoint), "--output_dir", str(tmp_path / "int8")]
+    options = ["--accuracy_samples", "4", "--calibration_samples", "6", "--max_length", "120", "--stride", "8"]
+    assert cli.main([*argv, "--train_file", str(squad_file), *options]) == 0
+    model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "int8").eval()
+    record = json.loads((tmp_path / "int8" / quantize_module.RECORD).read_text())
+    assert record["versions"]["neural-compressor"]
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Int8Linear)}
+    assert len(layers) + len(record["kept_in_fp32"]) == 6 * model.config.num_hidden_layers
+    assert all(layer.input_scale.item() > 0 for layer in layers.values())
+    exact = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint).eval()
+    batch = make_batch((60,))
+    expected = logits(exact, batch, length_config="full")
+    # random weights in 8 bits, calibrated on 6 windows; a wrong scale gives over 1
+    assert (logits(model, batch, length_config="full") - expected).std() < 0.5 * expected.std()
+
+    # What loses too much is not taken: here every way does that keeps no layer of both kinds
+    args = QuantizeArguments(
+        str(checkpoint), "x", backend="neural-compressor", calibration_samples=3, max_length=120, stride=8
+    )
+
+    def measure(model):
+        lost = sum(isinstance(layer, Int8Linear) for name, layer in model.named_modules() if name.endswith("output.dense"))
+        return {"full": 70.0 - lost}
+
+    _, kept, scores = NeuralCompressorInt8(args, tokenizer, questions).tune(measure, {"full": 70.0})
+    assert len(kept) == 2 * exact.config.num_hidden_layers
+    assert scores == {"full": 70.0}
+
+
 def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path, monkeypatch):
     def dies(self, folder, **kwargs):
         (folder / "openvino_model.xml").write_text("half")
@@ -192,7 +224,9 @@ def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path
     [
         (["--calibration_samples", "0"], "calibration_samples is 0; valid are 1 and more"),
         (["--smooth_quant_alpha", "2"], "smooth_quant_alpha is 2.0; valid are numbers in"),
-        (["--backend", "onnx"], "backend is 'onnx'; valid are openvino and pytorch"),
+        (["--backend", "onnx"], "backend is 'onnx'; valid are openvino, pytorch, neural-compressor"),
+        (["--backend", "neural-compressor", "--max_f1_drop", "1"], "takes no max_f1_drop"),
+        (["--backend", "neural-compressor", "--tolerable_loss", "2"], "tolerable_loss is 2.0"),
         (["--max_f1_drop", "-1"], "max_f1_drop is -1.0"),
         (["--calibration_sample", "3"], "nearest valid one is calibration_samples"),
     ],

@@ -2,13 +2,11 @@
 """A checkpoint in int8, with its accuracy held and a record of how it was made; whichever backend does the rounding."""
 
 import json
-import logging
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 
 from ..folders import replace_files
@@ -18,7 +16,6 @@ from .arguments import QuantizeArguments
 from .checkpoints import load_config
 
 
-logger = logging.getLogger(__name__)
 RECORD = "quantization.json"
 
 
@@ -41,10 +38,7 @@ def quantize(args: QuantizeArguments) -> Path:
     backend = backend_class(args.backend)(args, tokenizer, calibration_data)
     measure = _measure_with(tokenizer, accuracy_data, config, args)
     reference = measure(backend.exact())
-    model, kept = backend.build([]), []
-    scores = measure(model)
-    if args.max_f1_drop is not None:
-        model, kept, scores = protect(backend, measure, reference, model, scores, args.max_f1_drop)
+    model, kept, scores = backend.tune(measure, reference)
     record = {
         "arguments": {name: value for name, value in asdict(args).items() if name not in ("model", "output_dir")},
         "versions": {name: version(name) for name in (*backend.packages, "torch", "transformers")},
@@ -66,48 +60,13 @@ def backend_class(name: str):
         from .pytorch_int8 import PyTorchInt8
 
         return PyTorchInt8
+    if name == "neural-compressor":
+        from .neural_compressor_int8 import NeuralCompressorInt8
+
+        return NeuralCompressorInt8
     from .static_int8 import StaticInt8
 
     return StaticInt8
-
-
-def protect(backend, measure, reference: dict, model, scores: dict, max_f1_drop: float):
-    """Leaves layers in fp32, the costliest first, until F1 holds at every budget.
-
-    The layers are the two of each block that see the outliers: what leaves the attention, and what leaves the FFN.
-
-    Args:
-        backend: makes int8 models, `build(kept)`.
-        measure (`Callable`): a model's F1 by budget.
-        reference (`dict[str, float]`): F1 of the fp32 model by budget.
-        model, scores: the int8 model with nothing kept, and its F1.
-        max_f1_drop (`float`): most F1 to lose.
-
-    Returns:
-        The model, the layers' names, and its F1 by budget.
-    """
-
-    def drop(scores) -> float:
-        return max(reference[name] - score for name, score in scores.items())
-
-    kept, layers = [], range(model.config.num_hidden_layers)
-    parts = [f"layer.{i}.{part}" for i in layers for part in ("attention.output.dense", "output.dense")]
-    progress = tqdm(desc="Layers kept in fp32", total=len(parts))
-    while drop(scores) > max_f1_drop and len(kept) < len(parts):
-        best = None
-        for part in parts:
-            if part not in kept:
-                trial = backend.build([*kept, part])
-                measured = measure(trial)
-                if best is None or drop(measured) < drop(best[2]):
-                    best = trial, part, measured
-        model, part, scores = best
-        kept.append(part)
-        progress.update()
-    progress.close()
-    if drop(scores) > max_f1_drop:
-        logger.warning("int8 loses %.2f F1 even with %s in fp32; max_f1_drop is %s.", drop(scores), kept, max_f1_drop)
-    return model, kept, scores
 
 
 def _split(data: Dataset, args: QuantizeArguments) -> tuple[Dataset, Dataset | None]:

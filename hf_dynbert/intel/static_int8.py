@@ -11,6 +11,7 @@ from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
 from ..length_config import encode_length_config
+from .accuracy_control import protect
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls
 from .export import DIAL, dial_to_input, input_to_dial
@@ -41,6 +42,10 @@ class StaticInt8:
         return OVDynamicTinyBertForQuestionAnswering.from_pretrained(
             self.args.model, export=True, compile=False, ov_config={"INFERENCE_PRECISION_HINT": "f32"}
         )
+
+    def tune(self, measure, reference: dict[str, float]):
+        """See `protect`."""
+        return protect(self.build, measure, reference, self.args.max_f1_drop)
 
     def build(self, kept: list[str]) -> OVDynamicTinyBertForQuestionAnswering:
         """The checkpoint in int8, all but the layers kept exact (names, see `quantize`)."""
