@@ -67,8 +67,13 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
     folder = tmp_path / "model"
     make_model(importance="learned", budgets={"fast": LENGTH_CONFIGS[0]}).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    options = ["--accuracy_samples", "0", "--calibration_samples", "4", "--max_length", "120", "--stride", "8"]
+    made = ["--model", str(folder), "--backend", "pytorch", "--output_dir", str(tmp_path / "int8")]
+    assert cli.main(["quantize", *made, "--train_file", str(squad_file), *options]) == 0
     argv = ["benchmark", "--model", str(folder), "--data", str(squad_file), "--output_dir", str(tmp_path / "out")]
     argv += [
+        "--int8",
+        str(tmp_path / "int8"),
         "--length_configs",
         "full",
         "fast",
@@ -85,10 +90,13 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
     result = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     names = [row["name"] for row in result["rows"]]
     assert names == [
-        f"ours {form}, {budget}" for form in ("PyTorch fp32", "PyTorch int8", "OpenVINO fp32") for budget in ("full", "fast")
+        f"ours {form}, {budget}" for form in ("PyTorch fp32", "OpenVINO fp32", "PyTorch int8") for budget in ("full", "fast")
     ]
     assert result["rows"][1]["macs_g"] < result["rows"][0]["macs_g"]
-    assert result["rows"][2]["size_mb"] < result["rows"][0]["size_mb"]
+    assert result["rows"][4]["size_mb"] < result["rows"][0]["size_mb"]
+    assert list(result["rows"][0]["cases"]) == [
+        "batch 1, 120 tokens", "batch 1 padded to 120", "batch 1, real lengths", "batch 8, padded to longest",
+    ]  # fmt: skip
     assert all(case["p50_ms"] > 0 for row in result["rows"] for case in row["cases"].values())
     assert names[-1] in capsys.readouterr().out
     assert (tmp_path / "out" / "benchmark.png").exists()
@@ -101,6 +109,7 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
         (["--repeats", "0"], "repeats is 0; valid are 1 and more"),
         (["--threads", "0"], "threads is 0; valid are 1 and more"),
         (["--length_configs", "slow"], "slow"),
+        (["--int8", "nowhere"], "nowhere holds no quantization.json"),
     ],
 )
 def test_bad_options_are_refused(make_model, tokenizer, squad_file, tmp_path, capsys, options, message):

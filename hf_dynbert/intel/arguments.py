@@ -76,18 +76,18 @@ class BenchmarkArguments:
         model (`str`): folder or Hub id of a DynamicTinyBert checkpoint in PyTorch.
         data (`list[str]`): SQuAD files, or a data set on the Hub: where the real lengths come from.
         output_dir (`str`): where `benchmark.json`, `benchmark.md`, `benchmark.png` and the exported plain models go.
-        openvino (`str`, *optional*): folder of the same model in int8, made by `hf-dynbert quantize`.
+        int8 (`list[str]`): folders of the same model in int8, made by `hf-dynbert quantize`, by any backend.
         length_configs (`list[str]`): budgets of the model to measure.
         repeats (`int`): turns of each case.
         threads (`int`, *optional*): of PyTorch and OpenVINO; all cores when not given.
         plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).
-        padded_length, stride (`int`): windows, see `encode_windows`; the first case is padded to this length.
+        padded_length, stride (`int`): windows, see `encode_windows`; the first two cases have this length.
     """
 
     model: str = field(metadata={"help": "Folder or Hub id of a DynamicTinyBert checkpoint."})
     data: list[str] = field(metadata={"help": "SQuAD files, or a data set on the Hub, for real lengths."})
     output_dir: str = field(default="outputs/benchmark", metadata={"help": "Folder of the results."})
-    openvino: str | None = field(default=None, metadata={"help": "Folder that hf-dynbert quantize made of the model."})
+    int8: list[str] = field(default_factory=list, metadata={"help": "Folders that hf-dynbert quantize made of the model."})
     length_configs: list[str] = field(
         default_factory=lambda: ["full", "half", "third"], metadata={"help": "Budgets to measure."}
     )

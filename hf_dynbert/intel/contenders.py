@@ -21,13 +21,13 @@ from transformers import (
 
 from ..benchmark import Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 from ..curve import markdown_table
-from ..int8_quantizer import DynamicInt8Config
 from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..question_answering.features import encode_windows
 from ..question_answering.squad import load_squad
 from .arguments import BenchmarkArguments
 from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from .quantize import RECORD
 from .static_int8 import quantize_graph
 
 
@@ -35,6 +35,8 @@ MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
 SMOOTH_QUANT_ALPHA = 0.6  # as `quantize`, so that plain int8 is made the same way
 CALIBRATION = 20  # of plain models, whose weights are random: only the graph's form matters
 WINDOWS = 200  # of real questions, spread over the data
+CHARACTERS = 10  # for each token that a text is to have: twice what English needs
+FORMS = {"openvino": "OpenVINO int8", "pytorch": "PyTorch int8", "neural-compressor": "Neural Compressor int8"}
 BASE, PLAIN = "BERT-base PyTorch fp32", "MiniLM-L6 OpenVINO int8"
 
 
@@ -53,6 +55,8 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
     for budget in args.length_configs:
         ours.config.resolve_length_config(budget)
+    for folder in args.int8:
+        form_of(Path(folder))
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
     if args.threads:
@@ -74,18 +78,22 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
 
 
 def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
-    """Batches of real questions: one padded to `padded_length`, one at its own length, eight padded to their longest."""
-    rows = data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
-    encoded = encode_windows(tokenizer, rows["question"], rows["context"], args.padded_length, args.stride)
-    windows = [window.inputs for window in encoded]
+    """Batches of real questions: one with `padded_length` tokens, its context being lengthened by others; one padded to as
+    many; one at its own length; and eight padded to their longest.
+    """
+    length, rows = args.padded_length, data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
+    questions, contexts = list(rows["question"]), list(rows["context"])
+    windows = [window.inputs for window in encode_windows(tokenizer, questions, contexts, length, args.stride)]
+    texts = [_long_text(contexts[i:] + contexts[:i], CHARACTERS * length) for i in range(len(contexts))]
+    full = [window.inputs for window in encode_windows(tokenizer, questions, texts, length, args.stride)]
+    full = [inputs for inputs in full if len(inputs["input_ids"]) == length]
 
     def padded(items, **kwargs):
         return dict(tokenizer.pad(items, padding_side="right", return_tensors="pt", **kwargs))
 
     return {
-        f"batch 1 padded to {args.padded_length}": [
-            padded([item], padding="max_length", max_length=args.padded_length) for item in windows
-        ],
+        f"batch 1, {length} tokens": [padded([item]) for item in full[:WINDOWS]],
+        f"batch 1 padded to {length}": [padded([item], padding="max_length", max_length=length) for item in windows],
         "batch 1, real lengths": [padded([item]) for item in windows],
         "batch 8, padded to longest": [padded(windows[i : i + 8]) for i in range(0, max(1, len(windows) - 7), 8)],
     }
@@ -93,21 +101,40 @@ def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list
 
 def our_contenders(model, args: BenchmarkArguments, threads: int) -> list[Contender]:
     """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget."""
-    int8 = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model, quantization_config=DynamicInt8Config()).eval()
-    forms = {"PyTorch fp32": (model, _weights(model)), "PyTorch int8": (int8, _weights(int8))}
+    forms = {"PyTorch fp32": (model, _weights(model))}
     folder = Path(args.output_dir) / "models" / "ours-fp32"
     exported = OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, compile=False)
     exported.save_pretrained(folder)
-    ours = OVDynamicTinyBertForQuestionAnswering
-    forms["OpenVINO fp32"] = (ours.from_pretrained(folder, ov_config=_exact(threads)), _files(folder))
-    if args.openvino:
-        forms["OpenVINO int8"] = (ours.from_pretrained(args.openvino, ov_config=_fast(threads)), _files(Path(args.openvino)))
+    exact = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=_exact(threads))
+    forms["OpenVINO fp32"] = (exact, _files(folder))
+    forms |= {form_of(Path(place)): load_form(Path(place), threads) for place in args.int8}
     contenders = []
     for form, (runs, size) in forms.items():
         for budget in args.length_configs:
             macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
             contenders.append(Contender(f"ours {form}, {budget}", _caller(runs, length_config=budget), size, macs))
     return contenders
+
+
+def form_of(folder: Path) -> str:
+    """What a folder of `hf-dynbert quantize` is called: its record says who made it.
+
+    Raises:
+        ValueError: there is no record.
+    """
+    record = folder / RECORD
+    if not record.exists():
+        raise ValueError(f"{folder} holds no {RECORD}; int8 takes folders that hf-dynbert quantize has made.")
+    return FORMS[json.loads(record.read_text(encoding="utf-8"))["arguments"]["backend"]]
+
+
+def load_form(folder: Path, threads: int) -> tuple:
+    """The model of a folder that `hf-dynbert quantize` has made, and the bytes of its weights."""
+    if (folder / "openvino_model.xml").exists():
+        model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=_fast(threads))
+        return model, _files(folder)
+    model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder).eval()
+    return model, _weights(model)
 
 
 def plain_contenders(folder: Path, threads: int, length: int) -> list[Contender]:
@@ -158,6 +185,12 @@ def _random_input(rng: random.Random, names: set, length: int) -> dict[str, np.n
     ids = np.array([[rng.randrange(1000, 30000) for _ in range(rng.randrange(20, length))]], dtype=np.int64)
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     return {name: value for name, value in inputs.items() if name in names}
+
+
+def _long_text(contexts: list[str], characters: int) -> str:
+    """So much of these texts one after the other, again and again if need be."""
+    text = " ".join(contexts) + " "
+    return (text * (1 + characters // len(text)))[:characters]
 
 
 def _caller(model, **call):
