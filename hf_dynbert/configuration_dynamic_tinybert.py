@@ -8,7 +8,7 @@ from dataclasses import field
 from huggingface_hub.dataclasses import strict
 from transformers import BertConfig
 
-from .length_config import validate_length_config
+from .length_config import dropping_layers, validate_drops, validate_length_config
 
 
 IMPORTANCES = ("all", "question", "cls", "learned")
@@ -30,6 +30,9 @@ class DynamicTinyBertConfig(BertConfig):
             that leave the layer, a float in (0, 1] a share of the example's own real tokens, rounded up. `None` keeps all.
         budgets (`dict[str, list]`, *optional*):
             Named length configurations; a call takes them by name. The name `"full"` is taken: it keeps all tokens.
+        drop_layers (`list[int]`, *optional*):
+            The layers that may drop, from 0; `None` lets all. The others need no scorer, and are as fast as BERT's in an
+            exported graph.
         importance (`str`, *optional*, defaults to `"all"`):
             What decides which tokens stay. `"all"`, `"question"`, `"cls"`: the attention a token receives from all real
             tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: a trained scorer a layer.
@@ -71,6 +74,7 @@ class DynamicTinyBertConfig(BertConfig):
 
     length_config: list[int | float] | None = None
     budgets: dict[str, list[int | float]] | None = None
+    drop_layers: list[int] | None = None
     importance: str = "all"
     importance_match: int = 64
     importance_windows: list[int] = field(default_factory=lambda: [0, 4, 12, 36])
@@ -108,8 +112,12 @@ class DynamicTinyBertConfig(BertConfig):
             length_config = self._named_budget(length_config)
         if length_config is None:
             return None
-        validate_length_config(length_config, self.num_hidden_layers)
+        self._validate(length_config)
         return list(length_config)
+
+    def _validate(self, length_config: Sequence[int | float]) -> None:
+        validate_length_config(length_config, self.num_hidden_layers)
+        validate_drops(length_config, dropping_layers(self), self.max_position_embeddings)
 
     def _check_choices(self) -> None:
         for option, value, valid in (
@@ -118,6 +126,12 @@ class DynamicTinyBertConfig(BertConfig):
         ):
             if value not in valid:
                 raise ValueError(f"{option} is {value!r}; valid are {', '.join(map(repr, valid))}.")
+        layers = self.drop_layers
+        if layers is not None and (not layers or not set(layers) <= set(range(self.num_hidden_layers))):
+            raise ValueError(
+                f"drop_layers is {layers}; valid are lists of layers from 0 to {self.num_hidden_layers - 1}, for example "
+                "[0, 3], and None for all of them."
+            )
         if self.importance_match < 0:
             raise ValueError(f"importance_match is {self.importance_match}; valid are 0 and more.")
         if self.protect_first_segment_until is not None and self.protect_first_segment_until < 0:
@@ -133,12 +147,12 @@ class DynamicTinyBertConfig(BertConfig):
 
     def _check_budgets(self) -> None:
         if self.length_config is not None:
-            validate_length_config(self.length_config, self.num_hidden_layers)
+            self._validate(self.length_config)
         for name, length_config in (self.budgets or {}).items():
             if name == FULL:
                 raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
             try:
-                validate_length_config(length_config, self.num_hidden_layers)
+                self._validate(length_config)
             except ValueError as error:
                 raise ValueError(f'budgets["{name}"]: {error}') from None
 

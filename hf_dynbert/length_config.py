@@ -14,6 +14,7 @@ MIN_TOKENS = 2  # CLS and one token that can hold an answer; the papers' floor t
 NOMINAL_LENGTH = 160  # tokens for which shares are fitted to a cost: about the mean of SQuAD questions with their paragraphs
 MIN_SHARE = 0.08  # about 13 of the 160: below it a SQuAD paragraph keeps fewer tokens than its question has
 SHARE_UNIT = 10**6  # shares count in millionths: integer arithmetic rounds alike in Python, torch and exported graphs
+EVERYTHING = 2**31  # an entry that no example is longer than
 SHARE_DIGITS = 6  # decimals of such a share
 
 
@@ -54,6 +55,53 @@ def validate_length_config(length_config: Sequence[int | float], num_layers: int
             )
 
 
+def dropping_layers(config) -> Sequence[int]:
+    """The layers of a model that may drop: those that its `drop_layers` lists, or all."""
+    listed = getattr(config, "drop_layers", None)  # other architectures have no such field
+    return range(config.num_hidden_layers) if listed is None else listed
+
+
+def validate_drops(length_config: Sequence[int | float], layers: Sequence[int], longest: int) -> None:
+    """Refuses a valid length configuration that drops in other layers than these.
+
+    Args:
+        length_config (`list[int]` or `list[float]`): a valid length configuration.
+        layers (`list[int]`): the layers that may drop, from 0.
+        longest (`int`): tokens of the model's longest input: so many before the first layer keep all.
+
+    Raises:
+        ValueError: it drops elsewhere.
+    """
+    before = longest if isinstance(length_config[0], int) else 1.0
+    for layer, entry in enumerate(length_config):
+        if entry < before and layer not in layers:
+            numbers = ", ".join(str(index + 1) for index in layers)
+            raise ValueError(
+                f"length_config drops in layer {layer + 1}: {list(length_config)}. This model drops in layers {numbers} "
+                f"only (config.drop_layers, counted from 0, is {list(layers)}): other entries repeat the one before them."
+            )
+        before = min(before, entry)
+
+
+def skip_layers(length_config: Sequence[int | float], running: Sequence[int], layers: Sequence[int]) -> list[int | float]:
+    """A length configuration for some layers only: where a layer that drops is left out, the next that may drop does it.
+
+    Args:
+        length_config (`list[int]` or `list[float]`): a valid length configuration.
+        running (`list[int]`): the layers that run.
+        layers (`list[int]`): the layers that may drop.
+
+    Returns:
+        `list[int]` or `list[float]`: one entry for each layer that runs.
+    """
+    entries, left = [], EVERYTHING if isinstance(length_config[0], int) else 1.0
+    for layer in running:
+        if layer in layers:
+            left = length_config[layer]
+        entries.append(left)
+    return entries
+
+
 def share_units(share: float) -> int:
     """A share as an integer number of millionths (at least one)."""
     return max(1, round(share * SHARE_UNIT))
@@ -90,7 +138,9 @@ def encode_length_config(length_config: Sequence[int | float] | None, num_layers
     return [-entry if isinstance(entry, int) else share_units(entry) for entry in entries]
 
 
-def constant_drop(num_layers: int, ratio: float, sequence_length: int | None = None) -> list[int] | list[float]:
+def constant_drop(
+    num_layers: int, ratio: float, sequence_length: int | None = None, layers: Sequence[int] | None = None
+) -> list[int] | list[float]:
     """The configuration in which every layer drops the same ratio of the tokens that reach it.
 
     Args:
@@ -98,13 +148,15 @@ def constant_drop(num_layers: int, ratio: float, sequence_length: int | None = N
         ratio (`float`): share of its incoming tokens that each layer drops, in [0, 1).
         sequence_length (`int`, *optional*): count in tokens of a sequence of this length, rounding up at each layer as
             the Length-Adaptive Transformer does (arXiv 2010.07003, section 3.2); shares when it is not given.
+        layers (`list[int]`, *optional*): layers that may drop; all of them when it is not given.
 
     Returns:
         `list[int]` or `list[float]`: the length configuration.
     """
     entries, left = [], 1.0 if sequence_length is None else sequence_length
-    for _ in range(num_layers):
-        left = _after_drop(left, ratio, sequence_length)
+    for layer in range(num_layers):
+        if layers is None or layer in layers:
+            left = _after_drop(left, ratio, sequence_length)
         entries.append(left)
     return entries
 
@@ -184,16 +236,13 @@ def sample_budget(rng: random.Random, config, smallest: float, largest: float = 
     Returns:
         `list[float]`: the length configuration.
     """
-    return fit_length_config(config, rng.uniform(smallest, largest), sample_placement(rng, config.num_hidden_layers))
+    return fit_length_config(config, rng.uniform(smallest, largest), sample_placement(rng, dropping_layers(config)))
 
 
-def sample_placement(rng: random.Random, num_layers: int) -> dict[int, float]:
-    """Draws the layers that drop, with weights for `fit_length_config`.
-
-    Every other time all layers drop, which loses least at equal cost; otherwise any number of them does.
-    """
-    number = num_layers if rng.random() < 0.5 else rng.randint(1, num_layers)
-    return {layer: rng.gammavariate(2.0, 0.5) for layer in sorted(rng.sample(range(num_layers), number))}
+def sample_placement(rng: random.Random, layers: Sequence[int]) -> dict[int, float]:
+    """Draws which of these layers drop, with weights for `fit_length_config`: every other time all of them."""
+    number = len(layers) if rng.random() < 0.5 else rng.randint(1, len(layers))
+    return {layer: rng.gammavariate(2.0, 0.5) for layer in sorted(rng.sample(layers, number))}
 
 
 def count_macs(config, length_config: Sequence[int | float] | None, sequence_length: int) -> int:

@@ -43,6 +43,7 @@ from .drop_and_restore import (
     take_tokens,
 )
 from .late_interaction import soft_matches, take_segment, window_coverage
+from .length_config import dropping_layers, skip_layers
 
 
 # Where untrained scorers start. Of two states of the same word in different places the cosine is well above 3/8, of others
@@ -56,7 +57,8 @@ class DynamicTinyBertOutput:
 
     Args:
         token_scores (`tuple[torch.FloatTensor]`, *optional*, with `output_token_scores=True`):
-            Learned importance, one `(batch, L)` a layer that ran; minus infinity where the token was gone or is padding.
+            Learned importance, one `(batch, L)` a layer that ran and may drop; minus infinity where the token was gone or
+            is padding.
         kept_tokens (`torch.BoolTensor` of shape `(batch, L)`, *optional*, when tokens were dropped):
             Tokens that passed every layer.
     """
@@ -196,7 +198,8 @@ class DynamicTinyBertLayer(BertLayer):
     def __init__(self, config: DynamicTinyBertConfig, layer_idx: int | None = None):
         super().__init__(config, layer_idx=layer_idx)
         self.attention.self = DynamicTinyBertSelfAttention(config, layer_idx=layer_idx)
-        self.token_scorer = TokenScorer(config) if config.importance == "learned" else None
+        self.may_drop = (layer_idx or 0) in dropping_layers(config)
+        self.token_scorer = TokenScorer(config) if config.importance == "learned" and self.may_drop else None
         until = config.protect_first_segment_until
         self.segment_goes = "last" if until is None or (layer_idx or 0) < until else "first"
         if not config.protect_first_segment:
@@ -252,9 +255,9 @@ class DynamicTinyBertEncoder(BertEncoder):
         **kwargs,
     ) -> DynamicTinyBertModelOutput:
         running = range(len(self.layer)) if layer_config is None else layer_config
-        budgets = plan_budgets(
-            None if length_config is None else [length_config[i] for i in running], table.present, len(running)
-        )
+        if length_config is not None:
+            length_config = skip_layers(length_config, running, dropping_layers(self.config))
+        budgets = plan_budgets(length_config, table.present, len(running))
         restored, whole = hidden_states, table
         states, scores = [hidden_states], []
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
@@ -267,7 +270,7 @@ class DynamicTinyBertEncoder(BertEncoder):
             )
             if table is not before:
                 mask = create_bidirectional_mask(self.config, hidden_states, table.present.to(torch.long))
-            if output_token_scores:
+            if output_token_scores and self.layer[index].may_drop:
                 absent = importance.new_full(whole.present.shape, -torch.inf)
                 importance = importance.masked_fill(~before.present, -torch.inf)
                 scores.append(restore_tokens(absent, importance, before.positions, before.present))
@@ -352,7 +355,7 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
             raise ValueError(f"importance is {importance!r}; valid are {', '.join(map(repr, IMPORTANCES))}.")
         self.config.importance = importance
         for layer in self.base_model.encoder.layer:
-            if importance != "learned":
+            if importance != "learned" or not layer.may_drop:
                 layer.token_scorer = None
             elif layer.token_scorer is None:
                 weight = layer.output.dense.weight

@@ -1,17 +1,22 @@
 """Validation, counting, sampling and cost of length configurations."""
 
 import random
+from contextlib import nullcontext
 
 import pytest
 
 from hf_dynbert import DynamicTinyBertConfig, count_macs, fit_length_config
 from hf_dynbert.length_config import (
+    EVERYTHING,
     constant_drop,
+    dropping_layers,
     parse_length_config,
     sample_budget,
     sample_length_config,
     sample_placement,
+    skip_layers,
     token_counts,
+    validate_drops,
     validate_length_config,
 )
 
@@ -95,6 +100,40 @@ def test_only_the_given_layers_drop():
     assert sampled[4] == sampled[5] < sampled[3]
 
 
+def test_only_a_models_own_layers_drop():
+    config = DynamicTinyBertConfig(num_hidden_layers=6, drop_layers=[1, 4])
+    rng = random.Random(0)
+    for _ in range(50):
+        sampled = sample_budget(rng, config, 0.5)
+        validate_drops(sampled, [1, 4], 512)
+    assert set().union(*(sample_placement(rng, [1, 4]) for _ in range(50))) == {1, 4}
+    assert constant_drop(4, 0.5, layers=[1, 3]) == [1.0, 0.5, 0.5, 0.25]
+    assert list(dropping_layers(config)) == [1, 4]
+    assert list(dropping_layers(MINILM)) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("length_config", "valid"),
+    [
+        ([1.0, 0.5, 0.5, 0.2], True),
+        ([0.9, 0.5, 0.5, 0.2], False),
+        ([1.0, 0.5, 0.4, 0.2], False),
+        ([512, 60, 60, 60], True),
+        ([100, 60, 60, 60], False),
+    ],
+)
+def test_drops_elsewhere_are_refused(length_config, valid):
+    with nullcontext() if valid else pytest.raises(ValueError, match="drops in layers 2, 4 only"):
+        validate_drops(length_config, [1, 3], 512)
+
+
+def test_a_layer_that_is_left_out_drops_later():
+    assert skip_layers([0.8, 0.8, 0.5, 0.5], [1, 2, 3], [0, 2]) == [1.0, 0.5, 0.5]
+    assert skip_layers([0.8, 0.8, 0.5, 0.5], range(4), [0, 2]) == [0.8, 0.8, 0.5, 0.5]
+    assert skip_layers([20, 20, 9, 9], [1, 3], [0, 2]) == [EVERYTHING] * 2
+    assert skip_layers([0.8, 0.6, 0.5, 0.5], [1, 3], range(4)) == [0.6, 0.5]
+
+
 @pytest.mark.parametrize("layers", [[0, 1, 2, 3, 4, 5], [0, 2], [1]])
 @pytest.mark.parametrize("ratio", [1.0, 0.7, 0.5])
 def test_fitted_length_configs_cost_what_was_asked(layers, ratio):
@@ -116,7 +155,7 @@ def test_sampled_budgets_cover_the_cost_range_and_every_layer():
 
 def test_placements_drop_everywhere_every_other_time_and_anywhere_otherwise():
     rng = random.Random(0)
-    placements = [sample_placement(rng, 6) for _ in range(400)]
+    placements = [sample_placement(rng, range(6)) for _ in range(400)]
     everywhere = sum(len(placement) == 6 for placement in placements) / len(placements)
     assert 0.5 < everywhere < 0.67  # one half, and a sixth of the other half: 0.583, four standard deviations around it
     assert {len(placement) for placement in placements} == {1, 2, 3, 4, 5, 6}

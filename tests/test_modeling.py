@@ -251,6 +251,35 @@ def test_token_scores_are_full_length_and_absent_where_tokens_are(make_model, ba
         make_model(importance="all")(**batch, output_token_scores=True)
 
 
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_a_model_that_drops_in_few_layers(make_model, batch, importance, tmp_path):
+    length_config, narrow_config = [0.6, 0.6, 0.3, 0.3], {"importance": importance, "drop_layers": [0, 2]}
+    every = make_model(importance=importance)
+    every.save_pretrained(tmp_path / "every")
+    narrow = DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "every", **narrow_config).eval()
+    narrow.save_pretrained(tmp_path / "narrow")
+    again = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "narrow")
+    assert again.config.drop_layers == [0, 2]
+    scorers = {int(name.split(".layer.")[1][0]) for name in again.state_dict() if "token_scorer" in name}
+    assert scorers == ({0, 2} if importance == "learned" else set())
+    for options in ({}, {"layer_config": [1, 2, 3]}, {"layer_config": [0, 3]}):
+        output = logits(again, batch, length_config=length_config, **options)
+        assert torch.equal(output, logits(narrow, batch, length_config=length_config, **options))
+    assert torch.equal(logits(narrow, batch, length_config=length_config), logits(every, batch, length_config=length_config))
+    with pytest.raises(ValueError, match="drops in layers 1, 3 only"):
+        narrow(**batch, length_config=[0.6, 0.5, 0.3, 0.3])
+    if importance == "learned":
+        assert len(narrow(**batch, output_token_scores=True).token_scores) == 2
+
+
+@pytest.mark.parametrize("layers", [[], [4], [-1], [0, 9]])
+def test_impossible_drop_layers_are_refused(sizes, layers):
+    with pytest.raises(ValueError, match="valid are lists of layers from 0 to 3"):
+        DynamicTinyBertConfig(**sizes, drop_layers=layers)
+    with pytest.raises(ValueError, match=r'budgets\["fast"\]: length_config drops in layer 2'):
+        DynamicTinyBertConfig(**sizes, drop_layers=[0], budgets={"fast": [0.9, 0.5, 0.5, 0.5]})
+
+
 def test_set_importance_adds_and_removes_scorers(bert_folder, batch, tmp_path):
     model = DynamicTinyBertForQuestionAnswering.from_pretrained(bert_folder)
     assert model.config.importance == "all"

@@ -157,6 +157,21 @@ def test_optimums_own_export_works(checkpoints, tmp_path):
         )
 
 
+@pytest.mark.parametrize("importance", ["learned", "question"])
+def test_a_model_that_drops_in_few_layers(make_model, importance, tmp_path):
+    budgets = {"fast": [0.6, 0.6, 0.3, 0.3]}
+    eager = make_model(importance=importance, drop_layers=[0, 2], budgets=budgets)
+    eager.save_pretrained(tmp_path)
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path, export=True, ov_config=EXACT)
+    for batch in BATCHES:
+        for length_config in ("full", "fast", [1.0, 1.0, 0.4, 0.4], [30, 30, 9, 9]):
+            expected = outputs(eager, batch, length_config=length_config)
+            got = outputs(model, batch, length_config=length_config)
+            torch.testing.assert_close(got, expected, rtol=0, atol=TOLERANCE)
+    with pytest.raises(ValueError, match="drops in layers 1, 3 only"):
+        model(**BATCHES[0], length_config=[0.6, 0.5, 0.3, 0.3])
+
+
 def test_many_threads_get_the_sequential_answers(exported):
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned", compile=False, ov_config=EXACT)
     rng = random.Random(0)

@@ -219,6 +219,20 @@ def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_fewer_layers_that_drop(checkpoint, squad_file, tmp_path, capsys):
+    argv = ["quantize", "--backend", "pytorch", "--model", str(checkpoint), "--output_dir", str(tmp_path / "int8")]
+    options = ["--train_file", str(squad_file), "--accuracy_samples", "0", "--calibration_samples", "4"]
+    assert cli.main([*argv, *options, "--drop_layers", "0", "2"]) == 2
+    assert "length_config drops in layer 2" in capsys.readouterr().err
+    assert not (tmp_path / "int8").exists()
+    assert cli.main([*argv, *options, "--max_length", "120", "--stride", "8", "--drop_layers", "0", "1", "3"]) == 0
+    model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "int8")
+    assert model.config.drop_layers == [0, 1, 3]
+    assert model.bert.encoder.layer[2].token_scorer is None
+    record = json.loads((tmp_path / "int8" / quantize_module.RECORD).read_text())
+    assert record["arguments"]["drop_layers"] == [0, 1, 3]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -279,11 +279,14 @@ def test_a_resumed_run_repeats_the_losses_bit_for_bit(make_model, questions, tok
         {"length_drop": False},
         {"bf16": True},
         {"gradient_checkpointing": True},
+        {"drop_layers": [1], "layer_dropout_prob": 0.4, "max_steps": 6},
+        {"drop_layers": [0, 2], "length_sampling": "ratio"},
     ],
     ids=str,
 )
 def test_options_run_and_stay_finite(make_model, questions, tokenizer, arguments, options):
-    trainer = make_trainer(make_model, questions, tokenizer, arguments(max_steps=2, **options))
+    config = {"drop_layers": options.pop("drop_layers")} if "drop_layers" in options else {}
+    trainer = make_trainer(make_model, questions, tokenizer, arguments(**{"max_steps": 2} | options), **config)
     trainer.train()
     assert all(math.isfinite(loss) for loss in losses(trainer).values())
 

@@ -19,6 +19,8 @@ class QuantizeArguments:
         backend (`str`): `openvino` (static int8 by NNCF; needs the `intel` extra), `pytorch` (static int8 for
             `AutoModelForQuestionAnswering`) or `neural-compressor` (the same, tuned by Neural Compressor's `autotune`; needs
             the extra of this name).
+        drop_layers (`list[int]`, *optional*): the layers that may drop in the int8 model, from 0; the others need no scorer
+            then, and nothing that has to be computed. All that may in the checkpoint when not given.
         train_file, dataset_name, held_out: as for training. Calibration takes the questions that training saw; accuracy is
             measured on those held out, if there are any, or else on others than calibration's.
         calibration_samples (`int`): windows to calibrate with.
@@ -34,6 +36,7 @@ class QuantizeArguments:
     model: str = field(metadata={"help": "Folder or Hub id of a DynamicTinyBert checkpoint."})
     output_dir: str = field(metadata={"help": "Folder of the int8 model."})
     backend: str = field(default="openvino", metadata={"help": f"Who makes int8 of it: {', '.join(BACKENDS)}."})
+    drop_layers: list[int] | None = field(default=None, metadata={"help": "Layers that may drop, from 0."})
     train_file: list[str] | None = field(default=None, metadata={"help": "SQuAD files to calibrate with."})
     dataset_name: str = field(default="rajpurkar/squad", metadata={"help": "Data set on the Hub."})
     held_out: float = field(default=0.0, metadata={"help": "Part of the questions to measure on, by article."})

@@ -1,14 +1,17 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """A checkpoint in int8, with its accuracy held and a record of how it was made; whichever backend does the rounding."""
 
+import contextlib
+import dataclasses
 import json
-from dataclasses import asdict
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import AutoTokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
+from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..folders import replace_files
 from ..question_answering.evaluate import evaluate_squad
 from ..question_answering.squad import load_squad, split_by_article
@@ -29,18 +32,21 @@ def quantize(args: QuantizeArguments) -> Path:
         `Path`: the folder. It appears whole or not at all.
 
     Raises:
-        ValueError: bad data, or a checkpoint of another architecture; before any work.
+        ValueError: bad data, a checkpoint of another architecture, or budgets that drop elsewhere than in `drop_layers`;
+            before any work.
         ImportError: the backend's packages are not installed.
     """
     config = load_config(args.model)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
-    backend = backend_class(args.backend)(args, tokenizer, calibration_data)
     measure = _measure_with(tokenizer, accuracy_data, config, args)
-    reference = measure(backend.exact())
-    model, kept, scores = backend.tune(measure, reference)
+    with narrowed(args, config) as checkpoint:
+        backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), tokenizer, calibration_data)
+        reference = measure(backend.exact())
+        model, kept, scores = backend.tune(measure, reference)
+    arguments = dataclasses.asdict(args)
     record = {
-        "arguments": {name: value for name, value in asdict(args).items() if name not in ("model", "output_dir")},
+        "arguments": {name: value for name, value in arguments.items() if name not in ("model", "output_dir")},
         "versions": {name: version(name) for name in (*backend.packages, "torch", "transformers")},
         "kept_in_fp32": kept,
         "f1_fp32": reference,
@@ -52,6 +58,18 @@ def quantize(args: QuantizeArguments) -> Path:
         tokenizer.save_pretrained(folder)
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return Path(args.output_dir)
+
+
+@contextlib.contextmanager
+def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig):
+    """The checkpoint's place, or with `drop_layers` that of a copy without what other layers need for dropping."""
+    if args.drop_layers is None:
+        yield args.model
+        return
+    DynamicTinyBertConfig.from_dict(config.to_dict() | {"drop_layers": args.drop_layers})  # or an error
+    with tempfile.TemporaryDirectory() as folder:
+        AutoModelForQuestionAnswering.from_pretrained(args.model, drop_layers=args.drop_layers).save_pretrained(folder)
+        yield folder
 
 
 def backend_class(name: str):

@@ -4,7 +4,14 @@
 import random
 from dataclasses import dataclass
 
-from ..length_config import constant_drop, fit_length_config, sample_budget, sample_length_config, sample_placement
+from ..length_config import (
+    constant_drop,
+    dropping_layers,
+    fit_length_config,
+    sample_budget,
+    sample_length_config,
+    sample_placement,
+)
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,16 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
     Returns:
         `list[SubModel]`: the full pass, the smallest (with `always_smallest`), and `num_sandwich` others.
     """
-    layers = config.num_hidden_layers
+    layers, dropping = config.num_hidden_layers, dropping_layers(config)
     if args.length_sampling == "macs":
-        smallest = fit_length_config(config, args.smallest_macs, sample_placement(rng, layers))
+        smallest = fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping))
         between = [sample_budget(rng, config, args.smallest_macs, args.largest_macs) for _ in range(args.num_sandwich)]
     else:
-        smallest = constant_drop(layers, args.length_drop_ratio_bound)
-        between = [sample_length_config(rng, layers, args.length_drop_ratio_bound) for _ in range(args.num_sandwich)]
+        smallest = constant_drop(layers, args.length_drop_ratio_bound, layers=dropping)
+        between = [
+            sample_length_config(rng, layers, args.length_drop_ratio_bound, layers=dropping)
+            for _ in range(args.num_sandwich)
+        ]
     if args.budget_prob:
         named = list(config.budgets.values())
         between = [rng.choice(named) if rng.random() < args.budget_prob else length_config for length_config in between]

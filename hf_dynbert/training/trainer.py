@@ -7,6 +7,7 @@ import torch
 from transformers import Trainer
 
 from ..drop_and_restore import first_segment, first_token
+from ..length_config import dropping_layers
 from ..modeling_dynamic_tinybert import TokenScorer
 from .arguments import DistillationArguments
 from .length_drop import SubModel, sample_sandwich
@@ -67,9 +68,10 @@ class DistillationTrainer(Trainer):
             name = "smallest" if index == 0 and self.args.always_smallest else "between"
             parts[name] = parts.get(name, 0) + weight * self._divergence(sub, full, inputs, config)
         if learned:
-            layers = [sub_model.layer_config or range(config.num_hidden_layers) for sub_model in passes]
+            ran = [sub_model.layer_config or range(config.num_hidden_layers) for sub_model in passes]
+            layers = [[layer for layer in run if layer in dropping_layers(config)] for run in ran]
             scores = [list(zip(*run, strict=True)) for run in zip(layers, (o.token_scores for o in outputs), strict=True)]
-            parts["importance"] = self.args.importance_weight * self._importance_loss(full, scores, inputs, config)
+            parts["importance"] = self.args.importance_weight * self._importance_loss(full, ran[0], scores, inputs, config)
         self._record(parts)
         loss = sum(parts.values())
         return (loss, full) if return_outputs else loss
@@ -110,14 +112,16 @@ class DistillationTrainer(Trainer):
         start, end = (divergence(*logits, mask, **how) for logits in zip(_spans(sub), _spans(full), strict=True))
         return (start + end) / 2
 
-    def _importance_loss(self, full, scores, inputs, config) -> torch.Tensor:
-        """Learned importance: scores, as (layer, scores) of each pass, against the tokens that matter to the full pass."""
+    def _importance_loss(self, full, ran, scores, inputs, config) -> torch.Tensor:
+        """Learned importance: scores, as (layer, scores) of each pass, against the tokens that matter to the full one.
+
+        `ran` are the layers of the full pass.
+        """
         present = _present(inputs)
         candidates = present & ~first_token(present) if config.keep_cls else present
         if config.protect_first_segment:
             segment = first_segment(present, inputs.get("token_type_ids"), inputs.get("input_ids"), config.sep_token_id)
             candidates = candidates & ~segment
-        ran = [layer for layer, _ in scores[0]]
         if "logits" in full:
             targets = dict(zip(ran, saliency(full.logits, full.hidden_states[1:]), strict=True))
         else:
@@ -129,6 +133,8 @@ class DistillationTrainer(Trainer):
             for layer, layer_scores in run
             if layer in targets  # LayerDrop may have left it out of the full pass
         ]
+        if not losses:  # LayerDrop left out all that may drop
+            return full.loss.new_zeros(())
         return sum(losses) / len(losses)
 
     def _record(self, parts: dict[str, torch.Tensor]) -> None:

@@ -16,7 +16,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import count_macs, evaluate_squad, fit_length_config, load_squad
 from hf_dynbert.curve import markdown_table
-from hf_dynbert.length_config import NOMINAL_LENGTH, parse_length_config, sample_placement
+from hf_dynbert.length_config import NOMINAL_LENGTH, dropping_layers, parse_length_config, sample_placement
 from hf_dynbert.question_answering.squad import split_by_article
 
 
@@ -65,8 +65,8 @@ def is_at(config, ratio: float, length_config: list[float]) -> bool:
 def candidates(config, ratio: float, draws: int):
     """Drops of this cost in every layer, and in random ones."""
     rng = random.Random(0)
-    layers = config.num_hidden_layers
-    for placement in [range(layers), *(sample_placement(rng, layers) for _ in range(draws))]:
+    layers = dropping_layers(config)
+    for placement in [layers, *(sample_placement(rng, layers) for _ in range(draws))]:
         yield fit_length_config(config, ratio, placement)
 
 
