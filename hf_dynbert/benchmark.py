@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 
-WARMUP = 3  # turns that are not timed: the first calls allocate memory and choose kernels, for every new length
+WARMUP = 3  # least number of turns that are not timed: the first calls allocate memory and choose kernels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Latency:
 def measure_latencies(
     contenders: Sequence[Contender], cases: Mapping[str, Sequence[Mapping]], repeats: int, progress: bool = True
 ) -> dict[str, dict[str, Latency]]:
-    """Times every contender on every case.
+    """Times every contender on every case, warm: each batch has been seen once before it is timed.
+
+    A length that a runtime meets for the first time may cost it several times as much, as kernels are compiled for it.
 
     Args:
         contenders (`list[Contender]`): who.
@@ -54,10 +56,12 @@ def measure_latencies(
         `dict[str, dict[str, Latency]]`: case, then contender.
     """
     measured = {}
-    with tqdm(total=len(cases) * (repeats + WARMUP), desc="Benchmark", disable=not progress) as bar:
+    warmup = {case: max(WARMUP, min(len(batches), repeats)) for case, batches in cases.items()}
+    with tqdm(total=len(cases) * repeats + sum(warmup.values()), desc="Benchmark", disable=not progress) as bar:
         for case, batches in cases.items():
+            batches = batches[:repeats]
             times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-            for turn in range(-WARMUP, repeats):
+            for turn in range(-warmup[case], repeats):
                 batch = batches[turn % len(batches)]
                 # Each turn begins with another one, so that nobody always follows the same neighbour
                 for contender in _rotated(contenders, turn):

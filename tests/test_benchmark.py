@@ -6,7 +6,7 @@ import pytest
 from conftest import LENGTH_CONFIGS
 
 from hf_dynbert import benchmark, cli
-from hf_dynbert.benchmark import WARMUP, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from hf_dynbert.benchmark import Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 
 
 class Clock:
@@ -48,7 +48,8 @@ def test_all_see_the_same_batches_in_changing_order(clock):
     contenders = [clock.contender(name, 0.001) for name in "abc"]
     measure_latencies(contenders, {"case": [{"number": i} for i in range(4)]}, repeats=9, progress=False)
     turns = [clock.calls[i : i + 3] for i in range(0, len(clock.calls), 3)]
-    assert len(turns) == 9 + WARMUP
+    assert len(turns) == 9 + 4
+    assert {turn[0][1] for turn in turns[:4]} == {0, 1, 2, 3}  # each is seen before any is timed
     assert all(len({number for _, number in turn}) == 1 for turn in turns)
     assert {turn[0][0] for turn in turns} == set("abc")
 

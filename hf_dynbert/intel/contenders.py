@@ -2,6 +2,7 @@
 """Who takes part in `hf-dynbert benchmark`: our model in every form, and plain models of the usual shapes."""
 
 import dataclasses
+import functools
 import json
 import platform
 import random
@@ -101,16 +102,15 @@ def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list
 
 def our_contenders(model, args: BenchmarkArguments, threads: int) -> list[Contender]:
     """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget."""
-    forms = {"PyTorch fp32": (model, _weights(model))}
     folder = Path(args.output_dir) / "models" / "ours-fp32"
     exported = OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, compile=False)
     exported.save_pretrained(folder)
-    exact = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=_exact(threads))
-    forms["OpenVINO fp32"] = (exact, _files(folder))
-    forms |= {form_of(Path(place)): load_form(Path(place), threads) for place in args.int8}
+    forms = {"PyTorch fp32": lambda: (model, _weights(model)), "OpenVINO fp32": lambda: load_form(folder, threads, _exact)}
+    forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), threads) for place in args.int8}
     contenders = []
-    for form, (runs, size) in forms.items():
+    for form, load in forms.items():
         for budget in args.length_configs:
+            runs, size = load()  # one for each budget: a compiled model takes a while to change from one to the other
             macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
             contenders.append(Contender(f"ours {form}, {budget}", _caller(runs, length_config=budget), size, macs))
     return contenders
@@ -128,10 +128,10 @@ def form_of(folder: Path) -> str:
     return FORMS[json.loads(record.read_text(encoding="utf-8"))["arguments"]["backend"]]
 
 
-def load_form(folder: Path, threads: int) -> tuple:
-    """The model of a folder that `hf-dynbert quantize` has made, and the bytes of its weights."""
+def load_form(folder: Path, threads: int, options=None) -> tuple:
+    """The model of a folder in OpenVINO or PyTorch, and the bytes of its weights."""
     if (folder / "openvino_model.xml").exists():
-        model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=_fast(threads))
+        model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=(options or _fast)(threads))
         return model, _files(folder)
     model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder).eval()
     return model, _weights(model)

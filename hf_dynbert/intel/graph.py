@@ -12,16 +12,21 @@ depend on the data do the same.
 import torch
 from torch import nn
 
-from ..drop_and_restore import LayerBudget, attention_received, first_segment, first_token, restore_tokens, take_tokens
+from ..drop_and_restore import (
+    WIDTH_STEP,
+    LayerBudget,
+    attention_received,
+    first_segment,
+    first_token,
+    restore_tokens,
+    take_tokens,
+)
 from ..length_config import MIN_TOKENS, encode_length_config
 from ..modeling_dynamic_tinybert import TokenTable
 
 
 # The operation that gives a traced graph its length configuration; exporters turn it into what their runtime can set.
 torch.library.define("hf_dynbert::length_config", "(Tensor default, Tensor input_ids) -> Tensor")
-# Matrix kernels take 16 rows at a time, and what was compiled for one length is used again: attention over 112 slots is a
-# quarter faster than over 106 (OpenVINO 2026.4, AVX512, int8)
-WIDTH_STEP = 16
 SMALL = 1000  # shares are millionths: two factors of a thousand keep every product below 2^24, exact in float32 runtimes too
 
 
@@ -110,8 +115,7 @@ class LengthAdaptiveGraph(nn.Module):
         else:
             scaling = layer.attention.self.scaling
             scores = attention_received(query[:, :, :some], key[:, :, :some], seen.present, seen.voters, scaling)
-        there = torch.ones_like(seen.present[0], dtype=torch.long).sum()
-        width = torch.minimum(there, (counts.max() + WIDTH_STEP - 1) // WIDTH_STEP * WIDTH_STEP)
+        width = (counts.max() + WIDTH_STEP - 1) // WIDTH_STEP * WIDTH_STEP
         slots, filled = layer._select(scores, seen, LayerBudget(counts, width))
         restored = restore_tokens(restored, self.head(states[:, :some]), seen.positions, seen.present)
         everything = torch.arange(length).expand(table.present.shape[0], length)[:, : (1 - drop) * length]
