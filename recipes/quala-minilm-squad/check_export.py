@@ -3,16 +3,25 @@
 
 python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200]
 
-Prints how many examples agree within 1e-4 in every logit. Each other one is looked into: its two runs part where a token
+Takes a model that answers, or one that classifies pairs of a question and a passage. Prints how many examples agree within 1e-4 in every logit. Each other one is looked into: its two runs part where a token
 that stays and one that goes are tied in importance, within the rounding of two kernels, or the export is wrong.
 """
 
 import argparse
 
 import torch
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
-from hf_dynbert import OVDynamicTinyBertForQuestionAnswering, load_squad
+from hf_dynbert import (
+    OVDynamicTinyBertForQuestionAnswering,
+    OVDynamicTinyBertForSequenceClassification,
+    load_squad,
+)
 from hf_dynbert.curve import markdown_table
 from hf_dynbert.drop_and_restore import first_segment, first_token
 from hf_dynbert.question_answering.features import MAX_LENGTH, STRIDE, encode_windows
@@ -32,9 +41,12 @@ def main() -> None:
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4])
     args = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    eager = AutoModelForQuestionAnswering.from_pretrained(args.model).eval()
+    classes = AutoModelForQuestionAnswering, OVDynamicTinyBertForQuestionAnswering
+    if AutoConfig.from_pretrained(args.model).architectures[0].endswith("ForSequenceClassification"):
+        classes = AutoModelForSequenceClassification, OVDynamicTinyBertForSequenceClassification
+    eager = classes[0].from_pretrained(args.model).eval()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}  # or OpenVINO computes in bf16 where the CPU has it
-    exported = OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, ov_config=exact)
+    exported = classes[1].from_pretrained(args.model, export=True, ov_config=exact)
     data = load_squad(args.data, split="validation").shuffle(seed=0).select(range(args.limit))
     windows = [window.inputs for window in encode_windows(tokenizer, data["question"], data["context"], MAX_LENGTH, STRIDE)]
     rows = []
@@ -59,9 +71,12 @@ def compare(eager, exported, tokenizer, batch: list, budget: str) -> list[tuple[
     expected = eager(**inputs, length_config=budget, output_token_scores=True)
     got = exported(**inputs, length_config=budget)
     real = inputs["attention_mask"].bool()
-    differences = torch.maximum(
-        (got.start_logits - expected.start_logits).abs(), (got.end_logits - expected.end_logits).abs()
-    ).masked_fill(~real, 0)
+    if "logits" in expected:
+        differences = (got.logits - expected.logits).abs()
+    else:
+        differences = torch.maximum(
+            (got.start_logits - expected.start_logits).abs(), (got.end_logits - expected.end_logits).abs()
+        ).masked_fill(~real, 0)
     gaps = nearest_ties(eager.config, inputs, expected)
     return list(zip(differences.amax(dim=1).tolist(), gaps.tolist(), strict=True))
 

@@ -1,0 +1,102 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Where the time of OpenVINO models goes: milliseconds by kind of operation, from the runtime's own counters.
+
+python profile_graph.py --model outputs/quala-minilm-squad --budgets full half [--plain outputs/benchmark/models/minilm-l6/int8]
+
+One input of random tokens, all models in turns, medians. What the counters leave out (shapes, memory) is in the wall time.
+"""
+
+import argparse
+import statistics
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from hf_dynbert.curve import markdown_table
+from hf_dynbert.intel.checkpoints import load_config
+from hf_dynbert.length_config import encode_length_config
+
+
+WARMUP = 3  # turns that are not counted
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="OpenVINO folder of a length-adaptive model")
+    parser.add_argument("--budgets", nargs="+", default=["full", "half", "third"])
+    parser.add_argument("--plain", help="OpenVINO folder of a model without a dial")
+    parser.add_argument("--length", type=int, default=384)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--rows", type=int, default=16, help="kinds to print, the costliest first")
+    args = parser.parse_args()
+    config = load_config(args.model)
+    requests = {"plain": request_of(args.plain, args.threads)} if args.plain else {}
+    for budget in args.budgets:
+        request = requests[budget] = request_of(args.model, args.threads)
+        encoded = encode_length_config(config.resolve_length_config(budget), config.num_hidden_layers)
+        for state in request.query_state():
+            state.state = openvino.Tensor(np.array(encoded, dtype=np.int32))
+    wall, nodes = measure(requests, random_input(args.length), args.repeats)
+    kinds = {name: by_kind(counters) for name, counters in nodes.items()}
+    order = [kind for kind, _ in sum(kinds.values(), Counter()).most_common(args.rows)]
+    rows = [["wall time", *(f"{wall[name]:.1f}" for name in requests)]]
+    rows.append(["operations", *(str(len(nodes[name])) for name in requests)])
+    rows.append(["their sum", *(f"{sum(kinds[name].values()):.1f}" for name in requests)])
+    rows += [[kind, *(f"{kinds[name][kind]:.2f}" for name in requests)] for kind in order]
+    print(
+        f"{args.length} tokens, {args.threads} threads, OpenVINO {openvino.__version__}; ms, medians of {args.repeats} turns\n"
+    )
+    print(markdown_table(rows, ["", *requests]))
+
+
+def request_of(folder: str, threads: int) -> openvino.InferRequest:
+    """A request that counts."""
+    options = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    return openvino.Core().compile_model(Path(folder) / "openvino_model.xml", "CPU", options).create_infer_request()
+
+
+def random_input(length: int) -> dict[str, np.ndarray]:
+    """A question of 14 tokens and a context."""
+    ids = np.random.default_rng(0).integers(1000, 30000, (1, length))
+    ids[0, 0], ids[0, [13, -1]] = 101, 102
+    types = (np.arange(length) >= 14).astype(np.int64)[None]
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
+
+
+def measure(requests: dict, inputs: dict, repeats: int) -> tuple[dict[str, float], dict[str, dict]]:
+    """Median milliseconds of each request, and of each of its operations by (name, type)."""
+    wall, nodes = defaultdict(list), {name: defaultdict(list) for name in requests}
+    for turn in range(-WARMUP, repeats):
+        for name, request in requests.items():
+            begin = time.perf_counter()
+            request.infer(inputs)
+            passed = time.perf_counter() - begin
+            if turn >= 0:
+                wall[name].append(1000 * passed)
+                for node in request.get_profiling_info():
+                    nodes[name][node.node_name, node.node_type].append(1000 * node.real_time.total_seconds())
+    medians = {name: {key: statistics.median(times) for key, times in counters.items()} for name, counters in nodes.items()}
+    return {name: statistics.median(times) for name, times in wall.items()}, medians
+
+
+def by_kind(counters: dict) -> Counter:
+    """Sums over what a person would call one thing."""
+    sums = Counter()
+    for (name, kind), milliseconds in counters.items():
+        if "scaled_dot_product" in name:
+            kind = "attention"
+        elif "token_scorer" in name:
+            kind = "learned importance"
+        elif kind.startswith("FullyConnected"):
+            kind = "linear layers" if "encoder.layer" in name else "head"
+        sums[kind] += milliseconds
+    return sums
+
+
+if __name__ == "__main__":
+    main()
