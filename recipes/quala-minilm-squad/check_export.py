@@ -3,8 +3,9 @@
 
 python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200]
 
-Takes a model that answers, or one that classifies pairs of a question and a passage. Prints how many examples agree within 1e-4 in every logit. Each other one is looked into: its two runs part where a token
-that stays and one that goes are tied in importance, within the rounding of two kernels, or the export is wrong.
+Takes a model that answers, or one that classifies pairs of a question and a passage. Prints how many examples agree within
+1e-4 in every logit. Each other one is looked into: its two runs part where a token that stays and one that goes are tied in
+importance, within the rounding of two kernels, or the export is wrong.
 """
 
 import argparse
