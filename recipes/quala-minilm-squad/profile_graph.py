@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Where the time of OpenVINO models goes: milliseconds by kind of operation, from the runtime's own counters.
 
-python profile_graph.py --model outputs/quala-minilm-squad --budgets full half [--plain outputs/benchmark/models/minilm-l6/int8]
+python profile_graph.py --model outputs/quala-minilm-squad [--plain outputs/benchmark/models/minilm-l6/int8]
 
 One input of random tokens, all models in turns, medians. What the counters leave out (shapes, memory) is in the wall time.
 """
@@ -48,9 +48,8 @@ def main() -> None:
     rows.append(["operations", *(str(len(nodes[name])) for name in requests)])
     rows.append(["their sum", *(f"{sum(kinds[name].values()):.1f}" for name in requests)])
     rows += [[kind, *(f"{kinds[name][kind]:.2f}" for name in requests)] for kind in order]
-    print(
-        f"{args.length} tokens, {args.threads} threads, OpenVINO {openvino.__version__}; ms, medians of {args.repeats} turns\n"
-    )
+    machine = f"{args.length} tokens, {args.threads} threads, OpenVINO {openvino.__version__}"
+    print(f"{machine}; ms, medians of {args.repeats} turns\n")
     print(markdown_table(rows, ["", *requests]))
 
 
