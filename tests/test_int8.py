@@ -95,6 +95,14 @@ def test_calibration_finds_the_mean_range():
     assert not model[0]._forward_pre_hooks
 
 
+def test_layers_whose_rows_differ_much_stay_row_by_row():
+    rows = torch.randn(100, 4)
+    for largest, fixed in ((2.0, True), (100.0, False)):
+        model = nn.Sequential(Int8Linear.from_float(nn.Linear(4, 4)))
+        calibrate(model, [{"input": torch.cat([rows, torch.full((1, 4), largest)])}])
+        assert (model[0].input_scale.item() > 0) == fixed
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 def test_large_sums_do_not_overflow(fixed):
     linear = nn.Linear(4096, 8, bias=False)
