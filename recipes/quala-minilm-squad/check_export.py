@@ -25,6 +25,7 @@ from hf_dynbert import (
 )
 from hf_dynbert.curve import markdown_table
 from hf_dynbert.drop_and_restore import first_segment, first_token
+from hf_dynbert.length_config import parse_length_config
 from hf_dynbert.question_answering.features import MAX_LENGTH, STRIDE, encode_windows
 
 
@@ -38,7 +39,9 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--limit", type=int, default=200)
-    parser.add_argument("--budgets", nargs="+", default=["full", "half", "third"])
+    parser.add_argument(
+        "--budgets", nargs="+", default=["full", "half", "third"], help="names, or lists such as 0.6,0.5,..."
+    )
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4])
     args = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(args.model)
@@ -69,8 +72,8 @@ def main() -> None:
 def compare(eager, exported, tokenizer, batch: list, budget: str) -> list[tuple[float, float]]:
     """For each window of a batch, padded to its longest: the largest difference of a logit, and its nearest tie."""
     inputs = tokenizer.pad(batch, padding_side="right", return_tensors="pt")
-    expected = eager(**inputs, length_config=budget, output_token_scores=True)
-    got = exported(**inputs, length_config=budget)
+    expected = eager(**inputs, length_config=parse_length_config(budget), output_token_scores=True)
+    got = exported(**inputs, length_config=parse_length_config(budget))
     real = inputs["attention_mask"].bool()
     if "logits" in expected:
         differences = (got.logits - expected.logits).abs()
