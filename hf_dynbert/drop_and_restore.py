@@ -156,7 +156,7 @@ def select_tokens(
 def ranks(values: torch.Tensor) -> torch.Tensor:
     """How many values of its row go before each one: the larger, and of equals the earlier.
 
-    Every pair is compared: for some hundred values that is faster than sorting, above all in compiled graphs.
+    Every pair is compared: in exported graphs that is faster than sorting some hundred values.
 
     Args:
         values (`torch.Tensor` of shape `(B, N)`): no NaN among them.
