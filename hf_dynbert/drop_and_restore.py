@@ -132,9 +132,9 @@ def attention_received(
 
 
 def select_tokens(
-    scores: torch.Tensor, present: torch.Tensor, protected: torch.Tensor, budget: LayerBudget
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Chooses the most important tokens of each example; they stay in their order.
+    scores: torch.Tensor, present: torch.Tensor, protected: torch.Tensor, counts: torch.Tensor
+) -> torch.Tensor:
+    """Chooses the most important tokens of each example.
 
     Protected tokens go before all others, and among themselves by position; ties go to the earlier token, so that neither
     padding nor batch mates can change a choice.
@@ -143,20 +143,24 @@ def select_tokens(
         scores (`torch.FloatTensor` of shape `(B, N)`): importance.
         present (`torch.BoolTensor` of shape `(B, N)`): tokens that can be chosen.
         protected (`torch.BoolTensor` of shape `(B, N)`): tokens that stay as long as the budget has room for them.
-        budget (`LayerBudget`): how many stay.
+        counts (`torch.LongTensor` of shape `(B,)`): how many stay, not more than are present.
 
     Returns:
-        `torch.LongTensor` of shape `(B, K)`: the slots that stay, increasing; and `torch.BoolTensor` of shape `(B, K)`:
-        which of them are filled (an example with a smaller budget than its batch mates leaves its last ones empty).
+        `torch.BoolTensor` of shape `(B, N)`: those that stay.
     """
     ranking = scores.masked_fill(protected, torch.inf).masked_fill(~present, -torch.inf)
-    return compact_slots(ranks(ranking) < budget.counts[:, None], budget.width)
+    if torch.jit.is_tracing():
+        return ranks(ranking) < counts[:, None]
+    order = ranking.sort(dim=1, descending=True, stable=True).indices
+    best = torch.arange(order.shape[1], device=order.device) < counts[:, None]
+    return torch.zeros_like(present).scatter(1, order, best)
 
 
 def ranks(values: torch.Tensor) -> torch.Tensor:
     """How many values of its row go before each one: the larger, and of equals the earlier.
 
-    Every pair is compared: in exported graphs that is faster than sorting some hundred values.
+    Every pair is compared. That is for exported graphs, where sorting some hundred values takes several times as long
+    (OpenVINO 2026.4); in PyTorch it is the other way round.
 
     Args:
         values (`torch.Tensor` of shape `(B, N)`): no NaN among them.
@@ -166,7 +170,7 @@ def ranks(values: torch.Tensor) -> torch.Tensor:
     """
     places = torch.arange(values.shape[1], device=values.device)
     mine, others = values[:, :, None], values[:, None, :]
-    return ((others > mine) | ((others == mine) & (places < places[:, None]))).sum(dim=2)
+    return torch.where((others > mine) | ((others == mine) & (places < places[:, None])), 1, 0).sum(dim=2)
 
 
 def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
@@ -209,18 +213,20 @@ def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.
 
     Args:
         mask (`torch.BoolTensor` of shape `(B, N)`): at most `width` marked in a row.
-        width (`int`, or a scalar tensor in a trace): K, less than `WIDTH_STEP` above N.
+        width (`int`, or a scalar tensor in a trace): K.
 
     Returns:
         `torch.LongTensor` of shape `(B, K)`, and `torch.BoolTensor` of shape `(B, K)`: which are filled. The others, at the
         end, are some valid slot.
     """
-    length = mask.shape[1]
-    slots = torch.arange(length, device=mask.device).expand(mask.shape)
-    places = (mask.long().cumsum(dim=1) - 1).masked_fill(~mask, length)  # tokens that are not marked write beyond the end
-    compact = slots.new_zeros(mask.shape[0], length + WIDTH_STEP).scatter(1, places, slots)[:, :width]
-    filled = torch.arange(width, device=mask.device) < mask.sum(dim=1)[:, None]
-    return compact, filled
+    counted = mask.long().cumsum(dim=1)
+    total, order = counted[:, -1:], torch.arange(width, device=mask.device)
+    before = torch.minimum(order, total - 1)  # marked tokens before a slot's own; what is not filled repeats the last
+    if torch.jit.is_tracing():  # counted, as in `ranks`: graphs search and scatter slowly
+        slots = torch.where(counted[:, None, :] <= before[:, :, None], 1, 0).sum(dim=2)
+    else:
+        slots = torch.searchsorted(counted, before, right=True)
+    return slots, order < total
 
 
 def _counts(entry: int | float, lengths: torch.Tensor) -> torch.Tensor:

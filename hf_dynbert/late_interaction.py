@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from .drop_and_restore import compact_slots, data_size, take_tokens
 
 
+TINY = 1e-12  # a vector of zeros matches nothing, and nothing else changes by it
+
+
 def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The tokens of a segment, one behind the other.
 
@@ -33,7 +36,7 @@ def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Ten
 
 
 def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
-    """How well each token matches each term: a sigmoid of their cosine.
+    """How well each term matches each token: a sigmoid of their cosine.
 
     Args:
         keys (`torch.Tensor` of shape `(B, N, R)`): one vector a token.
@@ -41,23 +44,30 @@ def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor,
         slope, threshold (`torch.Tensor`, scalars): of the sigmoid's argument, `slope * cosine - threshold`.
 
     Returns:
-        `torch.FloatTensor` of shape `(B, N, J)`, in (0, 1).
+        `torch.FloatTensor` of shape `(B, J, N)`, in (0, 1).
     """
-    cosine = F.normalize(keys.float(), dim=-1) @ F.normalize(queries.float(), dim=-1).transpose(1, 2)
+    cosine = unit_vectors(queries) @ unit_vectors(keys).transpose(1, 2)
     return torch.sigmoid(slope * cosine.float() - threshold)
+
+
+def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors `(..., R)` divided by their lengths, in fp32; runtimes know this form as one operation."""
+    size = int(vectors.shape[-1])
+    weight = torch.full((size,), size**-0.5, device=vectors.device)  # a root mean square of 1 is a length of sqrt(R)
+    return F.rms_norm(vectors.float(), (size,), weight, eps=TINY)
 
 
 def window_coverage(matches: torch.Tensor, weights: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
     """How much of the terms is spoken of near each token: each term's best match in a window, weighted and summed.
 
     Args:
-        matches (`torch.FloatTensor` of shape `(B, N, J)`): non-negative, 0 where a token must not speak for others.
+        matches (`torch.FloatTensor` of shape `(B, J, N)`): non-negative, 0 where a token must not speak for others.
         weights (`torch.FloatTensor` of shape `(B, J, W)`): of each term in each window, 0 where there is no term.
         windows (`Sequence[int]`): slots on each side of a token.
 
     Returns:
         `torch.FloatTensor` of shape `(B, N)`: the sum over the windows.
     """
-    terms = matches.transpose(1, 2)  # (B, J, N), as pooling wants it
-    best = [F.max_pool1d(terms, 2 * window + 1, stride=1, padding=window) if window else terms for window in windows]
-    return sum((weights[:, :, index, None] * rows).sum(dim=1) for index, rows in enumerate(best))
+    best = [F.max_pool1d(matches, 2 * w + 1, stride=1, padding=w) if w else matches for w in windows]
+    by_window = weights.transpose(1, 2).flatten(1)[:, None]  # (B, 1, W * J): one product for all windows
+    return (by_window @ torch.cat(best, dim=1)).squeeze(1).float()

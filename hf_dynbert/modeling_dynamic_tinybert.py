@@ -35,6 +35,7 @@ from .configuration_dynamic_tinybert import IMPORTANCES, DynamicTinyBertConfig
 from .drop_and_restore import (
     LayerBudget,
     attention_received,
+    compact_slots,
     first_segment,
     first_token,
     plan_budgets,
@@ -177,15 +178,18 @@ class TokenScorer(nn.Module):
             self.term_weight = nn.Linear(config.hidden_size, len(self.windows))
             self.slope, self.threshold = nn.Parameter(torch.tensor(SLOPE)), nn.Parameter(torch.tensor(THRESHOLD))
 
-    def forward(self, hidden_states: torch.Tensor, present: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
-        """States `(B, N, H)`, real tokens and those of the first segment `(B, N)` give scores `(B, N)`."""
-        scores = self.unit(hidden_states)[..., 0].float()
+    def forward(self, hidden_states, present, segment, terms: tuple[torch.Tensor, torch.Tensor] | None = None):
+        """States `(B, N, H)`, real tokens and those of the first segment `(B, N)` give scores `(B, N)`.
+
+        Who knows the first segment's states `(B, J, H)`, and which of these are there, spares looking for them.
+        """
+        scores = self.unit(hidden_states).squeeze(-1).float()
         if not self.rank:
             return scores
-        terms, filled = take_segment(hidden_states, segment)
+        terms, filled = terms or take_segment(hidden_states, segment)
         matches = soft_matches(self.key(hidden_states), self.query(terms), self.slope, self.threshold)
-        matches = matches * (present & ~segment)[:, :, None]  # the question is no evidence for itself
-        weights = F.softplus(self.term_weight(terms).float()) * filled[:, :, None]
+        matches = matches.masked_fill((segment | ~present)[:, None, :], 0.0)  # the question is no evidence for itself
+        weights = torch.where(filled[:, :, None], F.softplus(self.term_weight(terms).float()), 0.0)
         return scores + window_coverage(matches, weights, self.windows)
 
 
@@ -222,18 +226,19 @@ class DynamicTinyBertLayer(BertLayer):
             importance = self.token_scorer(hidden_states, table.present, table.segment & table.present)
         scores = importance if output_token_scores else None
         if budget is not None:
-            slots, filled = self._select(importance.detach(), table, budget)
+            kept = self._select(importance.detach(), table.present, table.cls, table.segment, budget.counts)
+            slots, filled = compact_slots(kept, budget.width)
             hidden_states, table = take_tokens(hidden_states, slots), table.take(slots, filled)
         return self.feed_forward_chunk(hidden_states), table, scores
 
-    def _select(self, importance, table: TokenTable, budget: LayerBudget) -> tuple[torch.Tensor, torch.Tensor]:
-        """The slots that stay, see `select_tokens`."""
-        protected = table.cls
+    def _select(self, importance, present, cls, segment, counts) -> torch.Tensor:
+        """The tokens that stay, see `select_tokens`."""
+        protected = cls
         if self.segment_goes == "last":
-            protected = protected | table.segment
+            protected = cls | segment
         elif self.segment_goes == "first":
-            importance = importance.masked_fill(table.segment, torch.finfo(importance.dtype).min)
-        return select_tokens(importance, table.present, protected, budget)
+            importance = importance.masked_fill(segment, torch.finfo(importance.dtype).min)
+        return select_tokens(importance, present, protected, counts)
 
 
 class DynamicTinyBertEncoder(BertEncoder):

@@ -6,6 +6,7 @@ import torch
 from hf_dynbert.drop_and_restore import (
     LayerBudget,
     attention_received,
+    compact_slots,
     first_segment,
     first_token,
     plan_budgets,
@@ -22,15 +23,19 @@ def mask(*rows):
 def test_selection_is_sorted_deterministic_and_never_takes_padding():
     scores = torch.tensor([[1.0, 5.0, 5.0, 5.0, 9.0], [9.0, 1.0, 2.0, 3.0, 4.0]])
     present = mask("xxxxx", "xxx..")
-    slots, filled = select_tokens(scores, present, mask("x....", "....."), LayerBudget(torch.tensor([3, 2]), 3))
-    assert slots[0].tolist() == [0, 1, 4]  # protected first, then the best, then the earliest of the ties
-    assert slots[1][filled[1]].tolist() == [0, 2]
-    assert filled.tolist() == [[True] * 3, [True, True, False]]
+    kept = select_tokens(scores, present, mask("x....", "....."), torch.tensor([3, 2]))
+    assert torch.equal(kept, mask("xx..x", "x.x.."))  # protected first, then the best, then the earliest of the ties
+
+
+def test_slots_are_those_of_the_marked_tokens_in_order():
+    slots, filled = compact_slots(mask("xx..x", "x.x..", "....."), 4)  # wider than any row needs
+    assert [row[there].tolist() for row, there in zip(slots, filled, strict=True)] == [[0, 1, 4], [0, 2], []]
+    assert 0 <= slots.min() and slots.max() < 5  # what is not filled can be gathered too
 
 
 def test_protected_tokens_yield_to_the_budget_from_the_end():
-    slots, _ = select_tokens(torch.rand(1, 6), mask("xxxxxx"), mask("xxxx.."), LayerBudget(torch.tensor([3]), 3))
-    assert slots.tolist() == [[0, 1, 2]]
+    kept = select_tokens(torch.rand(1, 6), mask("xxxxxx"), mask("xxxx.."), torch.tensor([3]))
+    assert torch.equal(kept, mask("xxx..."))
 
 
 def test_restoring_what_was_taken_gives_everything_back():

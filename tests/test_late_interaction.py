@@ -25,7 +25,7 @@ def test_an_example_without_a_segment_has_no_terms():
 def test_a_match_depends_on_the_angle_alone():
     keys = torch.tensor([[[3.0, 0.0], [0.0, 0.1], [-2.0, 0.0]]])
     queries = torch.tensor([[[10.0, 0.0]]])
-    matches = soft_matches(keys, queries, torch.tensor(2.0), torch.tensor(1.0))[0, :, 0]
+    matches = soft_matches(keys, queries, torch.tensor(2.0), torch.tensor(1.0))[0, 0]
     wanted = torch.tensor([1 / (1 + math.exp(-argument)) for argument in (1.0, -1.0, -3.0)])
     torch.testing.assert_close(matches, wanted, atol=1e-6, rtol=0)  # fp32 rounding of numbers below 1
 
@@ -35,10 +35,10 @@ def test_coverage_takes_each_terms_best_match_in_the_window_once():
     weights = torch.tensor([[[1.0, 10.0], [2.0, 20.0]]])  # two terms, two windows
     own = torch.tensor([0.9, 0.5, 0.0, 1.6, 0.0])
     near = torch.tensor([9.0, 9.0, 5.0 + 16.0, 16.0, 16.0])
-    torch.testing.assert_close(window_coverage(matches, weights, [0, 1])[0], own + near)
+    torch.testing.assert_close(window_coverage(matches.transpose(1, 2), weights, [0, 1])[0], own + near)
 
 
 def test_a_window_wider_than_the_input_covers_it():
     matches = torch.rand(2, 3, 4)
-    coverage = window_coverage(matches, torch.ones(2, 4, 1), [50])
+    coverage = window_coverage(matches.transpose(1, 2), torch.ones(2, 4, 1), [50])
     torch.testing.assert_close(coverage, matches.max(dim=1).values.sum(dim=1, keepdim=True).expand(2, 3))

@@ -101,6 +101,18 @@ def test_encoded_token_counts_equal_those_of_length_config():
     assert encode_length_config(None, 2) == [1_000_000, 1_000_000]
 
 
+def test_token_counts_in_openvino_are_exact():
+    class Counts(torch.nn.Module):
+        def forward(self, encoded, lengths):
+            return graph_token_counts(encoded, lengths)
+
+    rng = random.Random(0)
+    encoded = torch.tensor([rng.randint(1, 1_000_000) for _ in range(2000)] + list(range(1000, 1_000_001, 1000)), dtype=torch.int32)
+    lengths = torch.arange(1, 513)
+    model = openvino.compile_model(openvino.convert_model(Counts(), example_input=(encoded, lengths)), "CPU")
+    assert (model((encoded, lengths))[0] == graph_token_counts(encoded, lengths).numpy()).all()
+
+
 @pytest.mark.parametrize("importance", IMPORTANCES)
 @pytest.mark.parametrize("options", [{}, {"keep_cls": False, "dropped_logits": "mask"}, {"protect_first_segment": True}])
 def test_graph_equals_eager(make_model, batch, importance, options):

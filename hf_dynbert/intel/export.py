@@ -25,7 +25,10 @@ class LengthAdaptivePatcher(ModelPatcher):
     def __init__(self, config, model, model_kwargs=None):
         super().__init__(config, model, model_kwargs)
         self.graph = LengthAdaptiveGraph(model)
-        self.conversion_extensions = [ConversionExtension("hf_dynbert::length_config", _convert_dial)]
+        self.conversion_extensions = [
+            ConversionExtension("hf_dynbert::length_config", _convert_dial),
+            ConversionExtension("hf_dynbert::take_tokens", _convert_take_tokens),
+        ]
         names = list(config.outputs)
 
         def patched_forward(input_ids=None, attention_mask=None, token_type_ids=None):
@@ -67,6 +70,12 @@ def _convert_dial(context):
     return node.outputs()
 
 
+def _convert_take_tokens(context):
+    """Gathers along the second axis, example by example."""
+    tokens, slots = context.get_input(0), context.get_input(1)
+    return ops.gather(tokens, slots, ops.constant(np.int32(1)), batch_dims=1).outputs()
+
+
 def _dial_node(model: openvino.Model):
     """Where the length configuration enters."""
     nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL_NODE]
@@ -98,15 +107,12 @@ def attach_dial(model: openvino.Model, default: list[int] | None = None) -> open
         ValueError: the model was not exported by this package.
     """
     node = _dial_node(model)
-    initial = node.input(0).get_source_output()
-    if default is not None:
-        initial = ops.constant(np.array(default, dtype=np.int32)).output(0)
-    layers = initial.get_partial_shape()[0].get_length()
+    initial = node.input(0).get_source_output() if default is None else ops.constant(np.array(default, dtype=np.int32)).output(0)
     info = openvino.op.util.VariableInfo()
-    info.data_shape, info.data_type, info.variable_id = openvino.PartialShape([layers]), openvino.Type.i32, DIAL
+    info.data_shape, info.data_type, info.variable_id = initial.get_partial_shape(), openvino.Type.i32, DIAL
     variable = openvino.op.util.Variable(info)
     value = openvino.op.read_value(initial, variable)
-    node.input(0).replace_source_output(value.output(0))
+    _replace_dial(node, value)
     model.add_sinks([openvino.op.assign(value, variable)])
     model.validate_nodes_and_infer_types()
     return model
@@ -115,11 +121,11 @@ def attach_dial(model: openvino.Model, default: list[int] | None = None) -> open
 def dial_to_input(model: openvino.Model) -> openvino.Model:
     """Makes the length configuration an input, so that a calibration sample can bring its own; in place."""
     (assign,) = [sink for sink in model.get_sinks() if sink.get_variable_id() == DIAL]
-    node, layers = _dial_node(model), _dial_node(model).input_value(0).get_partial_shape()
-    parameter = ops.parameter(layers, np.int32, name=DIAL)
-    parameter.output(0).set_names({DIAL})
-    node.input(0).replace_source_output(parameter.output(0))
+    node = _dial_node(model)
+    parameter = ops.parameter(node.output(0).get_partial_shape(), np.int32)
     model.remove_sink(assign)
+    _replace_dial(node, parameter)
+    parameter.output(0).set_names({DIAL})
     model.remove_variable(model.get_variable_by_id(DIAL))
     model.add_parameters([parameter])
     model.validate_nodes_and_infer_types()
@@ -128,9 +134,16 @@ def dial_to_input(model: openvino.Model) -> openvino.Model:
 
 def input_to_dial(model: openvino.Model, default: list[int]) -> openvino.Model:
     """Undoes `dial_to_input`, with this default; in place."""
-    (parameter,) = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() == DIAL]
-    constant = ops.constant(np.array(default, dtype=np.int32))
-    for target in parameter.output(0).get_target_inputs():
-        target.replace_source_output(constant.output(0))
+    parameter = _dial_node(model)
+    attach_dial(model, default)
     model.remove_parameter(parameter)
-    return attach_dial(model, default)
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def _replace_dial(node, replacement) -> None:
+    """Lets the length configuration enter by another node."""
+    for target in node.output(0).get_target_inputs():
+        target.replace_source_output(replacement.output(0))
+    node.set_friendly_name(f"{DIAL_NODE}_before")
+    replacement.set_friendly_name(DIAL_NODE)

@@ -9,30 +9,44 @@ No conditions: OpenVINO's CPU plugin (2026.4) gives stale shapes to what follows
 depend on the data do the same.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
+from .. import drop_and_restore
 from ..drop_and_restore import (
     WIDTH_STEP,
-    LayerBudget,
     attention_received,
+    compact_slots,
+    data_size,
     first_segment,
     first_token,
-    restore_tokens,
-    take_tokens,
 )
 from ..length_config import MIN_TOKENS, encode_length_config
-from ..modeling_dynamic_tinybert import TokenTable
 
 
-# The operation that gives a traced graph its length configuration; exporters turn it into what their runtime can set.
+# Operations that exporters turn into what their runtime has: the one that gives a traced graph its length configuration, and
+# gathering, for which TorchScript knows no single operation.
 torch.library.define("hf_dynbert::length_config", "(Tensor default, Tensor input_ids) -> Tensor")
-SMALL = 1000  # shares are millionths: two factors of a thousand keep every product below 2^24, exact in float32 runtimes too
+torch.library.define("hf_dynbert::take_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
+
+SMALL = 1000  # shares are millionths: two factors of a thousand keep every number below 2^24, exact in float32 runtimes too
 
 
 @torch.library.impl("hf_dynbert::length_config", "cpu")
 def _default_length_config(default, input_ids):
     return default.clone()
+
+
+@torch.library.impl("hf_dynbert::take_tokens", "cpu")
+def _take_tokens(tokens, slots):
+    return drop_and_restore.take_tokens(tokens, slots.clamp(min=0)).clone()
+
+
+def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    """[`drop_and_restore.take_tokens`] as one operation of the graph; a slot of -1 takes anything."""
+    return torch.ops.hf_dynbert.take_tokens(tokens, slots)
 
 
 def token_counts(encoded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -46,11 +60,41 @@ def token_counts(encoded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         `torch.LongTensor` of shape `(layers, B)`.
     """
     entries, lengths = encoded.long()[:, None], lengths[None]
-    coarse, fine = entries // SMALL, entries % SMALL
-    whole, rest = lengths * coarse // SMALL, lengths * coarse % SMALL
-    shares = whole + (rest * SMALL + lengths * fine + SMALL * SMALL - 1) // (SMALL * SMALL)
-    wanted = torch.where(entries > 0, shares, -entries)
+    thousands = entries // SMALL
+    parts = lengths * thousands + (lengths * (entries - thousands * SMALL) + SMALL - 1) // SMALL  # thousandths, rounded up
+    wanted = torch.where(entries > 0, (parts + SMALL - 1) // SMALL, -entries)
     return torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))
+
+
+@dataclass
+class Tokens:
+    """The tokens in the slots of one layer; J terms of the first segment, L tokens of the input.
+
+    Args:
+        present, first, segment (`torch.BoolTensor` of shape `(B, N)`): slots with a real token, with the first, and with those
+            of the first segment.
+        terms (`torch.LongTensor` of shape `(B, J)`): slots of the first segment's tokens.
+        terms_there (`torch.BoolTensor` of shape `(B, J)`): which of them are still there; the others have any slot.
+        places (`torch.LongTensor` of shape `(B, L)`, *optional*): the slot of each token of the input, -1 where it is gone.
+            `None` as long as all are in their places.
+    """
+
+    present: torch.Tensor
+    first: torch.Tensor
+    segment: torch.Tensor
+    terms: torch.Tensor
+    terms_there: torch.Tensor
+    places: torch.Tensor | None = None
+
+    def take(self, slots: torch.Tensor, filled: torch.Tensor, kept: torch.Tensor) -> "Tokens":
+        """Only the tokens of these slots `(B, K)` where `filled`, which are those that are `kept`, `(B, N)`."""
+        moved = torch.where(kept, kept.long().cumsum(dim=1) - 1, -1)  # the new slot of each old one
+        terms = take_tokens(moved, self.terms)
+        places = moved
+        if self.places is not None:
+            places = torch.where(self.places >= 0, take_tokens(moved, self.places), -1)
+        first, segment = (take_tokens(part, slots) & filled for part in (self.first, self.segment))
+        return Tokens(filled, first, segment, terms, self.terms_there & (terms >= 0), places)
 
 
 class LengthAdaptiveGraph(nn.Module):
@@ -72,64 +116,67 @@ class LengthAdaptiveGraph(nn.Module):
 
     def forward(self, input_ids, attention_mask, token_type_ids=None):
         """`(B, L)` each; gives start and end logits `(B, L)`, or logits `(B, labels)`."""
-        present = attention_mask.bool()
+        present = attention_mask > 0
         encoded = torch.ops.hf_dynbert.length_config(self.default, input_ids)
         counts = token_counts(encoded, present.sum(dim=1))
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-        positions = torch.arange(input_ids.shape[1]).expand(input_ids.shape[0], input_ids.shape[1])
         first = first_token(present)
         segment = first_segment(present, token_type_ids, input_ids, self.config.sep_token_id)
-        cls = first if self.config.keep_cls else torch.zeros_like(first)
-        voters = {"all": present, "question": segment, "cls": first, "learned": None}[self.config.importance]
-        table = TokenTable(positions, present, present, cls, segment, voters)
-        restored = states.new_zeros(*input_ids.shape, 2 if self.answers else self.config.hidden_size)
+        tokens = Tokens(present, first, segment, *compact_slots(segment, data_size(segment.sum(dim=1).max().clamp(min=1))))
+        mask, restored = _bias(present, states.dtype), None
         for index, layer in enumerate(self.bert.encoder.layer):
-            context, query, key = self._attend(layer.attention.self, states, table.present)
+            context, query, key = self._attend(layer.attention.self, states, mask)
             attended = layer.attention.output(context, states)
-            if not layer.may_drop:
-                states = layer.feed_forward_chunk(attended)
-                continue
-            drop = (counts[index] < table.present.sum(dim=1)).any().long()
-            slots, filled, restored = self._drop(layer, drop, attended, states, query, key, table, counts[index], restored)
-            states = layer.feed_forward_chunk(take_tokens(attended, slots))
-            table = table.take(slots, filled)
-        positions, present = table.positions, table.present
-        outputs = restore_tokens(restored, self.head(states), positions, present)
+            if layer.may_drop:
+                restored = self._restore(restored, states, tokens)
+                scores = self._scores(layer, attended, query, key, tokens)
+                slots, tokens = self._select(layer, scores, tokens, counts[index])
+                attended, mask = take_tokens(attended, slots), _bias(tokens.present, states.dtype)
+            states = layer.feed_forward_chunk(attended)
+        outputs = self._restore(restored, states, tokens)
         if not self.answers:
             return self.classifier(outputs)
-        if self.config.dropped_logits == "mask":
-            kept = restore_tokens(torch.zeros_like(attention_mask), present.to(attention_mask.dtype), positions, present)
-            outputs = outputs.masked_fill((kept == 0)[:, :, None], torch.finfo(torch.float32).min)
+        if self.config.dropped_logits == "mask" and tokens.places is not None:
+            outputs = outputs.masked_fill((tokens.places < 0)[:, :, None], torch.finfo(torch.float32).min)
         return outputs[..., 0], outputs[..., 1]
 
-    def _drop(self, layer, drop, attended, states, query, key, table, counts, restored):
-        """A layer's slots, which of them are filled, and what the tokens that go have to say.
+    def _scores(self, layer, attended, query, key, tokens: "Tokens") -> torch.Tensor:
+        """Importance `(B, N)`."""
+        if self.config.importance == "learned":
+            terms = (take_tokens(attended, tokens.terms), tokens.terms_there)
+            return layer.token_scorer(attended, tokens.present, tokens.segment, terms)
+        voters = {"all": tokens.present, "question": tokens.segment, "cls": tokens.first}[self.config.importance]
+        return attention_received(query, key, tokens.present, voters, layer.attention.self.scaling)
 
-        `drop` is 1 where a token has to go, or 0: then two tokens are looked at, and all stay.
-        """
-        length = table.present.shape[1]
-        some = 2 + drop * length
-        seen = TokenTable(*(None if part is None else part[:, :some] for part in vars(table).values()))
-        if seen.voters is None:
-            scores = layer.token_scorer(attended[:, :some], seen.present, seen.segment & seen.present)
-        else:
-            scaling = layer.attention.self.scaling
-            scores = attention_received(query[:, :, :some], key[:, :, :some], seen.present, seen.voters, scaling)
+    def _select(self, layer, scores, tokens: "Tokens", counts) -> tuple[torch.Tensor, "Tokens"]:
+        """The slots that stay, and the tokens in them."""
+        cls = tokens.first if self.config.keep_cls else torch.zeros_like(tokens.first)
+        kept = layer._select(scores, tokens.present, cls, tokens.segment, counts)
+        # Here, not for all layers at once: graphs that know every width from the start are 5 to 10 % slower (OpenVINO 2026.4)
         width = (counts.max() + WIDTH_STEP - 1) // WIDTH_STEP * WIDTH_STEP
-        slots, filled = layer._select(scores, seen, LayerBudget(counts, width))
-        restored = restore_tokens(restored, self.head(states[:, :some]), seen.positions, seen.present)
-        everything = torch.arange(length).expand(table.present.shape[0], length)[:, : (1 - drop) * length]
-        slots = torch.cat([slots[:, : drop * length], everything], dim=1)
-        return slots, torch.cat([filled[:, : drop * length], torch.ones_like(everything, dtype=torch.bool)], dim=1), restored
+        slots, filled = compact_slots(kept, width)
+        return slots, tokens.take(slots, filled, kept)
+
+    def _restore(self, restored, states, tokens: "Tokens") -> torch.Tensor:
+        """What the head says of each token of the input by its latest state; of the first one alone, if that is all it reads."""
+        outputs = self.head(states)
+        if tokens.places is None:
+            return outputs if self.answers else outputs[:, :1]
+        places = tokens.places if self.answers else tokens.places[:, :1]
+        return torch.where((places >= 0)[:, :, None], take_tokens(outputs, places), restored)
 
     @staticmethod
-    def _attend(attention, states, present):
+    def _attend(attention, states, mask):
         """Fused attention; also gives the queries and keys, for those who count votes."""
         heads = (*states.shape[:-1], -1, attention.attention_head_size)
         query, key, value = (
             projection(states).view(heads).transpose(1, 2)
             for projection in (attention.query, attention.key, attention.value)
         )
-        mask = torch.zeros_like(present, dtype=states.dtype).masked_fill(~present, torch.finfo(states.dtype).min)
-        context = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask[:, None, None, :])
-        return context.transpose(1, 2).reshape(states.shape), query, key
+        context = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
+        return context.transpose(1, 2).flatten(2), query, key
+
+
+def _bias(present: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to attention scores, `(B, 1, 1, N)`."""
+    return torch.where(present, 0.0, torch.finfo(dtype).min).to(dtype)[:, None, None, :]

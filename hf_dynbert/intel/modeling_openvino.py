@@ -15,6 +15,7 @@ from optimum.intel.openvino.modeling import OVModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
+from ..drop_and_restore import WIDTH_STEP
 from ..folders import replace_files
 from ..length_config import encode_length_config
 from .checkpoints import load_config
@@ -89,22 +90,31 @@ class LengthAdaptiveOVModel:
         encoded = np.array(encode_length_config(entries, self.config.num_hidden_layers), dtype=np.int32)
         as_torch = isinstance(input_ids, torch.Tensor)
         ids = np.asarray(input_ids)
+        length = ids.shape[1]
         inputs = {"input_ids": ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         if attention_mask is None:
             inputs["attention_mask"] = np.ones_like(ids)
         if token_type_ids is None:
             inputs["token_type_ids"] = np.zeros_like(ids)
-        inputs = {name: np.asarray(value) for name, value in inputs.items() if name in self.input_names}
+        inputs = {name: self._widened(np.asarray(value)) for name, value in inputs.items() if name in self.input_names}
         request = self._borrow()
         try:
             for state in request.query_state():
                 if state.name == DIAL:
                     state.state = openvino.Tensor(encoded)
             results = request.infer(inputs)
-            outputs = [np.array(results[index]) for index in range(len(self.model.outputs))]
+            outputs = [np.array(results[index][:, :length]) for index in range(len(self.model.outputs))]
         finally:
             self._requests.put(request)
         return [torch.from_numpy(output) for output in outputs] if as_torch else outputs
+
+    def _widened(self, values: np.ndarray) -> np.ndarray:
+        """`(B, L)` padded to a multiple of `WIDTH_STEP` with zeros, which the attention mask leaves out.
+
+        A runtime compiles kernels for each length that it meets: so there are fewer, and those that are fast.
+        """
+        most = max(0, self.config.max_position_embeddings - values.shape[1])
+        return np.pad(values, ((0, 0), (0, min(-values.shape[1] % WIDTH_STEP, most))))
 
     def _borrow(self) -> openvino.InferRequest:
         try:
