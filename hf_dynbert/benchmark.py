@@ -11,7 +11,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 
-WARMUP = 3  # least number of turns that are not timed: the first calls allocate memory and choose kernels
+WARMUP = 3  # least number of calls that are not timed: the first ones allocate memory and choose kernels
+BURST = 3  # timed calls in a turn. One more before them is not timed: it finds the caches full of the others' weights
 
 
 @dataclass(frozen=True)
@@ -42,36 +43,44 @@ class Latency:
 def measure_latencies(
     contenders: Sequence[Contender], cases: Mapping[str, Sequence[Mapping]], repeats: int, progress: bool = True
 ) -> dict[str, dict[str, Latency]]:
-    """Times every contender on every case, warm: each batch has been seen once before it is timed.
+    """Times every contender on every case, warm, as in a server that runs one model.
 
-    A length that a runtime meets for the first time may cost it several times as much, as kernels are compiled for it.
+    Each batch has been seen once before it is timed: a length that a runtime meets for the first time may cost it several
+    times as much, as kernels are compiled for it. In a turn every contender has a burst of calls, whose first is not timed.
 
     Args:
         contenders (`list[Contender]`): who.
-        cases (`dict[str, list[dict]]`): name to batches; turn by turn the next of them, the same for all contenders.
-        repeats (`int`): turns a case.
+        cases (`dict[str, list[dict]]`): name to batches; call by call the next of them, the same for all contenders.
+        repeats (`int`): turns a case, each of `BURST` timed calls.
         progress (`bool`, *optional*, defaults to `True`): whether to show a progress bar.
 
     Returns:
         `dict[str, dict[str, Latency]]`: case, then contender.
     """
+    cases = {case: batches[: repeats * BURST + 1] for case, batches in cases.items()}
     measured = {}
-    warmup = {case: max(WARMUP, min(len(batches), repeats)) for case, batches in cases.items()}
-    with tqdm(total=len(cases) * repeats + sum(warmup.values()), desc="Benchmark", disable=not progress) as bar:
+    with tqdm(total=len(cases) * (repeats + 1), desc="Benchmark", disable=not progress) as bar:
         for case, batches in cases.items():
-            batches = batches[:repeats]
+            for contender in contenders:
+                for call in range(max(WARMUP, len(batches))):
+                    contender.call(batches[call % len(batches)])
+            bar.update()
             times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-            for turn in range(-warmup[case], repeats):
-                batch = batches[turn % len(batches)]
+            for turn in range(repeats):
+                burst = [batches[(turn * BURST + call) % len(batches)] for call in range(BURST + 1)]
                 # Each turn begins with another one, so that nobody always follows the same neighbour
                 for contender in _rotated(contenders, turn):
-                    begin = time.perf_counter()
-                    contender.call(batch)
-                    if turn >= 0:
-                        times[contender.name].append(1000 * (time.perf_counter() - begin))
+                    contender.call(burst[0])
+                    times[contender.name] += [_timed(contender, batch) for batch in burst[1:]]
                 bar.update()
             measured[case] = {name: _latency(values) for name, values in times.items()}
     return measured
+
+
+def _timed(contender: Contender, batch: Mapping) -> float:
+    begin = time.perf_counter()
+    contender.call(batch)
+    return 1000 * (time.perf_counter() - begin)
 
 
 def benchmark_rows(

@@ -6,7 +6,7 @@ import pytest
 from conftest import LENGTH_CONFIGS
 
 from hf_dynbert import benchmark, cli
-from hf_dynbert.benchmark import Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from hf_dynbert.benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 
 
 class Clock:
@@ -47,11 +47,19 @@ def test_medians_and_speed_ups(clock):
 def test_all_see_the_same_batches_in_changing_order(clock):
     contenders = [clock.contender(name, 0.001) for name in "abc"]
     measure_latencies(contenders, {"case": [{"number": i} for i in range(4)]}, repeats=9, progress=False)
-    turns = [clock.calls[i : i + 3] for i in range(0, len(clock.calls), 3)]
-    assert len(turns) == 9 + 4
-    assert {turn[0][1] for turn in turns[:4]} == {0, 1, 2, 3}  # each is seen before any is timed
-    assert all(len({number for _, number in turn}) == 1 for turn in turns)
+    warm, timed = clock.calls[: 3 * 4], clock.calls[3 * 4 :]
+    assert {name: {number for other, number in warm if other == name} for name in "abc"} == dict.fromkeys(
+        "abc", {0, 1, 2, 3}
+    )
+    size = BURST + 1
+    turns = [timed[i : i + 3 * size] for i in range(0, len(timed), 3 * size)]
+    assert len(turns) == 9
+    for turn in turns:
+        bursts = [turn[i : i + size] for i in range(0, len(turn), size)]
+        assert all(len({name for name, _ in burst}) == 1 for burst in bursts)  # one after the other, not mixed
+        assert len({tuple(number for _, number in burst) for burst in bursts}) == 1  # and the same for all
     assert {turn[0][0] for turn in turns} == set("abc")
+    assert {number for turn in turns for _, number in turn[1:size]} == {0, 1, 2, 3}  # every batch is timed
 
 
 def test_picture(clock, tmp_path):

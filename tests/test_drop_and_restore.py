@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from hf_dynbert.drop_and_restore import (
-    LayerBudget,
     attention_received,
     compact_slots,
     first_segment,
@@ -30,7 +29,7 @@ def test_selection_is_sorted_deterministic_and_never_takes_padding():
 def test_slots_are_those_of_the_marked_tokens_in_order():
     slots, filled = compact_slots(mask("xx..x", "x.x..", "....."), 4)  # wider than any row needs
     assert [row[there].tolist() for row, there in zip(slots, filled, strict=True)] == [[0, 1, 4], [0, 2], []]
-    assert 0 <= slots.min() and slots.max() < 5  # what is not filled can be gathered too
+    assert slots.min() >= 0 and slots.max() < 5  # what is not filled can be gathered too
 
 
 def test_protected_tokens_yield_to_the_budget_from_the_end():

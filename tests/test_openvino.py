@@ -107,7 +107,9 @@ def test_token_counts_in_openvino_are_exact():
             return graph_token_counts(encoded, lengths)
 
     rng = random.Random(0)
-    encoded = torch.tensor([rng.randint(1, 1_000_000) for _ in range(2000)] + list(range(1000, 1_000_001, 1000)), dtype=torch.int32)
+    encoded = torch.tensor(
+        [rng.randint(1, 1_000_000) for _ in range(2000)] + list(range(1000, 1_000_001, 1000)), dtype=torch.int32
+    )
     lengths = torch.arange(1, 513)
     model = openvino.compile_model(openvino.convert_model(Counts(), example_input=(encoded, lengths)), "CPU")
     assert (model((encoded, lengths))[0] == graph_token_counts(encoded, lengths).numpy()).all()

@@ -81,7 +81,7 @@ class BenchmarkArguments:
         output_dir (`str`): where `benchmark.json`, `benchmark.md`, `benchmark.png` and the exported plain models go.
         int8 (`list[str]`): folders of the same model in int8, made by `hf-dynbert quantize`, by any backend.
         length_configs (`list[str]`): budgets of the model to measure.
-        repeats (`int`): turns of each case.
+        repeats (`int`): turns of each case, each of three timed calls.
         threads (`int`, *optional*): of PyTorch and OpenVINO; all cores when not given.
         plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).
         padded_length, stride (`int`): windows, see `encode_windows`; the first two cases have this length.
@@ -94,7 +94,7 @@ class BenchmarkArguments:
     length_configs: list[str] = field(
         default_factory=lambda: ["full", "half", "third"], metadata={"help": "Budgets to measure."}
     )
-    repeats: int = field(default=40, metadata={"help": "Turns of each case."})
+    repeats: int = field(default=15, metadata={"help": "Turns of each case, each of three timed calls."})
     threads: int | None = field(default=None, metadata={"help": "Threads of PyTorch and OpenVINO."})
     plain: bool = field(default=True, metadata={"help": "Measure BERT-base, DistilBERT and MiniLM-L6 too."})
     padded_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of the padded case, and most of the others."})

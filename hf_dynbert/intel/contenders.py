@@ -20,7 +20,7 @@ from transformers import (
     DistilBertForQuestionAnswering,
 )
 
-from ..benchmark import Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from ..benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 from ..curve import markdown_table
 from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
@@ -74,7 +74,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     result = {"machine": machine, "arguments": dataclasses.asdict(args), "rows": rows}
     (output / "benchmark.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(lines, columns)}\n", encoding="utf-8")
-    plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns")
+    plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns of {BURST} calls")
     return rows
 
 

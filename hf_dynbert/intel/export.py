@@ -107,7 +107,9 @@ def attach_dial(model: openvino.Model, default: list[int] | None = None) -> open
         ValueError: the model was not exported by this package.
     """
     node = _dial_node(model)
-    initial = node.input(0).get_source_output() if default is None else ops.constant(np.array(default, dtype=np.int32)).output(0)
+    initial = (
+        node.input(0).get_source_output() if default is None else ops.constant(np.array(default, dtype=np.int32)).output(0)
+    )
     info = openvino.op.util.VariableInfo()
     info.data_shape, info.data_type, info.variable_id = initial.get_partial_shape(), openvino.Type.i32, DIAL
     variable = openvino.op.util.Variable(info)

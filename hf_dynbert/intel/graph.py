@@ -2,11 +2,15 @@
 """The length-adaptive model as one graph for any budget: what is traced for export.
 
 Eager code asks Python how many tokens stay; a graph must work that out from its inputs. Here the length configuration is a
-tensor, a layer's selection looks at next to nothing where nobody loses a token, and what is restored are the head's outputs
-rather than the states, which are many times larger.
+tensor, tokens that go are remembered by where the others are now, and what is restored are the head's outputs rather than
+the states, which are many times larger.
 
-No conditions: OpenVINO's CPU plugin (2026.4) gives stale shapes to what follows an `If` of dynamic shape. Slices whose ends
-depend on the data do the same.
+Every operation costs a runtime some microseconds whatever it does, and one whose output's shape depends on data makes it
+stop (OpenVINO 2026.4 works out the shapes up to the next such operation before it goes on). So there are few of both: a layer
+that drops has one such operation, the range that is as wide as its tokens to come. Where nobody loses a token a layer still
+chooses, and padding goes.
+
+No conditions: OpenVINO's CPU plugin gives stale shapes to what follows an `If` of dynamic shape.
 """
 
 from dataclasses import dataclass
@@ -71,8 +75,8 @@ class Tokens:
     """The tokens in the slots of one layer; J terms of the first segment, L tokens of the input.
 
     Args:
-        present, first, segment (`torch.BoolTensor` of shape `(B, N)`): slots with a real token, with the first, and with those
-            of the first segment.
+        present, first, segment (`torch.BoolTensor` of shape `(B, N)`): slots with a real token, with the first, and with
+            those of the first segment.
         terms (`torch.LongTensor` of shape `(B, J)`): slots of the first segment's tokens.
         terms_there (`torch.BoolTensor` of shape `(B, J)`): which of them are still there; the others have any slot.
         places (`torch.LongTensor` of shape `(B, L)`, *optional*): the slot of each token of the input, -1 where it is gone.
@@ -122,7 +126,7 @@ class LengthAdaptiveGraph(nn.Module):
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         first = first_token(present)
         segment = first_segment(present, token_type_ids, input_ids, self.config.sep_token_id)
-        tokens = Tokens(present, first, segment, *compact_slots(segment, data_size(segment.sum(dim=1).max().clamp(min=1))))
+        tokens = Tokens(present, first, segment, *compact_slots(segment, _width(segment.sum(dim=1).clamp(min=1))))
         mask, restored = _bias(present, states.dtype), None
         for index, layer in enumerate(self.bert.encoder.layer):
             context, query, key = self._attend(layer.attention.self, states, mask)
@@ -152,13 +156,12 @@ class LengthAdaptiveGraph(nn.Module):
         """The slots that stay, and the tokens in them."""
         cls = tokens.first if self.config.keep_cls else torch.zeros_like(tokens.first)
         kept = layer._select(scores, tokens.present, cls, tokens.segment, counts)
-        # Here, not for all layers at once: graphs that know every width from the start are 5 to 10 % slower (OpenVINO 2026.4)
-        width = (counts.max() + WIDTH_STEP - 1) // WIDTH_STEP * WIDTH_STEP
-        slots, filled = compact_slots(kept, width)
+        # Not for all layers at once: a graph that knows every width from the start is 5 to 10 % slower (OpenVINO 2026.4)
+        slots, filled = compact_slots(kept, _width(counts))
         return slots, tokens.take(slots, filled, kept)
 
     def _restore(self, restored, states, tokens: "Tokens") -> torch.Tensor:
-        """What the head says of each token of the input by its latest state; of the first one alone, if that is all it reads."""
+        """What the head says of each token of the input by its latest state; of the first alone, if that is all it reads."""
         outputs = self.head(states)
         if tokens.places is None:
             return outputs if self.answers else outputs[:, :1]
@@ -175,6 +178,11 @@ class LengthAdaptiveGraph(nn.Module):
         )
         context = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
         return context.transpose(1, 2).flatten(2), query, key
+
+
+def _width(counts: torch.Tensor) -> int | torch.Tensor:
+    """Slots for so many tokens of each example, `(B,)`."""
+    return data_size((counts.max() + WIDTH_STEP - 1) // WIDTH_STEP * WIDTH_STEP)
 
 
 def _bias(present: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
