@@ -32,6 +32,21 @@ def test_slots_are_those_of_the_marked_tokens_in_order():
     assert slots.min() >= 0 and slots.max() < 5  # what is not filled can be gathered too
 
 
+def test_what_graphs_count_is_what_eager_code_sorts_and_searches():
+    torch.manual_seed(0)
+    scores = torch.randint(0, 4, (3, 20)).float()  # many ties
+    present, protected = torch.rand(3, 20) < 0.8, torch.rand(3, 20) < 0.2
+    counts = torch.minimum(torch.tensor([5, 12, 20]), present.sum(dim=1))
+
+    def choose(scores, present, protected, counts):
+        kept = select_tokens(scores, present, protected, counts)
+        return kept, *compact_slots(kept, counts.max())
+
+    inputs = (scores, present, protected, counts)
+    for traced, eager in zip(torch.jit.trace(choose, inputs)(*inputs), choose(*inputs), strict=True):
+        assert torch.equal(traced, eager)
+
+
 def test_protected_tokens_yield_to_the_budget_from_the_end():
     kept = select_tokens(torch.rand(1, 6), mask("xxxxxx"), mask("xxxx.."), torch.tensor([3]))
     assert torch.equal(kept, mask("xxx..."))

@@ -6,9 +6,9 @@ tensor, tokens that go are remembered by where the others are now, and what is r
 the states, which are many times larger.
 
 Every operation costs a runtime some microseconds whatever it does, and one whose output's shape depends on data makes it
-stop (OpenVINO 2026.4 works out the shapes up to the next such operation before it goes on). So there are few of both: a layer
-that drops has one such operation, the range that is as wide as its tokens to come. Where nobody loses a token a layer still
-chooses, and padding goes.
+stop (OpenVINO 2026.4 works out the shapes up to the next such operation before it goes on). So there are few of both: a
+layer that drops has one such operation, the range that is as wide as its tokens to come. Where nobody loses a token a layer
+still chooses, and padding goes.
 
 No conditions: OpenVINO's CPU plugin gives stale shapes to what follows an `If` of dynamic shape.
 """
