@@ -13,8 +13,8 @@ import torch
 from .length_config import MIN_TOKENS, SHARE_UNIT, share_units, token_counts
 
 
-# Matrix kernels take 16 rows at a time, and what was compiled for one length is used again: attention over 112 slots is a
-# quarter faster than over 106 (OpenVINO 2026.4, AVX512, int8). Exported graphs keep a multiple of it.
+# Matrix kernels take 16 rows at a time, and what was compiled for one length is used again (OpenVINO 2026.4, AVX512).
+# Exported graphs keep a multiple of it.
 WIDTH_STEP = 16
 
 

@@ -62,6 +62,16 @@ def test_all_see_the_same_batches_in_changing_order(clock):
     assert {number for turn in turns for _, number in turn[1:size]} == {0, 1, 2, 3}  # every batch is timed
 
 
+@pytest.mark.intel
+def test_rows_can_be_chosen(clock):
+    contenders = pytest.importorskip("hf_dynbert.intel.contenders", reason="needs the intel extra")
+    rows = [clock.contender(name, 1) for name in ("ours int8, full", "ours int8, half", "plain fp32")]
+    assert contenders.chosen(rows, []) == rows
+    assert contenders.chosen(rows, ["half", "plain"]) == rows[1:]
+    with pytest.raises(ValueError, match="'slow'.*Rows are: 'ours int8, full'"):
+        contenders.chosen(rows, ["slow"])
+
+
 def test_picture(clock, tmp_path):
     pytest.importorskip("matplotlib")
     contenders = [clock.contender("a", 0.001), clock.contender("b", 0.002)]

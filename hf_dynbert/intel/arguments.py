@@ -84,6 +84,7 @@ class BenchmarkArguments:
         repeats (`int`): turns of each case, each of three timed calls.
         threads (`int`, *optional*): of PyTorch and OpenVINO; all cores when not given.
         plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).
+        only (`list[str]`): measure rows alone whose names contain one of these; all when empty.
         padded_length, stride (`int`): windows, see `encode_windows`; the first two cases have this length.
     """
 
@@ -97,6 +98,7 @@ class BenchmarkArguments:
     repeats: int = field(default=15, metadata={"help": "Turns of each case, each of three timed calls."})
     threads: int | None = field(default=None, metadata={"help": "Threads of PyTorch and OpenVINO."})
     plain: bool = field(default=True, metadata={"help": "Measure BERT-base, DistilBERT and MiniLM-L6 too."})
+    only: list[str] = field(default_factory=list, metadata={"help": "Rows to measure: parts of their names."})
     padded_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of the padded case, and most of the others."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
 

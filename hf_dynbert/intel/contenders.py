@@ -66,7 +66,9 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     contenders, references = [], [f"ours PyTorch fp32, {args.length_configs[0]}"]
     if args.plain:
         contenders, references = plain_contenders(output / "models", threads, args.padded_length), [BASE, PLAIN]
-    contenders += our_contenders(ours, args, threads)
+    contenders = chosen(contenders + our_contenders(ours, args, threads), args.only)
+    names = [contender.name for contender in contenders]
+    references = [name for name in references if name in names] or names[:1]
     rows = benchmark_rows(contenders, measure_latencies(contenders, cases, args.repeats), references)
     machine = machine_description(threads)
     columns, lines = table_of(rows)
@@ -76,6 +78,15 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(lines, columns)}\n", encoding="utf-8")
     plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns of {BURST} calls")
     return rows
+
+
+def chosen(contenders: list[Contender], only: list[str]) -> list[Contender]:
+    """Those whose names contain one of these parts, or all; a `ValueError` if that is nobody."""
+    found = [contender for contender in contenders if not only or any(part in contender.name for part in only)]
+    if not found:
+        names = ", ".join(repr(contender.name) for contender in contenders)
+        raise ValueError(f"only is {only}, which is in no row's name. Rows are: {names}.")
+    return found
 
 
 def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:

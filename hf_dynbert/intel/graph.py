@@ -156,7 +156,7 @@ class LengthAdaptiveGraph(nn.Module):
         """The slots that stay, and the tokens in them."""
         cls = tokens.first if self.config.keep_cls else torch.zeros_like(tokens.first)
         kept = layer._select(scores, tokens.present, cls, tokens.segment, counts)
-        # Not for all layers at once: a graph that knows every width from the start is 5 to 10 % slower (OpenVINO 2026.4)
+        # Not for all layers at once: a graph that knows every width from the start is slower (OpenVINO 2026.4)
         slots, filled = compact_slots(kept, _width(counts))
         return slots, tokens.take(slots, filled, kept)
 

@@ -44,9 +44,10 @@ def quantize(args: QuantizeArguments) -> Path:
         backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), tokenizer, calibration_data)
         reference = measure(backend.exact())
         model, kept, scores = backend.tune(measure, reference)
-    arguments = dataclasses.asdict(args)
+    arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("model", "output_dir")}
+    arguments["train_file"] = [Path(name).name for name in args.train_file or []]  # where they lay is nobody's business
     record = {
-        "arguments": {name: value for name, value in arguments.items() if name not in ("model", "output_dir")},
+        "arguments": arguments,
         "versions": {name: version(name) for name in (*backend.packages, "torch", "transformers")},
         "kept_in_fp32": kept,
         "f1_fp32": reference,
