@@ -98,6 +98,13 @@ def test_who_never_heard_of_us_gets_the_default_budget(quantized):
     assert torch.equal(logits(plain, batch), logits(ours, batch, length_config="fast"))
 
 
+def test_layers_in_floats_are_not_smoothed(quantized):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, compile=False).model
+    smoothed = [node for node in model.get_ops() if node.get_friendly_name().endswith("nncf_smooth_quant")]
+    users = {port.get_node().get_type_name() for node in smoothed for port in node.output(0).get_target_inputs()}
+    assert users == {"FakeQuantize"}  # and none goes to a multiplication in floats
+
+
 def test_record_says_how(quantized):
     record = json.loads((quantized / quantize_module.RECORD).read_text())
     assert record["arguments"]["calibration_samples"] == 8
