@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 
 WARMUP = 3  # least number of calls that are not timed: the first ones allocate memory and choose kernels
-BURST = 3  # timed calls in a turn. One more before them is not timed: it finds the caches full of the others' weights
+BURST = 8  # timed calls in a turn. One more before them is not timed: it finds the caches full of the others' weights
 
 
 @dataclass(frozen=True)

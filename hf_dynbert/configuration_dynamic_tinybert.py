@@ -39,6 +39,9 @@ class DynamicTinyBertConfig(BertConfig):
         importance_match (`int`, *optional*, defaults to 64):
             Learned importance only. Dimensions in which the tokens around a token are matched with those of the first
             segment (the question); 0 leaves importance to the token's own state.
+        importance_match_until (`int`, *optional*):
+            Learned importance only. How many layers match. In the layers after these, where a token's own state knows by now
+            what is asked, it alone decides. `None` matches to the end.
         importance_windows (`list[int]`, *optional*, defaults to `[0, 4, 12, 36]`):
             Learned importance only. How many tokens on each side are searched for matches, one entry a window.
         keep_cls (`bool`, *optional*, defaults to `True`):
@@ -77,6 +80,7 @@ class DynamicTinyBertConfig(BertConfig):
     drop_layers: list[int] | None = None
     importance: str = "all"
     importance_match: int = 64
+    importance_match_until: int | None = None
     importance_windows: list[int] = field(default_factory=lambda: [0, 4, 12, 36])
     keep_cls: bool = True
     protect_first_segment: bool = False
@@ -134,11 +138,10 @@ class DynamicTinyBertConfig(BertConfig):
             )
         if self.importance_match < 0:
             raise ValueError(f"importance_match is {self.importance_match}; valid are 0 and more.")
-        if self.protect_first_segment_until is not None and self.protect_first_segment_until < 0:
-            raise ValueError(
-                f"protect_first_segment_until is {self.protect_first_segment_until}; valid are numbers of layers from 0 on, "
-                "and None for all of them."
-            )
+        for name in ("protect_first_segment_until", "importance_match_until"):
+            layers = getattr(self, name)
+            if layers is not None and layers < 0:
+                raise ValueError(f"{name} is {layers}; valid are numbers of layers from 0 on, and None for all of them.")
         if not self.importance_windows or min(self.importance_windows) < 0:
             raise ValueError(
                 f"importance_windows is {self.importance_windows}; valid are lists of numbers from 0 on, "

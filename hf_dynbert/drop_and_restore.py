@@ -208,19 +208,22 @@ def data_size(size: torch.Tensor) -> int | torch.Tensor:
     return size if torch.jit.is_tracing() else int(size)
 
 
-def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def compact_slots(
+    mask: torch.Tensor, width: int | torch.Tensor, total: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Slots of the marked tokens, in order.
 
     Args:
         mask (`torch.BoolTensor` of shape `(B, N)`): at most `width` marked in a row.
         width (`int`, or a scalar tensor in a trace): K.
+        total (`torch.LongTensor` of shape `(B, 1)`, *optional*): how many are marked in a row, if that is known.
 
     Returns:
         `torch.LongTensor` of shape `(B, K)`, and `torch.BoolTensor` of shape `(B, K)`: which are filled. The others, at the
         end, are some valid slot.
     """
-    counted = mask.long().cumsum(dim=1)
-    total, order = counted[:, -1:], torch.arange(width, device=mask.device)
+    counted, order = mask.long().cumsum(dim=1), torch.arange(width, device=mask.device)
+    total = counted[:, -1:] if total is None else total
     before = torch.minimum(order, total - 1)  # marked tokens before a slot's own; what is not filled repeats the last
     if torch.jit.is_tracing():  # counted, as in `ranks`: graphs search and scatter slowly
         slots = torch.where(counted[:, None, :] <= before[:, :, None], 1, 0).sum(dim=2)

@@ -165,12 +165,15 @@ class TokenScorer(nn.Module):
 
     Early layers do not know yet which word answers. What they can see is which words the question and a passage share, so
     with `config.importance_match` the late interaction of the first segment with the token's surroundings, in several
-    windows, joins the unit's score. An example without a second segment has only the unit.
+    windows, joins the unit's score. An example without a second segment has only the unit, and so have the layers from
+    `config.importance_match_until` on.
     """
 
-    def __init__(self, config: DynamicTinyBertConfig):
+    def __init__(self, config: DynamicTinyBertConfig, layer_idx: int = 0):
         super().__init__()
-        self.rank, self.windows = config.importance_match, config.importance_windows
+        until = config.importance_match_until
+        self.rank = config.importance_match if until is None or layer_idx < until else 0
+        self.windows = config.importance_windows
         self.unit = nn.Linear(config.hidden_size, 1)
         if self.rank:
             self.query = nn.Linear(config.hidden_size, self.rank, bias=False)
@@ -203,7 +206,9 @@ class DynamicTinyBertLayer(BertLayer):
         super().__init__(config, layer_idx=layer_idx)
         self.attention.self = DynamicTinyBertSelfAttention(config, layer_idx=layer_idx)
         self.may_drop = (layer_idx or 0) in dropping_layers(config)
-        self.token_scorer = TokenScorer(config) if config.importance == "learned" and self.may_drop else None
+        self.token_scorer = None
+        if config.importance == "learned" and self.may_drop:
+            self.token_scorer = TokenScorer(config, layer_idx or 0)
         until = config.protect_first_segment_until
         self.segment_goes = "last" if until is None or (layer_idx or 0) < until else "first"
         if not config.protect_first_segment:
@@ -359,12 +364,12 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
         if importance not in IMPORTANCES:
             raise ValueError(f"importance is {importance!r}; valid are {', '.join(map(repr, IMPORTANCES))}.")
         self.config.importance = importance
-        for layer in self.base_model.encoder.layer:
+        for index, layer in enumerate(self.base_model.encoder.layer):
             if importance != "learned" or not layer.may_drop:
                 layer.token_scorer = None
             elif layer.token_scorer is None:
                 weight = layer.output.dense.weight
-                layer.token_scorer = TokenScorer(self.config).to(weight.device, weight.dtype)
+                layer.token_scorer = TokenScorer(self.config, index).to(weight.device, weight.dtype)
                 layer.token_scorer.apply(self._init_weights)
 
 

@@ -54,7 +54,8 @@ def test_classification_at_full_length_is_upstream(make_model, classifier_folder
 )
 @pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
 def test_reference(bert, make_model, batch, importance, match, windows, length_config, keep_cls, protect, until):
-    options = {"importance_match": match, "importance_windows": windows, "protect_first_segment_until": until}
+    options = {"importance_match": match, "importance_windows": windows, "importance_match_until": until}
+    options["protect_first_segment_until"] = until
     model = make_model(importance=importance, keep_cls=keep_cls, protect_first_segment=protect, **options)
     scorers = [layer.token_scorer for layer in model.bert.encoder.layer]
     with torch.no_grad():
@@ -324,6 +325,7 @@ def test_plain_bert_takes_every_weight_without_a_warning(bert_folder, caplog):
         ({"importance_windows": [4, -1]}, "from 0"),
         ({"importance_windows": []}, "from 0"),
         ({"protect_first_segment_until": -1}, "numbers of layers"),
+        ({"importance_match_until": -2}, "importance_match_until is -2; valid are numbers of layers"),
     ],
 )
 def test_bad_configurations_are_refused(sizes, kwargs, message):

@@ -174,7 +174,7 @@ def test_optimums_own_export_works(checkpoints, tmp_path):
 @pytest.mark.parametrize("importance", ["learned", "question"])
 def test_a_model_that_drops_in_few_layers(make_model, importance, tmp_path):
     budgets = {"fast": [0.6, 0.6, 0.3, 0.3]}
-    eager = make_model(importance=importance, drop_layers=[0, 2], budgets=budgets)
+    eager = make_model(importance=importance, drop_layers=[0, 2], importance_match_until=1, budgets=budgets)
     eager.save_pretrained(tmp_path)
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path, export=True, ov_config=EXACT)
     for batch in BATCHES:

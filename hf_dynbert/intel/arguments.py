@@ -21,6 +21,8 @@ class QuantizeArguments:
             the extra of this name).
         drop_layers (`list[int]`, *optional*): the layers that may drop in the int8 model, from 0; the others need no scorer
             then, and nothing that has to be computed. All that may in the checkpoint when not given.
+        importance_match_until (`int`, *optional*): layers that match tokens with the question in the int8 model, see
+            [`DynamicTinyBertConfig`]; as the checkpoint when not given.
         train_file, dataset_name, held_out: as for training. Calibration takes the questions that training saw; accuracy is
             measured on those held out, if there are any, or else on others than calibration's.
         calibration_samples (`int`): windows to calibrate with.
@@ -37,11 +39,12 @@ class QuantizeArguments:
     output_dir: str = field(metadata={"help": "Folder of the int8 model."})
     backend: str = field(default="openvino", metadata={"help": f"Who makes int8 of it: {', '.join(BACKENDS)}."})
     drop_layers: list[int] | None = field(default=None, metadata={"help": "Layers that may drop, from 0."})
+    importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match with the question."})
     train_file: list[str] | None = field(default=None, metadata={"help": "SQuAD files to calibrate with."})
     dataset_name: str = field(default="rajpurkar/squad", metadata={"help": "Data set on the Hub."})
     held_out: float = field(default=0.0, metadata={"help": "Part of the questions to measure on, by article."})
     calibration_samples: int = field(default=300, metadata={"help": "Windows to calibrate with."})
-    smooth_quant_alpha: float = field(default=0.6, metadata={"help": "SmoothQuant's alpha; -1 leaves it out."})
+    smooth_quant_alpha: float = field(default=0.85, metadata={"help": "SmoothQuant's alpha; -1 leaves it out."})
     max_f1_drop: float | None = field(default=None, metadata={"help": "Most F1 that int8 may lose at any budget."})
     tolerable_loss: float = field(default=0.01, metadata={"help": "Most relative F1 to lose (neural-compressor)."})
     accuracy_samples: int = field(default=400, metadata={"help": "Questions to measure F1 on."})

@@ -6,6 +6,7 @@ import functools
 import json
 import platform
 import random
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from .static_int8 import quantize_graph
 
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
-SMOOTH_QUANT_ALPHA = 0.6  # as `quantize`, so that plain int8 is made the same way
+SMOOTH_QUANT_ALPHA = 0.85  # as `quantize`, so that plain int8 is made the same way
 CALIBRATION = 20  # of plain models, whose weights are random: only the graph's form matters
 WINDOWS = 200  # of real questions, spread over the data
 CHARACTERS = 10  # for each token that a text is to have: twice what English needs
@@ -63,12 +64,12 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     if args.threads:
         torch.set_num_threads(args.threads)
     threads, output = torch.get_num_threads(), Path(args.output_dir)
-    contenders, references = [], [f"ours PyTorch fp32, {args.length_configs[0]}"]
+    rows = our_contenders(ours, args, threads)
     if args.plain:
-        contenders, references = plain_contenders(output / "models", threads, args.padded_length), [BASE, PLAIN]
-    contenders = chosen(contenders + our_contenders(ours, args, threads), args.only)
-    names = [contender.name for contender in contenders]
-    references = [name for name in references if name in names] or names[:1]
+        rows = plain_contenders(output / "models", threads, args.padded_length) | rows
+    names = chosen(list(rows), args.only)
+    contenders = [rows[name]() for name in names]
+    references = [name for name in (BASE, PLAIN) if name in names] or names[:1]
     rows = benchmark_rows(contenders, measure_latencies(contenders, cases, args.repeats), references)
     machine = machine_description(threads)
     columns, lines = table_of(rows)
@@ -80,13 +81,12 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     return rows
 
 
-def chosen(contenders: list[Contender], only: list[str]) -> list[Contender]:
-    """Those whose names contain one of these parts, or all; a `ValueError` if that is nobody."""
-    found = [contender for contender in contenders if not only or any(part in contender.name for part in only)]
-    if not found:
-        names = ", ".join(repr(contender.name) for contender in contenders)
-        raise ValueError(f"only is {only}, which is in no row's name. Rows are: {names}.")
-    return found
+def chosen(names: list[str], only: list[str]) -> list[str]:
+    """Those that contain one of these parts, or all; a `ValueError` if a part is in no name."""
+    for part in only:
+        if not any(part in name for name in names):
+            raise ValueError(f"only has {part!r}, which is in no row's name. Rows are: {', '.join(map(repr, names))}.")
+    return [name for name in names if not only or any(part in name for part in only)]
 
 
 def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
@@ -111,20 +111,28 @@ def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list
     }
 
 
-def our_contenders(model, args: BenchmarkArguments, threads: int) -> list[Contender]:
-    """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget."""
-    folder = Path(args.output_dir) / "models" / "ours-fp32"
-    exported = OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, compile=False)
-    exported.save_pretrained(folder)
-    forms = {"PyTorch fp32": lambda: (model, _weights(model)), "OpenVINO fp32": lambda: load_form(folder, threads, _exact)}
+def our_contenders(model, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], Contender]]:
+    """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget: what makes each row, by its name."""
+
+    def exported():
+        folder = Path(args.output_dir) / "models" / "ours-fp32"
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, compile=False).save_pretrained(folder)
+        return folder
+
+    exported = functools.cache(exported)  # one file for all budgets
+    forms = {
+        "PyTorch fp32": lambda: (model, _weights(model)),
+        "OpenVINO fp32": lambda: load_form(exported(), threads, _exact),
+    }
     forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), threads) for place in args.int8}
-    contenders = []
-    for form, load in forms.items():
-        for budget in args.length_configs:
-            runs, size = load()  # one for each budget: a compiled model takes a while to change from one to the other
-            macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
-            contenders.append(Contender(f"ours {form}, {budget}", _caller(runs, length_config=budget), size, macs))
-    return contenders
+
+    def make(form, budget):
+        runs, size = forms[form]()  # one for each budget: a compiled model takes a while to change from one to the other
+        macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
+        return Contender(f"ours {form}, {budget}", _caller(runs, length_config=budget), size, macs)
+
+    pairs = [(form, budget) for form in forms for budget in args.length_configs]
+    return {f"ours {form}, {budget}": functools.partial(make, form, budget) for form, budget in pairs}
 
 
 def form_of(folder: Path) -> str:
@@ -148,32 +156,49 @@ def load_form(folder: Path, threads: int, options=None) -> tuple:
     return model, _weights(model)
 
 
-def plain_contenders(folder: Path, threads: int, length: int) -> list[Contender]:
-    """Plain models of the usual shapes with random weights; exported once, into `folder`."""
+def plain_contenders(folder: Path, threads: int, length: int) -> dict[str, Callable[[], Contender]]:
+    """Plain models of the usual shapes with random weights, exported once into `folder`: what makes each row, by name."""
     bert = BertConfig()
     shapes = {
         "BERT-base": (BertForQuestionAnswering, bert, bert),
         "DistilBERT": (DistilBertForQuestionAnswering, DistilBertConfig(), BertConfig(num_hidden_layers=6)),
         "MiniLM-L6": (BertForQuestionAnswering, BertConfig(**MINILM), BertConfig(**MINILM)),
     }
-    contenders = []
-    for name, (model_class, config, shape) in shapes.items():
-        torch.manual_seed(0)
-        model, macs = model_class(config).eval(), count_macs(shape, None, length)
-        if name == "BERT-base":
-            contenders.append(Contender(BASE, _caller(model), _weights(model), macs))
-        for form, place in plain_forms(model, folder / name.lower(), length).items():
-            options = _exact(threads) if form == "fp32" else _fast(threads)
-            runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=options)
-            contenders.append(Contender(f"{name} OpenVINO {form}", _caller(runs), _files(place), macs))
-    return contenders
+
+    def make_pytorch(name):
+        model_class, config, shape = shapes[name]
+        model = random_model(model_class, config)
+        return Contender(f"{name} PyTorch fp32", _caller(model), _weights(model), count_macs(shape, None, length))
+
+    def make_openvino(name, form):
+        model_class, config, shape = shapes[name]
+        place = plain_forms(lambda: random_model(model_class, config), folder / name.lower(), length)[form]
+        options = _exact(threads) if form == "fp32" else _fast(threads)
+        runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=options)
+        return Contender(f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shape, None, length))
+
+    rows = {BASE: functools.partial(make_pytorch, "BERT-base")}
+    for name in shapes:
+        rows |= {f"{name} OpenVINO {form}": functools.partial(make_openvino, name, form) for form in ("fp32", "int8")}
+    return rows
 
 
-def plain_forms(model, folder: Path, length: int) -> dict[str, Path]:
+def random_model(model_class, config):
+    """A model whose weights are random, biases and norms too: a compiler leaves out what adds zero or scales by one."""
+    torch.manual_seed(0)
+    model = model_class(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+    return model
+
+
+def plain_forms(make, folder: Path, length: int) -> dict[str, Path]:
     """Exports a plain model to OpenVINO, fp32 and int8, if that has not been done."""
     places = {form: folder / form for form in ("fp32", "int8")}
     if not (places["int8"] / "openvino_model.xml").exists():
-        model.save_pretrained(folder / "pytorch")
+        make().save_pretrained(folder / "pytorch")
         exported = OVModelForQuestionAnswering.from_pretrained(str(folder / "pytorch"), export=True, compile=False)
         exported.save_pretrained(places["fp32"])
         rng, names = random.Random(0), {port.get_any_name() for port in exported.model.inputs}

@@ -92,7 +92,7 @@ class Tokens:
 
     def take(self, slots: torch.Tensor, filled: torch.Tensor, kept: torch.Tensor) -> "Tokens":
         """Only the tokens of these slots `(B, K)` where `filled`, which are those that are `kept`, `(B, N)`."""
-        moved = torch.where(kept, kept.long().cumsum(dim=1) - 1, -1)  # the new slot of each old one
+        moved = kept.long() * kept.long().cumsum(dim=1) - 1  # the new slot of each old one
         terms = take_tokens(moved, self.terms)
         places = moved
         if self.places is not None:
@@ -126,7 +126,9 @@ class LengthAdaptiveGraph(nn.Module):
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         first = first_token(present)
         segment = first_segment(present, token_type_ids, input_ids, self.config.sep_token_id)
-        tokens = Tokens(present, first, segment, *compact_slots(segment, _width(segment.sum(dim=1).clamp(min=1))))
+        in_segment = segment.sum(dim=1)
+        terms = compact_slots(segment, _width(in_segment.clamp(min=1)), in_segment[:, None])
+        tokens = Tokens(present, first, segment, *terms)
         mask, restored = _bias(present, states.dtype), None
         for index, layer in enumerate(self.bert.encoder.layer):
             context, query, key = self._attend(layer.attention.self, states, mask)
@@ -147,7 +149,7 @@ class LengthAdaptiveGraph(nn.Module):
     def _scores(self, layer, attended, query, key, tokens: "Tokens") -> torch.Tensor:
         """Importance `(B, N)`."""
         if self.config.importance == "learned":
-            terms = (take_tokens(attended, tokens.terms), tokens.terms_there)
+            terms = (take_tokens(attended, tokens.terms), tokens.terms_there) if layer.token_scorer.rank else None
             return layer.token_scorer(attended, tokens.present, tokens.segment, terms)
         voters = {"all": tokens.present, "question": tokens.segment, "cls": tokens.first}[self.config.importance]
         return attention_received(query, key, tokens.present, voters, layer.attention.self.scaling)
@@ -157,7 +159,7 @@ class LengthAdaptiveGraph(nn.Module):
         cls = tokens.first if self.config.keep_cls else torch.zeros_like(tokens.first)
         kept = layer._select(scores, tokens.present, cls, tokens.segment, counts)
         # Not for all layers at once: a graph that knows every width from the start is slower (OpenVINO 2026.4)
-        slots, filled = compact_slots(kept, _width(counts))
+        slots, filled = compact_slots(kept, _width(counts), counts[:, None])
         return slots, tokens.take(slots, filled, kept)
 
     def _restore(self, restored, states, tokens: "Tokens") -> torch.Tensor:

@@ -63,13 +63,15 @@ def quantize(args: QuantizeArguments) -> Path:
 
 @contextlib.contextmanager
 def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig):
-    """The checkpoint's place, or with `drop_layers` that of a copy without what other layers need for dropping."""
-    if args.drop_layers is None:
+    """The checkpoint's place, or that of a copy without the parts for dropping that these arguments leave out."""
+    given = {name: getattr(args, name) for name in ("drop_layers", "importance_match_until")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
         yield args.model
         return
-    DynamicTinyBertConfig.from_dict(config.to_dict() | {"drop_layers": args.drop_layers})  # or an error
+    DynamicTinyBertConfig.from_dict(config.to_dict() | given)  # or an error
     with tempfile.TemporaryDirectory() as folder:
-        AutoModelForQuestionAnswering.from_pretrained(args.model, drop_layers=args.drop_layers).save_pretrained(folder)
+        AutoModelForQuestionAnswering.from_pretrained(args.model, **given).save_pretrained(folder)
         yield folder
 
 

@@ -23,8 +23,8 @@ class ModelArguments:
 
     Args:
         model_name_or_path (`str`): folder or Hub id of a BERT, RoBERTa, DistilBERT or DynamicTinyBert checkpoint.
-        protect_first_segment, protect_first_segment_until, dropped_logits, importance_match, importance_windows, budgets:
-            see [`DynamicTinyBertConfig`]; budgets as JSON.
+        protect_first_segment, protect_first_segment_until, dropped_logits, importance_match, importance_match_until,
+            importance_windows, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
         attn_implementation (`str`): attention in training; eager is the faster one on CPUs when gradients are needed.
     """
@@ -34,6 +34,7 @@ class ModelArguments:
     protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
     dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
     importance_match: int | None = field(default=None, metadata={"help": "Dimensions of the match with the question."})
+    importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match; none: all."})
     importance_windows: list[int] | None = field(
         default=None, metadata={"help": "Tokens on each side searched for matches."}
     )
@@ -106,6 +107,7 @@ def load_model(model_args: ModelArguments, args: DistillationArguments) -> Dynam
         "protect_first_segment_until": model_args.protect_first_segment_until,
         "dropped_logits": model_args.dropped_logits,
         "importance_match": model_args.importance_match,
+        "importance_match_until": model_args.importance_match_until,
         "importance_windows": model_args.importance_windows,
         "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
         "hidden_dropout_prob": model_args.hidden_dropout_prob,
