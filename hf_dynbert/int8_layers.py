@@ -91,8 +91,8 @@ class Int8Linear(nn.Module):
     def _by_range(self, rows: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         integers = torch.empty(rows.shape, dtype=torch.uint8, device=rows.device)
         for part, place in zip(self._blocks(rows), self._blocks(integers), strict=True):
-            shift = torch.tensor(zero_point + 0.5, device=rows.device)  # conversion cuts, so with the half it rounds
-            place.copy_(torch.add(shift, part.float(), alpha=1 / scale).clamp_(0, LEVELS))
+            # Conversion cuts, so with the half it rounds
+            place.copy_((part.float() * (1 / scale)).add_(zero_point + 0.5).clamp_(0, LEVELS))
         return self._multiply(integers, scale, zero_point, self.bias).to(rows.dtype)
 
     def _by_row(self, rows: torch.Tensor) -> torch.Tensor:
