@@ -84,7 +84,7 @@ class BenchmarkArguments:
         output_dir (`str`): where `benchmark.json`, `benchmark.md`, `benchmark.png` and the exported plain models go.
         int8 (`list[str]`): folders of the same model in int8, made by `hf-dynbert quantize`, by any backend.
         length_configs (`list[str]`): budgets of the model to measure.
-        repeats (`int`): turns of each case, each of three timed calls.
+        repeats (`int`): turns of each case, each of `benchmark.BURST` timed calls.
         threads (`int`, *optional*): of PyTorch and OpenVINO; all cores when not given.
         plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).
         only (`list[str]`): measure rows alone whose names contain one of these; all when empty.
@@ -98,7 +98,7 @@ class BenchmarkArguments:
     length_configs: list[str] = field(
         default_factory=lambda: ["full", "half", "third"], metadata={"help": "Budgets to measure."}
     )
-    repeats: int = field(default=15, metadata={"help": "Turns of each case, each of three timed calls."})
+    repeats: int = field(default=6, metadata={"help": "Turns of each case, each of eight timed calls."})
     threads: int | None = field(default=None, metadata={"help": "Threads of PyTorch and OpenVINO."})
     plain: bool = field(default=True, metadata={"help": "Measure BERT-base, DistilBERT and MiniLM-L6 too."})
     only: list[str] = field(default_factory=list, metadata={"help": "Rows to measure: parts of their names."})

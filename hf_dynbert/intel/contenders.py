@@ -27,14 +27,13 @@ from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..question_answering.features import encode_windows
 from ..question_answering.squad import load_squad
-from .arguments import BenchmarkArguments
+from .arguments import BenchmarkArguments, QuantizeArguments
 from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
 from .quantize import RECORD
 from .static_int8 import quantize_graph
 
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
-SMOOTH_QUANT_ALPHA = 0.85  # as `quantize`, so that plain int8 is made the same way
 CALIBRATION = 20  # of plain models, whose weights are random: only the graph's form matters
 WINDOWS = 200  # of real questions, spread over the data
 CHARACTERS = 10  # for each token that a text is to have: twice what English needs
@@ -202,7 +201,8 @@ def plain_forms(make, folder: Path, length: int) -> dict[str, Path]:
         exported = OVModelForQuestionAnswering.from_pretrained(str(folder / "pytorch"), export=True, compile=False)
         exported.save_pretrained(places["fp32"])
         rng, names = random.Random(0), {port.get_any_name() for port in exported.model.inputs}
-        quantize_graph(exported, [_random_input(rng, names, length) for _ in range(CALIBRATION)], SMOOTH_QUANT_ALPHA)
+        inputs = [_random_input(rng, names, length) for _ in range(CALIBRATION)]
+        quantize_graph(exported, inputs, QuantizeArguments.smooth_quant_alpha)  # as `quantize` does with ours
         exported.save_pretrained(places["int8"])
     return places
 
