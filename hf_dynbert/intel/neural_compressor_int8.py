@@ -2,8 +2,8 @@
 """Accuracy-driven static int8 by Neural Compressor, in a folder that `AutoModelForQuestionAnswering.from_pretrained` loads.
 
 Neural Compressor works on an exported graph, and a graph has one budget: the full one. What it finds there (ranges of the
-activations, weights, layers that stay in floats) is put into the model's own int8 layers, which run at any budget; and what
-it tunes by is F1 at every budget, measured on those.
+activations, weights, and which layers no range fits) is put into the model's own int8 layers, which run at any budget and
+round row by row what it would leave in floats; and what it tunes by is F1 at every budget, measured on those.
 """
 
 import logging
@@ -14,13 +14,16 @@ from neural_compressor.torch.export import export
 from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
 from torch import nn
 
-from ..int8_layers import LEVELS, Int8Linear
+from ..int8_kernels import LEVELS
+from ..int8_layers import Int8Linear
 from .arguments import QuantizeArguments
+from .calibration import calibration_calls
+from .checkpoints import load_config
 from .pytorch_int8 import PyTorchInt8
 
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-# The parts of a block that see the outliers, the worse first: each trial leaves one kind more of them in floats
+# The parts of a block that see the outliers, the worse first: each trial gives one kind more of them no range
 SENSITIVE = ("output.dense", "attention.output.dense")
 
 
@@ -37,6 +40,7 @@ class NeuralCompressorInt8(PyTorchInt8):
 
     def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
         super().__init__(args, tokenizer, data)
+        self.tokenizer, self.data = tokenizer, data
         logging.getLogger("neural_compressor").setLevel(logging.WARNING)  # or every setting of every trial is printed
 
     def tune(self, measure, reference: dict[str, float]):
@@ -47,7 +51,7 @@ class NeuralCompressorInt8(PyTorchInt8):
             reference (`dict[str, float]`): F1 of the fp32 model by budget.
 
         Returns:
-            The model, the layers kept in floats, and its F1 by budget.
+            The model, the layers kept in floats (none), and its F1 by budget.
         """
         exact = self.exact().eval()
         graph = export(FullLength(exact), *example(exact.config))
@@ -58,7 +62,7 @@ class NeuralCompressorInt8(PyTorchInt8):
             found = quantized_layers(candidate)
             if not found:
                 return 1.0
-            scores = measure(self.transplant(found)[0])
+            scores = measure(self.transplant(found))
             return min(scores[name] / max(score, 1e-9) for name, score in reference.items())  # an F1 of 0 stays 0
 
         ways = [StaticQuantConfig(act_algo="minmax"), StaticQuantConfig(act_algo="kl")]
@@ -68,27 +72,30 @@ class NeuralCompressorInt8(PyTorchInt8):
                 way.set_local(f"model.{name}", StaticQuantConfig(w_dtype="fp32", act_dtype="fp32"))
             ways.append(way)
         settings = TuningConfig(ways, tolerable_loss=self.args.tolerable_loss, max_trials=len(ways))
-        model, kept = self.transplant(quantized_layers(autotune(graph, settings, relative_f1, run_fn=self.calibrate)))
-        return model, kept, measure(model)
+        model = self.transplant(quantized_layers(autotune(graph, settings, relative_f1, run_fn=self.calibrate)))
+        return model, [], measure(model)
 
     @torch.no_grad()
     def calibrate(self, graph) -> None:
         """Runs the graph on training text of every length."""
-        for features, _ in self.calls():
+        args = self.args
+        calls = calibration_calls(
+            load_config(args.model), self.tokenizer, self.data, args.calibration_samples,
+            args.max_length, args.stride, args.seed,
+        )  # fmt: skip
+        for features, _ in calls:
             graph(*(torch.tensor([features[name]]) for name in INPUTS))
 
     @torch.no_grad()
-    def transplant(self, found: dict[str, tuple]) -> tuple[nn.Module, list[str]]:
-        """The checkpoint with these layers in int8, and the names of those that could be but are not."""
-        every = self.int8_model([])
-        kept = [name for name, layer in every.named_modules() if isinstance(layer, Int8Linear) and name not in found]
-        model = self.int8_model(kept) if kept else every
+    def transplant(self, found: dict[str, tuple]) -> nn.Module:
+        """The checkpoint in int8: these layers with the ranges found, the others row by row."""
+        model = self.build([])
         for name, (scale, zero_point, weight, weight_scale) in found.items():
             layer = model.get_submodule(name)
             if isinstance(layer, Int8Linear):  # heads and scorers stay exact whatever Neural Compressor says
                 layer.set_input_range(-zero_point * scale, (LEVELS - zero_point) * scale)
                 layer.weight.copy_(weight), layer.weight_scale.copy_(weight_scale)
-        return model.eval(), kept
+        return model.eval()
 
 
 class FullLength(nn.Module):
