@@ -82,8 +82,7 @@ def first_segment(
     segment = torch.zeros_like(present)
     if input_ids is not None and sep_token_id is not None:
         separators = (input_ids == sep_token_id) & present
-        earlier = separators.cumsum(dim=1) - separators.long()  # separators strictly before the token
-        segment = present & (earlier == 0)
+        segment = present & (separators.cumsum(dim=1) == separators)  # no separator strictly before the token
     if token_type_ids is not None:
         second = (token_type_ids == 1) & present
         segment = torch.where(second.any(dim=1, keepdim=True), present & ~second, segment)

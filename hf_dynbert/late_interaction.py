@@ -68,6 +68,10 @@ def window_coverage(matches: torch.Tensor, weights: torch.Tensor, windows: Seque
     Returns:
         `torch.FloatTensor` of shape `(B, N)`: the sum over the windows.
     """
-    best = [F.max_pool1d(matches, 2 * w + 1, stride=1, padding=w) if w else matches for w in windows]
+    best, near = {0: matches}, 0
+    for window in sorted(set(windows) - {0}):  # from the one before: the best near the best is the best further away
+        wider = window - near
+        best[window], near = F.max_pool1d(best[near], 2 * wider + 1, stride=1, padding=wider), window
+    best = [best[window] for window in windows]
     by_window = weights.transpose(1, 2).flatten(1)[:, None]  # (B, 1, W * J): one product for all windows
     return (by_window @ torch.cat(best, dim=1)).squeeze(1).float()

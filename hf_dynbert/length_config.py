@@ -13,9 +13,11 @@ from collections.abc import Sequence
 MIN_TOKENS = 2  # CLS and one token that can hold an answer; the papers' floor too
 NOMINAL_LENGTH = 160  # tokens for which shares are fitted to a cost: about the mean of SQuAD questions with their paragraphs
 MIN_SHARE = 0.08  # about 13 of the 160: below it a SQuAD paragraph keeps fewer tokens than its question has
-SHARE_UNIT = 10**6  # shares count in millionths: integer arithmetic rounds alike in Python, torch and exported graphs
+# Shares count in ten-thousandths. Integer arithmetic rounds alike in Python, torch and exported graphs, whose runtimes may
+# do it in float32: a share times 512 tokens is below 2^24.
+SHARE_UNIT = 10**4
 EVERYTHING = 2**31  # an entry that no example is longer than
-SHARE_DIGITS = 6  # decimals of such a share
+SHARE_DIGITS = 4  # decimals of such a share
 
 
 def validate_length_config(length_config: Sequence[int | float], num_layers: int) -> None:
@@ -103,7 +105,7 @@ def skip_layers(length_config: Sequence[int | float], running: Sequence[int], la
 
 
 def share_units(share: float) -> int:
-    """A share as an integer number of millionths (at least one)."""
+    """A share as an integer number of ten-thousandths (at least one)."""
     return max(1, round(share * SHARE_UNIT))
 
 
@@ -125,7 +127,7 @@ def token_counts(length_config: Sequence[int | float], length: int) -> list[int]
 
 
 def encode_length_config(length_config: Sequence[int | float] | None, num_layers: int) -> list[int]:
-    """One integer a layer, as exported graphs take it: a share in millionths, or a token count below zero.
+    """One integer a layer, as exported graphs take it: a share in ten-thousandths, or a token count below zero.
 
     Args:
         length_config (`list[int]`, `list[float]` or `None`): a valid length configuration; `None` keeps all tokens.

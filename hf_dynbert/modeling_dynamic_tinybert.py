@@ -186,14 +186,15 @@ class TokenScorer(nn.Module):
 
         Who knows the first segment's states `(B, J, H)`, and which of these are there, spares looking for them.
         """
-        scores = self.unit(hidden_states).squeeze(-1).float()
         if not self.rank:
-            return scores
+            return self.unit(hidden_states).squeeze(-1).float()
         terms, filled = terms or take_segment(hidden_states, segment)
-        matches = soft_matches(self.key(hidden_states), self.query(terms), self.slope, self.threshold)
+        scores, keys = self.unit(hidden_states), self.key(hidden_states)
+        weights, queries = self.term_weight(terms), self.query(terms)
+        matches = soft_matches(keys, queries, self.slope, self.threshold)
         matches = matches.masked_fill((segment | ~present)[:, None, :], 0.0)  # the question is no evidence for itself
-        weights = torch.where(filled[:, :, None], F.softplus(self.term_weight(terms).float()), 0.0)
-        return scores + window_coverage(matches, weights, self.windows)
+        weights = torch.where(filled[:, :, None], F.softplus(weights.float()), 0.0)
+        return scores.squeeze(-1).float() + window_coverage(matches, weights, self.windows)
 
 
 class DynamicTinyBertLayer(BertLayer):

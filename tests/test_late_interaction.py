@@ -42,3 +42,13 @@ def test_a_window_wider_than_the_input_covers_it():
     matches = torch.rand(2, 3, 4)
     coverage = window_coverage(matches.transpose(1, 2), torch.ones(2, 4, 1), [50])
     torch.testing.assert_close(coverage, matches.max(dim=1).values.sum(dim=1, keepdim=True).expand(2, 3))
+
+
+def test_windows_in_any_order_are_maxima_around_each_token():
+    matches = torch.rand(2, 3, 40)
+    for windows in ([0, 4, 12, 36], [7, 2, 2, 0], [50]):
+        weights, expected = torch.rand(2, 3, len(windows)), 0
+        for column, window in enumerate(windows):
+            best = torch.stack([matches[..., max(0, i - window) : i + window + 1].amax(dim=-1) for i in range(40)], dim=-1)
+            expected = expected + (weights[..., column, None] * best).sum(dim=1)
+        torch.testing.assert_close(window_coverage(matches, weights, windows), expected)

@@ -94,11 +94,11 @@ def outputs(model, batch, **kwargs):
 def test_encoded_token_counts_equal_those_of_length_config():
     rng = random.Random(0)
     lengths = torch.arange(1, 513)
-    for entry in [1.0, 0.5, 1 / 3, 0.000001, 0.999999, *(rng.random() for _ in range(200)), 1, 2, 77, 600]:
+    for entry in [1.0, 0.5, 1 / 3, 0.0001, 0.00001, 0.9999, *(rng.random() for _ in range(200)), 1, 2, 77, 600]:
         encoded = torch.tensor(encode_length_config([entry], 1), dtype=torch.int32)
         expected = [token_counts([entry], length)[0] for length in lengths.tolist()]
         assert graph_token_counts(encoded, lengths)[0].tolist() == expected
-    assert encode_length_config(None, 2) == [1_000_000, 1_000_000]
+    assert encode_length_config(None, 2) == [10_000, 10_000]
 
 
 def test_token_counts_in_openvino_are_exact():
@@ -106,10 +106,7 @@ def test_token_counts_in_openvino_are_exact():
         def forward(self, encoded, lengths):
             return graph_token_counts(encoded, lengths)
 
-    rng = random.Random(0)
-    encoded = torch.tensor(
-        [rng.randint(1, 1_000_000) for _ in range(2000)] + list(range(1000, 1_000_001, 1000)), dtype=torch.int32
-    )
+    encoded = torch.arange(1, 10_001, dtype=torch.int32)
     lengths = torch.arange(1, 513)
     model = openvino.compile_model(openvino.convert_model(Counts(), example_input=(encoded, lengths)), "CPU")
     assert (model((encoded, lengths))[0] == graph_token_counts(encoded, lengths).numpy()).all()
@@ -240,6 +237,24 @@ def test_bad_budgets_name_the_good(exported):
         model(**make_batch(), length_config="slow")
     with pytest.raises(ValueError, match="has 2 entries, the model has 4 layers"):
         model(**make_batch(), length_config=[0.5, 0.5])
+
+
+def test_a_budget_that_changes_is_heard(exported):
+    model, batch = ov_class("learned").from_pretrained(exported / "learned"), make_batch((60,))
+    before = outputs(model, batch, length_config="fast")
+    model.config.budgets["fast"] = [1.0] * len(model.config.budgets["fast"])
+    assert torch.equal(outputs(model, batch, length_config="fast"), outputs(model, batch, length_config="full"))
+    assert not torch.equal(before, outputs(model, batch, length_config="fast"))
+    whole = [1] * len(model.config.budgets["fast"])  # equal to shares of 1.0 in Python, but one token
+    with_tokens = outputs(model, batch, length_config=whole)
+    assert not torch.equal(with_tokens, outputs(model, batch, length_config=[1.0] * len(whole)))
+
+
+def test_precision_is_that_of_pytorch_unless_asked_otherwise(exported):
+    model_class, key = ov_class("learned"), "INFERENCE_PRECISION_HINT"
+    assert model_class.from_pretrained(exported / "learned", compile=False).ov_config[key] == "f32"
+    other = model_class.from_pretrained(exported / "learned", compile=False, ov_config={key: "bf16"})
+    assert other.ov_config[key] == "bf16"
 
 
 def test_damaged_and_foreign_files_are_refused(exported, bert_folder, tmp_path):

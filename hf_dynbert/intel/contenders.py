@@ -28,7 +28,7 @@ from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..question_answering.features import encode_windows
 from ..question_answering.squad import load_squad
 from .arguments import BenchmarkArguments, QuantizeArguments
-from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from .modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering
 from .quantize import RECORD
 from .static_int8 import quantize_graph
 
@@ -121,7 +121,7 @@ def our_contenders(model, args: BenchmarkArguments, threads: int) -> dict[str, C
     exported = functools.cache(exported)  # one file for all budgets
     forms = {
         "PyTorch fp32": lambda: (model, _weights(model)),
-        "OpenVINO fp32": lambda: load_form(exported(), threads, _exact),
+        "OpenVINO fp32": lambda: load_form(exported(), threads),
     }
     forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), threads) for place in args.int8}
 
@@ -146,10 +146,10 @@ def form_of(folder: Path) -> str:
     return FORMS[json.loads(record.read_text(encoding="utf-8"))["arguments"]["backend"]]
 
 
-def load_form(folder: Path, threads: int, options=None) -> tuple:
+def load_form(folder: Path, threads: int) -> tuple:
     """The model of a folder in OpenVINO or PyTorch, and the bytes of its weights."""
     if (folder / "openvino_model.xml").exists():
-        model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=(options or _fast)(threads))
+        model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=_settings(threads))
         return model, _files(folder)
     model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder).eval()
     return model, _weights(model)
@@ -172,8 +172,7 @@ def plain_contenders(folder: Path, threads: int, length: int) -> dict[str, Calla
     def make_openvino(name, form):
         model_class, config, shape = shapes[name]
         place = plain_forms(lambda: random_model(model_class, config), folder / name.lower(), length)[form]
-        options = _exact(threads) if form == "fp32" else _fast(threads)
-        runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=options)
+        runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=_settings(threads))
         return Contender(f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shape, None, length))
 
     rows = {BASE: functools.partial(make_pytorch, "BERT-base")}
@@ -249,9 +248,5 @@ def _files(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("openvino_model.*"))
 
 
-def _fast(threads: int) -> dict:
-    return {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-
-
-def _exact(threads: int) -> dict:
-    return {**_fast(threads), "INFERENCE_PRECISION_HINT": "f32"}  # or OpenVINO would compute in bf16 where the CPU has it
+def _settings(threads: int) -> dict:
+    return {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **PRECISION}  # the same for plain models

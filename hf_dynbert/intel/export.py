@@ -28,6 +28,8 @@ class LengthAdaptivePatcher(ModelPatcher):
         self.conversion_extensions = [
             ConversionExtension("hf_dynbert::length_config", _convert_dial),
             ConversionExtension("hf_dynbert::take_tokens", _convert_take_tokens),
+            ConversionExtension("hf_dynbert::put_tokens", _convert_put_tokens),
+            ConversionExtension("hf_dynbert::top_slots", _convert_top_slots),
         ]
         names = list(config.outputs)
 
@@ -74,6 +76,17 @@ def _convert_take_tokens(context):
     """Gathers along the second axis, example by example."""
     tokens, slots = context.get_input(0), context.get_input(1)
     return ops.gather(tokens, slots, ops.constant(np.int32(1)), batch_dims=1).outputs()
+
+
+def _convert_put_tokens(context):
+    """Writes along the second axis, example by example."""
+    return ops.scatter_elements_update(*(context.get_input(index) for index in range(3)), 1).outputs()
+
+
+def _convert_top_slots(context):
+    """The largest along the second axis."""
+    ranking, width = context.get_input(0), context.get_input(1)
+    return [ops.topk(ranking, width, 1, "max", "value", index_element_type="i64").output(1)]
 
 
 def _dial_node(model: openvino.Model):

@@ -2,13 +2,12 @@
 """The length-adaptive model as one graph for any budget: what is traced for export.
 
 Eager code asks Python how many tokens stay; a graph must work that out from its inputs. Here the length configuration is a
-tensor, tokens that go are remembered by where the others are now, and what is restored are the head's outputs rather than
-the states, which are many times larger.
+tensor, tokens that stay are ordered by their importance, and what is restored are the head's outputs of all states that were
+some token's latest: those before each drop and those at the end lie in one table, of which every token remembers its row.
 
-Every operation costs a runtime some microseconds whatever it does, and one whose output's shape depends on data makes it
-stop (OpenVINO 2026.4 works out the shapes up to the next such operation before it goes on). So there are few of both: a
-layer that drops has one such operation, the range that is as wide as its tokens to come. Where nobody loses a token a layer
-still chooses, and padding goes.
+Every operation costs a runtime some microseconds whatever it does, twice as much when lengths change from call to call, and
+one whose output's shape depends on data makes it stop (OpenVINO 2026.4 works out the shapes up to the next such operation
+before it goes on). So there are few of both. Where nobody loses a token a layer still chooses, and padding goes.
 
 No conditions: OpenVINO's CPU plugin gives stale shapes to what follows an `If` of dynamic shape.
 """
@@ -19,23 +18,19 @@ import torch
 from torch import nn
 
 from .. import drop_and_restore
-from ..drop_and_restore import (
-    WIDTH_STEP,
-    attention_received,
-    compact_slots,
-    data_size,
-    first_segment,
-    first_token,
-)
-from ..length_config import MIN_TOKENS, encode_length_config
+from ..drop_and_restore import WIDTH_STEP, attention_received, first_segment, first_token
+from ..length_config import MIN_TOKENS, SHARE_UNIT, encode_length_config
 
 
 # Operations that exporters turn into what their runtime has: the one that gives a traced graph its length configuration, and
-# gathering, for which TorchScript knows no single operation.
+# those for which TorchScript knows no single operation.
 torch.library.define("hf_dynbert::length_config", "(Tensor default, Tensor input_ids) -> Tensor")
 torch.library.define("hf_dynbert::take_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
+torch.library.define("hf_dynbert::put_tokens", "(Tensor tokens, Tensor slots, Tensor values) -> Tensor")
+torch.library.define("hf_dynbert::top_slots", "(Tensor ranking, Tensor width) -> Tensor")
 
-SMALL = 1000  # shares are millionths: two factors of a thousand keep every number below 2^24, exact in float32 runtimes too
+# Who comes before all others whatever the scores say, and who after: exact in float32, and apart by more than any score
+CLS, SEGMENT, ABSENT = 4e6, 2e6, -8e6
 
 
 @torch.library.impl("hf_dynbert::length_config", "cpu")
@@ -48,9 +43,39 @@ def _take_tokens(tokens, slots):
     return drop_and_restore.take_tokens(tokens, slots.clamp(min=0)).clone()
 
 
+@torch.library.impl("hf_dynbert::put_tokens", "cpu")
+def _put_tokens(tokens, slots, values):
+    return tokens.scatter(1, slots, values)
+
+
+@torch.library.impl("hf_dynbert::top_slots", "cpu")
+def _top_slots(ranking, width):
+    return ranking.sort(dim=1, descending=True, stable=True).indices[:, : int(width)].clone()
+
+
 def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
     """[`drop_and_restore.take_tokens`] as one operation of the graph; a slot of -1 takes anything."""
     return torch.ops.hf_dynbert.take_tokens(tokens, slots)
+
+
+def put_tokens(tokens: torch.Tensor, slots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """`(B, N)` with other values `(B, K)` in these slots, none of which is there twice."""
+    return torch.ops.hf_dynbert.put_tokens(tokens, slots, values)
+
+
+def top_slots(ranking: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+    """The slots of the largest numbers, the largest first: `(B, N)` and a width of at most N give `(B, width)`."""
+    return torch.ops.hf_dynbert.top_slots(ranking, width)
+
+
+def standings(present: torch.Tensor, first: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
+    """What places tokens before their importance does: `(B, N)` masks give `(B, N)` floats, 0 where importance decides.
+
+    The first token goes before the first segment, which is in order, before everything else, before what is not present.
+    """
+    places = torch.arange(present.shape[1], device=present.device)
+    ahead = torch.where(first, CLS, torch.where(segment, SEGMENT - places, 0.0))
+    return torch.where(present, ahead, ABSENT)
 
 
 def token_counts(encoded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -64,41 +89,48 @@ def token_counts(encoded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         `torch.LongTensor` of shape `(layers, B)`.
     """
     entries, lengths = encoded.long()[:, None], lengths[None]
-    thousands = entries // SMALL
-    parts = lengths * thousands + (lengths * (entries - thousands * SMALL) + SMALL - 1) // SMALL  # thousandths, rounded up
-    wanted = torch.where(entries > 0, (parts + SMALL - 1) // SMALL, -entries)
+    wanted = torch.where(entries > 0, (lengths * entries + (SHARE_UNIT - 1)) // SHARE_UNIT, -entries)
     return torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))
 
 
 @dataclass
 class Tokens:
-    """The tokens in the slots of one layer; J terms of the first segment, L tokens of the input.
+    """The tokens in the slots of one layer; J terms of the first segment.
 
     Args:
+        width (scalar `torch.LongTensor`): N, the number of slots.
         present, first, segment (`torch.BoolTensor` of shape `(B, N)`): slots with a real token, with the first, and with
             those of the first segment.
+        standing (`torch.FloatTensor` of shape `(B, N)`): see `standings`.
         terms (`torch.LongTensor` of shape `(B, J)`): slots of the first segment's tokens.
         terms_there (`torch.BoolTensor` of shape `(B, J)`): which of them are still there; the others have any slot.
-        places (`torch.LongTensor` of shape `(B, L)`, *optional*): the slot of each token of the input, -1 where it is gone.
-            `None` as long as all are in their places.
+        positions (`torch.LongTensor` of shape `(B, N)`, *optional*): each slot's place in the input; `None` for its own.
+        rows (`torch.LongTensor` of shape `(B, N)`): where the latest state of the slot's token lies in the table.
     """
 
+    width: torch.Tensor
     present: torch.Tensor
     first: torch.Tensor
     segment: torch.Tensor
+    standing: torch.Tensor
     terms: torch.Tensor
     terms_there: torch.Tensor
-    places: torch.Tensor | None = None
+    positions: torch.Tensor | None
+    rows: torch.Tensor
 
-    def take(self, slots: torch.Tensor, filled: torch.Tensor, kept: torch.Tensor) -> "Tokens":
-        """Only the tokens of these slots `(B, K)` where `filled`, which are those that are `kept`, `(B, N)`."""
-        moved = kept.long() * kept.long().cumsum(dim=1) - 1  # the new slot of each old one
-        terms = take_tokens(moved, self.terms)
-        places = moved
-        if self.places is not None:
-            places = torch.where(self.places >= 0, take_tokens(moved, self.places), -1)
+    def take(self, slots: torch.Tensor, filled: torch.Tensor, width: torch.Tensor, rows: torch.Tensor) -> "Tokens":
+        """Only the tokens of these slots `(B, K)` where `filled`, whose latest states will be in these rows `(K,)`.
+
+        The other slots have tokens too, those that go: what is in the table of them stays as it is.
+        """
         first, segment = (take_tokens(part, slots) & filled for part in (self.first, self.segment))
-        return Tokens(filled, first, segment, terms, self.terms_there & (terms >= 0), places)
+        standing = torch.where(filled, take_tokens(self.standing, slots), ABSENT)
+        order = torch.arange(width, device=slots.device)
+        gone = torch.full_like(self.rows, -1)
+        terms = take_tokens(put_tokens(gone, slots, torch.where(filled, order, -1)), self.terms)
+        positions = slots if self.positions is None else take_tokens(self.positions, slots)
+        rows = torch.where(filled, rows, take_tokens(self.rows, slots))
+        return Tokens(width, filled, first, segment, standing, terms, self.terms_there & (terms >= 0), positions, rows)
 
 
 class LengthAdaptiveGraph(nn.Module):
@@ -124,27 +156,40 @@ class LengthAdaptiveGraph(nn.Module):
         encoded = torch.ops.hf_dynbert.length_config(self.default, input_ids)
         counts = token_counts(encoded, present.sum(dim=1))
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-        first = first_token(present)
-        segment = first_segment(present, token_type_ids, input_ids, self.config.sep_token_id)
-        in_segment = segment.sum(dim=1)
-        terms = compact_slots(segment, _width(in_segment.clamp(min=1)), in_segment[:, None])
-        tokens = Tokens(present, first, segment, *terms)
-        mask, restored = _bias(present, states.dtype), None
+        tokens = self._tokens(input_ids, present, token_type_ids)
+        rows, table, size = tokens.rows, [], tokens.width  # of every token of the input; states; how many that will be
+        mask = _bias(present, states.dtype)
         for index, layer in enumerate(self.bert.encoder.layer):
             context, query, key = self._attend(layer.attention.self, states, mask)
             attended = layer.attention.output(context, states)
             if layer.may_drop:
-                restored = self._restore(restored, states, tokens)
+                table.append(states)
                 scores = self._scores(layer, attended, query, key, tokens)
-                slots, tokens = self._select(layer, scores, tokens, counts[index])
-                attended, mask = take_tokens(attended, slots), _bias(tokens.present, states.dtype)
+                slots, filled, width = self._select(layer, index, scores, tokens, counts[index])
+                tokens = tokens.take(slots, filled, width, size + torch.arange(width, device=slots.device))
+                rows, size = put_tokens(rows, tokens.positions, tokens.rows), size + width
+                attended, mask = take_tokens(attended, slots), _bias(filled, states.dtype)
             states = layer.feed_forward_chunk(attended)
-        outputs = self._restore(restored, states, tokens)
+        if not table:  # no layer drops
+            return self._answer(self.head(states), None)
         if not self.answers:
-            return self.classifier(outputs)
-        if self.config.dropped_logits == "mask" and tokens.places is not None:
-            outputs = outputs.masked_fill((tokens.places < 0)[:, :, None], torch.finfo(torch.float32).min)
-        return outputs[..., 0], outputs[..., 1]
+            rows = rows[:, :1]
+        outputs = take_tokens(self.head(torch.cat([*table, states], dim=1)), rows)
+        return self._answer(outputs, rows < size - tokens.width)
+
+    def _tokens(self, input_ids, present, token_type_ids) -> "Tokens":
+        """Those of the input."""
+        width = _scalar(input_ids.shape[1])
+        first = first_token(present)
+        segment = first_segment(present, token_type_ids, input_ids, self.config.sep_token_id)
+        standing = standings(present, first if self.config.keep_cls else torch.zeros_like(first), segment)
+        chosen = segment.long()
+        in_segment = chosen.sum(dim=1)
+        many = _width(in_segment.clamp(min=1), width)
+        # Padding has no state to restore, so any row will do
+        rows = torch.arange(input_ids.shape[1], device=input_ids.device) * present
+        there = torch.arange(many, device=input_ids.device) < in_segment[:, None]
+        return Tokens(width, present, first, segment, standing, top_slots(chosen, many), there, None, rows)
 
     def _scores(self, layer, attended, query, key, tokens: "Tokens") -> torch.Tensor:
         """Importance `(B, N)`."""
@@ -154,21 +199,31 @@ class LengthAdaptiveGraph(nn.Module):
         voters = {"all": tokens.present, "question": tokens.segment, "cls": tokens.first}[self.config.importance]
         return attention_received(query, key, tokens.present, voters, layer.attention.self.scaling)
 
-    def _select(self, layer, scores, tokens: "Tokens", counts) -> tuple[torch.Tensor, "Tokens"]:
-        """The slots that stay, and the tokens in them."""
-        cls = tokens.first if self.config.keep_cls else torch.zeros_like(tokens.first)
-        kept = layer._select(scores, tokens.present, cls, tokens.segment, counts)
+    def _select(self, layer, index, scores, tokens: "Tokens", counts) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The slots that stay `(B, K)`, which of them are filled, and K. See [`DynamicTinyBertLayer`]."""
+        standing = tokens.standing
+        placed = standing != 0
+        if layer.segment_goes == "first":
+            standing = standing - (CLS + SEGMENT) / 2  # all others lie between the first token and its segment
+        elif layer.segment_goes == "by importance":
+            placed = standing.abs() > SEGMENT
         # Not for all layers at once: a graph that knows every width from the start is slower (OpenVINO 2026.4)
-        slots, filled = compact_slots(kept, _width(counts), counts[:, None])
-        return slots, tokens.take(slots, filled, kept)
+        width = _width(counts, tokens.width)
+        slots = top_slots(torch.where(placed, standing, scores.float()), width)
+        filled = torch.arange(width, device=slots.device) < counts[:, None]
+        scorers = [other.token_scorer for other in self.bert.encoder.layer[index + 1 :]]
+        if any(scorer is not None and scorer.rank for scorer in scorers):  # they look at a token's neighbours
+            places = torch.where(filled, slots, slots + tokens.width)
+            slots = take_tokens(slots, top_slots(-places.float(), width))
+        return slots, filled, width
 
-    def _restore(self, restored, states, tokens: "Tokens") -> torch.Tensor:
-        """What the head says of each token of the input by its latest state; of the first alone, if that is all it reads."""
-        outputs = self.head(states)
-        if tokens.places is None:
-            return outputs if self.answers else outputs[:, :1]
-        places = tokens.places if self.answers else tokens.places[:, :1]
-        return torch.where((places >= 0)[:, :, None], take_tokens(outputs, places), restored)
+    def _answer(self, outputs, gone):
+        """The head's outputs of all tokens, and which of them have gone, as what callers expect."""
+        if not self.answers:
+            return self.classifier(outputs)
+        if self.config.dropped_logits == "mask" and gone is not None:
+            outputs = outputs.masked_fill(gone[:, :, None], torch.finfo(torch.float32).min)
+        return outputs[..., 0], outputs[..., 1]
 
     @staticmethod
     def _attend(attention, states, mask):
@@ -182,9 +237,13 @@ class LengthAdaptiveGraph(nn.Module):
         return context.transpose(1, 2).flatten(2), query, key
 
 
-def _width(counts: torch.Tensor) -> int | torch.Tensor:
-    """Slots for so many tokens of each example, `(B,)`."""
-    return data_size((counts.max() + WIDTH_STEP - 1) // WIDTH_STEP * WIDTH_STEP)
+def _width(counts: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+    """Slots for so many tokens of each example, `(B,)`: a scalar."""
+    return torch.minimum((counts.max() + (WIDTH_STEP - 1)) & -WIDTH_STEP, most)
+
+
+def _scalar(size: int | torch.Tensor) -> torch.Tensor:
+    return size if isinstance(size, torch.Tensor) else torch.tensor(size)  # sizes are tensors in a trace
 
 
 def _bias(present: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -4,7 +4,7 @@
 import json
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,9 @@ from .export import DIAL, attach_dial, has_dial
 
 # Transformers without this package reads config.json too, and must find an architecture that it knows
 FOREIGN_TYPE = "bert"
+# Of what is not int8. OpenVINO would take bf16 where the CPU has it: other answers than elsewhere, and at these sizes slower
+# (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
+PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
@@ -37,7 +40,8 @@ class LengthAdaptiveOVModel:
     def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
         if isinstance(model, openvino.Model) and not has_dial(model):  # Optimum's own export has only the default budget
             attach_dial(model)
-        self._requests, self._compiling = queue.LifoQueue(), threading.Lock()
+        self._requests, self._compiling, self._remembered = queue.LifoQueue(), threading.Lock(), (None, ())
+        kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})
         super().__init__(model, config, **kwargs)
 
     def compile(self) -> None:
@@ -86,31 +90,41 @@ class LengthAdaptiveOVModel:
     def _answer(self, length_config, input_ids, attention_mask, token_type_ids) -> list:
         """The model's outputs, as torch tensors or, for numpy inputs, arrays; of tokens as many as `_widened` makes."""
         self.compile()
-        entries = self.config.resolve_length_config(length_config)
-        encoded = np.array(encode_length_config(entries, self.config.num_hidden_layers), dtype=np.int32)
-        as_torch = isinstance(input_ids, torch.Tensor)
-        ids = np.asarray(input_ids)
-        inputs = {"input_ids": ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        encoded = self._encoded(length_config)
+        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         if attention_mask is None:
-            inputs["attention_mask"] = np.ones_like(ids)
+            given["attention_mask"] = 1
         if token_type_ids is None:
-            inputs["token_type_ids"] = np.zeros_like(ids)
+            given["token_type_ids"] = 0
+        inputs = self._widened([given[name] for name in self.input_names], *input_ids.shape)
         request = self._borrow()
         try:
-            outputs = request([self._widened(np.asarray(inputs[name])) for name in self.input_names], encoded)
+            outputs = request(inputs, encoded)
         finally:
             self._requests.put(request)
-        return [torch.from_numpy(output) for output in outputs] if as_torch else outputs
+        return [torch.from_numpy(output) for output in outputs] if isinstance(input_ids, torch.Tensor) else outputs
 
-    def _widened(self, values: np.ndarray) -> np.ndarray:
-        """`(B, L)` padded to a multiple of `WIDTH_STEP` with zeros, which the attention mask leaves out.
+    def _encoded(self, length_config: str | Sequence[int | float] | None) -> tuple[int, ...]:
+        """What a request takes. That of the call before is remembered: checking one takes a tenth of a millisecond."""
+        config = self.config
+        meant = config.length_config if length_config is None else (config.budgets or {}).get(str(length_config))
+        key = repr((length_config, meant))  # whoever changes a budget in config is heard
+        remembered, encoded = self._remembered
+        if key != remembered:
+            encoded = tuple(encode_length_config(config.resolve_length_config(length_config), config.num_hidden_layers))
+            self._remembered = key, encoded  # both at once, so threads see none or both
+        return encoded
+
+    def _widened(self, inputs: list, batch: int, length: int) -> np.ndarray:
+        """Each `(B, L)`, or one number for all of it, padded to a multiple of `WIDTH_STEP` with zeros, which the attention
+        mask leaves out.
 
         A runtime compiles kernels for each length that it meets: so there are fewer, and those that are fast.
         """
-        batch, length = values.shape
         width = min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_position_embeddings))
-        wide = np.zeros((batch, width), dtype=np.int64)  # several times faster than np.pad
-        wide[:, :length] = values
+        wide = np.zeros((len(inputs), batch, width), dtype=np.int64)  # several times faster than np.pad
+        for place, values in zip(wide, inputs, strict=True):
+            place[:, :length] = values
         return wide
 
     def _borrow(self) -> "Request":
@@ -127,16 +141,19 @@ class Request:
     """
 
     def __init__(self, model: openvino.CompiledModel):
-        self.request = model.create_infer_request()
+        self.request, self.outputs, self.length_config = model.create_infer_request(), len(model.outputs), None
         (self.dial,) = [state for state in self.request.query_state() if state.name == DIAL]
 
-    def __call__(self, inputs: list[np.ndarray], length_config: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, inputs: Iterable[np.ndarray], length_config: tuple[int, ...]) -> list[np.ndarray]:
         """Inputs in the model's order and types, and an encoded length configuration, give the outputs."""
-        self.dial.state = openvino.Tensor(length_config)
+        if length_config != self.length_config:
+            self.dial.state = openvino.Tensor(np.array(length_config, dtype=np.int32))
+            self.length_config = length_config
         for index, values in enumerate(inputs):
             self.request.set_input_tensor(index, openvino.Tensor(values, shared_memory=True))
         self.request.infer()
-        return [np.array(tensor.data) for tensor in self.request.output_tensors]  # the next call writes over theirs
+        # Copies: the next call writes over the request's own
+        return [np.array(self.request.get_output_tensor(index).data) for index in range(self.outputs)]
 
 
 class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQuestionAnswering):

@@ -41,9 +41,7 @@ class StaticInt8:
 
     def exact(self) -> OVDynamicTinyBertForQuestionAnswering:
         """The checkpoint in fp32."""
-        return OVDynamicTinyBertForQuestionAnswering.from_pretrained(
-            self.args.model, export=True, compile=False, ov_config={"INFERENCE_PRECISION_HINT": "f32"}
-        )
+        return OVDynamicTinyBertForQuestionAnswering.from_pretrained(self.args.model, export=True, compile=False)
 
     def tune(self, measure, reference: dict[str, float]):
         """See `protect`."""
