@@ -148,28 +148,9 @@ def select_tokens(
         `torch.BoolTensor` of shape `(B, N)`: those that stay.
     """
     ranking = scores.masked_fill(protected, torch.inf).masked_fill(~present, -torch.inf)
-    if torch.jit.is_tracing():
-        return ranks(ranking) < counts[:, None]
     order = ranking.sort(dim=1, descending=True, stable=True).indices
     best = torch.arange(order.shape[1], device=order.device) < counts[:, None]
     return torch.zeros_like(present).scatter(1, order, best)
-
-
-def ranks(values: torch.Tensor) -> torch.Tensor:
-    """How many values of its row go before each one: the larger, and of equals the earlier.
-
-    Every pair is compared. That is for exported graphs, where sorting some hundred values takes several times as long
-    (OpenVINO 2026.4); in PyTorch it is the other way round.
-
-    Args:
-        values (`torch.Tensor` of shape `(B, N)`): no NaN among them.
-
-    Returns:
-        `torch.LongTensor` of shape `(B, N)`: each row a permutation of 0 to N - 1.
-    """
-    places = torch.arange(values.shape[1], device=values.device)
-    mine, others = values[:, :, None], values[:, None, :]
-    return torch.where((others > mine) | ((others == mine) & (places < places[:, None])), 1, 0).sum(dim=2)
 
 
 def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
@@ -207,24 +188,21 @@ def data_size(size: torch.Tensor) -> int | torch.Tensor:
     return size if torch.jit.is_tracing() else int(size)
 
 
-def compact_slots(
-    mask: torch.Tensor, width: int | torch.Tensor, total: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Slots of the marked tokens, in order.
 
     Args:
         mask (`torch.BoolTensor` of shape `(B, N)`): at most `width` marked in a row.
         width (`int`, or a scalar tensor in a trace): K.
-        total (`torch.LongTensor` of shape `(B, 1)`, *optional*): how many are marked in a row, if that is known.
 
     Returns:
         `torch.LongTensor` of shape `(B, K)`, and `torch.BoolTensor` of shape `(B, K)`: which are filled. The others, at the
         end, are some valid slot.
     """
     counted, order = mask.long().cumsum(dim=1), torch.arange(width, device=mask.device)
-    total = counted[:, -1:] if total is None else total
+    total = counted[:, -1:]
     before = torch.minimum(order, total - 1)  # marked tokens before a slot's own; what is not filled repeats the last
-    if torch.jit.is_tracing():  # counted, as in `ranks`: graphs search and scatter slowly
+    if torch.jit.is_tracing():  # counted: graphs search slowly (OpenVINO 2026.4)
         slots = torch.where(counted[:, None, :] <= before[:, :, None], 1, 0).sum(dim=2)
     else:
         slots = torch.searchsorted(counted, before, right=True)

@@ -113,7 +113,15 @@ def test_token_counts_in_openvino_are_exact():
 
 
 @pytest.mark.parametrize("importance", IMPORTANCES)
-@pytest.mark.parametrize("options", [{}, {"keep_cls": False, "dropped_logits": "mask"}, {"protect_first_segment": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"keep_cls": False, "dropped_logits": "mask"},
+        {"protect_first_segment": True},
+        {"protect_first_segment": True, "protect_first_segment_until": 1, "importance_match_until": 1},
+    ],
+)
 def test_graph_equals_eager(make_model, batch, importance, options):
     model = make_model(importance=importance, **options)
     for length_config in (None, *LENGTH_CONFIGS):
