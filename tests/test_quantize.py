@@ -67,7 +67,7 @@ def test_calibration_covers_budgets(checkpoint, tokenizer, questions):
     assert length_configs[0::3] == [[1.0] * 4] * 3
     assert length_configs[1::3] == [BUDGETS["fast"]] * 3
     assert len(set(map(tuple, length_configs[2::3]))) == 3
-    assert [call[DIAL].tolist() for call in itertools.starmap(graph_input, calls)][1] == [800_000, 500_000, 500_000, 200_000]
+    assert [call[DIAL].tolist() for call in itertools.starmap(graph_input, calls)][1] == [8000, 5000, 5000, 2000]
 
 
 def test_int8_is_close_to_fp32_at_every_budget(checkpoint, quantized):
