@@ -17,6 +17,7 @@ import openvino
 
 from hf_dynbert.curve import markdown_table
 from hf_dynbert.intel.checkpoints import load_config
+from hf_dynbert.intel.modeling_openvino import PRECISION
 from hf_dynbert.length_config import encode_length_config
 
 
@@ -55,7 +56,7 @@ def main() -> None:
 
 def request_of(folder: str, threads: int) -> openvino.InferRequest:
     """A request that counts."""
-    options = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    options = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **PRECISION}
     return openvino.Core().compile_model(Path(folder) / "openvino_model.xml", "CPU", options).create_infer_request()
 
 
