@@ -22,7 +22,8 @@ class QuantizeArguments:
         drop_layers (`list[int]`, *optional*): the layers that may drop in the int8 model, from 0; the others need no scorer
             then, and nothing that has to be computed. All that may in the checkpoint when not given.
         importance_match_until (`int`, *optional*): layers that match tokens with the question in the int8 model, see
-            [`DynamicTinyBertConfig`]; as the checkpoint when not given.
+            [`DynamicTinyBertConfig`]; as the checkpoint when not given. The others learn from calibration's questions to say
+            the same by a token's own state (least squares).
         train_file, dataset_name, held_out: as for training. Calibration takes the questions that training saw; accuracy is
             measured on those held out, if there are any, or else on others than calibration's.
         calibration_samples (`int`): windows to calibrate with.

@@ -1,22 +1,20 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """A checkpoint in int8, with its accuracy held and a record of how it was made; whichever backend does the rounding."""
 
-import contextlib
 import dataclasses
 import json
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import AutoTokenizer
 
-from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..folders import replace_files
 from ..question_answering.evaluate import evaluate_squad
 from ..question_answering.squad import load_squad, split_by_article
 from .arguments import QuantizeArguments
 from .checkpoints import load_config
+from .narrowing import narrowed
 
 
 RECORD = "quantization.json"
@@ -40,7 +38,7 @@ def quantize(args: QuantizeArguments) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
     measure = _measure_with(tokenizer, accuracy_data, config, args)
-    with narrowed(args, config) as checkpoint:
+    with narrowed(args, config, tokenizer, calibration_data) as checkpoint:
         backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), tokenizer, calibration_data)
         reference = measure(backend.exact())
         model, kept, scores = backend.tune(measure, reference)
@@ -59,20 +57,6 @@ def quantize(args: QuantizeArguments) -> Path:
         tokenizer.save_pretrained(folder)
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return Path(args.output_dir)
-
-
-@contextlib.contextmanager
-def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig):
-    """The checkpoint's place, or that of a copy without the parts for dropping that these arguments leave out."""
-    given = {name: getattr(args, name) for name in ("drop_layers", "importance_match_until")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not given:
-        yield args.model
-        return
-    DynamicTinyBertConfig.from_dict(config.to_dict() | given)  # or an error
-    with tempfile.TemporaryDirectory() as folder:
-        AutoModelForQuestionAnswering.from_pretrained(args.model, **given).save_pretrained(folder)
-        yield folder
 
 
 def backend_class(name: str):
