@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""A copy of a checkpoint without parts for dropping that a runtime would pay for, ranking tokens as before as far as it can."""
+"""A checkpoint without parts for dropping that a runtime would pay for; it ranks tokens as before as far as it can."""
 
 import contextlib
 import tempfile
@@ -59,7 +59,7 @@ def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig, tokenizer, 
 
 
 def fit_unit(unit: nn.Linear, seen: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Least squares: what tokens' scores say beyond the unit's own, as far as it is linear in their states, joins its weight.
+    """Least squares: what scores say beyond the unit's own, as far as it is linear in the states, joins its weight.
 
     Scores rank the tokens of one example, so each example's mean is nothing to learn.
 
