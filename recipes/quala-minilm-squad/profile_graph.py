@@ -100,7 +100,7 @@ def by_kind(counters: dict) -> Counter:
     """Sums over what a person would call one thing."""
     sums = Counter()
     for (name, kind), milliseconds in counters.items():
-        if "scaled_dot_product" in name:
+        if "scaled_dot_product" in name or kind == "Subgraph":  # in f32 the runtime compiles all of attention into one
             kind = "attention"
         elif "token_scorer" in name:
             kind = "learned importance"
