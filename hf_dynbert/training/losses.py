@@ -1,5 +1,8 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Losses as pure tensor functions; B examples, C classes or positions."""
+"""Losses as pure tensor functions: every one a mean over examples, in which padding has no part.
+
+Shapes: B examples, C classes or positions, L tokens, H hidden size, A heads.
+"""
 
 from collections.abc import Sequence
 
@@ -69,6 +72,88 @@ def soft_cross_entropy(scores: torch.Tensor, target: torch.Tensor, mask: torch.T
 def answer_distribution(start_logits: torch.Tensor, end_logits: torch.Tensor) -> torch.Tensor:
     """Where a model sees the ends of the answer: mean of its start and end distributions, `(B, C)`."""
     return (F.softmax(start_logits.float(), dim=-1) + F.softmax(end_logits.float(), dim=-1)) / 2
+
+
+def state_error(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of hidden states or embeddings (TinyBERT, arXiv 1909.10351, equations 8 and 9).
+
+    Args:
+        student (`torch.Tensor` of shape `(B, L, H)`): states that learn, in the teacher's width.
+        teacher (`torch.Tensor` of shape `(B, L, H)`): states to learn from; no gradient reaches them.
+        mask (`torch.BoolTensor` of shape `(B, L)`): tokens that count.
+
+    Returns:
+        `torch.FloatTensor`: a scalar; mean over an example's tokens and the width, then over examples.
+    """
+    errors = (student.float() - teacher.detach().float()).square().mean(dim=-1)
+    return _mean_by_example(errors, mask)
+
+
+def relation_scores(left: torch.Tensor, right: torch.Tensor, heads: int) -> torch.Tensor:
+    """How every token relates to every other, before the softmax: scaled dot products in each head.
+
+    Queries with keys give a layer's attention scores. Queries, keys or values with themselves give the self-attention
+    relations of MiniLM (arXiv 2002.10957, equation 8) and MiniLMv2 (2012.15828, equation 7), whose number of heads is free.
+
+    Args:
+        left, right (`torch.Tensor` of shape `(B, L, H)`): projected states; `H` is a multiple of `heads`.
+        heads (`int`): how many parts the width is cut into.
+
+    Returns:
+        `torch.FloatTensor` of shape `(B, A, L, L)`.
+    """
+    if left.shape[-1] % heads:
+        raise ValueError(f"{left.shape[-1]} dimensions cannot be cut into {heads} relation heads; valid are its divisors.")
+    left, right = (states.float().unflatten(-1, (heads, -1)).transpose(1, 2) for states in (left, right))
+    return left @ right.transpose(-1, -2) / left.shape[-1] ** 0.5
+
+
+def relation_divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """KL(teacher ‖ student) of what each token relates to (MiniLM, arXiv 2002.10957, equations 7 and 9; MiniLMv2, 5).
+
+    Args:
+        student (`torch.FloatTensor` of shape `(B, A, L, L)`): scores that learn, see `relation_scores`.
+        teacher (`torch.FloatTensor` of shape `(B, A, L, L)`): scores to learn from; no gradient reaches them.
+        mask (`torch.BoolTensor` of shape `(B, L)`): tokens that count, as those that relate and those related to.
+
+    Returns:
+        `torch.FloatTensor`: a scalar; mean over heads and an example's tokens, then over examples.
+    """
+    keys = mask[:, None, None]
+    student, teacher = (
+        scores.float().masked_fill(~keys, torch.finfo(torch.float32).min).log_softmax(dim=-1)
+        for scores in (student, teacher.detach())
+    )
+    terms = (teacher.exp() * (teacher - student)).masked_fill(~keys, 0.0)
+    return _mean_by_example(terms.sum(dim=-1).mean(dim=1), mask)
+
+
+def score_error(
+    student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, probabilities: bool = False
+) -> torch.Tensor:
+    """Mean squared error of attention (TinyBERT, arXiv 1909.10351, equation 7).
+
+    Args:
+        student (`torch.FloatTensor` of shape `(B, A, L, L)`): scores before the softmax that learn, see `relation_scores`.
+        teacher (`torch.FloatTensor` of shape `(B, A, L, L)`): scores to learn from; no gradient reaches them.
+        mask (`torch.BoolTensor` of shape `(B, L)`): tokens that count, as queries and as keys.
+        probabilities (`bool`, *optional*, defaults to `False`): compare what the softmax makes of the scores, as
+            Dynamic-TinyBERT's published code does (2111.09645), rather than the scores, as TinyBERT does.
+
+    Returns:
+        `torch.FloatTensor`: a scalar; mean over heads and an example's pairs of tokens, then over examples.
+    """
+    student, teacher, keys = student.float(), teacher.detach().float(), mask[:, None, None]
+    if probabilities:
+        lowest = torch.finfo(torch.float32).min
+        student, teacher = (scores.masked_fill(~keys, lowest).softmax(dim=-1) for scores in (student, teacher))
+    errors = (student - teacher).masked_fill(~keys, 0.0).square().mean(dim=1)  # (B, L, L)
+    return _mean_by_example(errors.sum(dim=-1) / mask.sum(dim=-1, keepdim=True).clamp(min=1), mask)
+
+
+def _mean_by_example(terms: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of terms `(B, L)` over the tokens that count in each example, then over examples: batch mates change nothing."""
+    return (terms.masked_fill(~mask, 0.0).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)).mean()
 
 
 def saliency(logits: torch.Tensor, hidden_states: Sequence[torch.Tensor]) -> list[torch.Tensor]:

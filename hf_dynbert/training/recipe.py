@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import AutoConfig, AutoTokenizer, DataCollatorWithPadding, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..folders import replace_files
@@ -23,6 +30,8 @@ class ModelArguments:
 
     Args:
         model_name_or_path (`str`): folder or Hub id of a BERT, RoBERTa, DistilBERT or DynamicTinyBert checkpoint.
+        length_adaptive (`bool`): whether it becomes a DynamicTinyBert; `False` fine-tunes a model of any architecture that
+            `AutoModelForQuestionAnswering` knows as what it is, for example a teacher (with `length_drop=False`).
         protect_first_segment, protect_first_segment_until, dropped_logits, importance_match, importance_match_until,
             importance_windows, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
@@ -30,6 +39,7 @@ class ModelArguments:
     """
 
     model_name_or_path: str = field(metadata={"help": "Folder or Hub id to start from."})
+    length_adaptive: bool = field(default=True, metadata={"help": "Make a DynamicTinyBert of it; false: as it is."})
     protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
     protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
     dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
@@ -99,9 +109,16 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     return output
 
 
-def load_model(model_args: ModelArguments, args: DistillationArguments) -> DynamicTinyBertForQuestionAnswering:
+def load_model(model_args: ModelArguments, args: DistillationArguments) -> PreTrainedModel:
     """The model that a recipe starts from, converted if it is of another supported architecture."""
-    overrides = {
+    source = model_args.model_name_or_path
+    dropout = {
+        "hidden_dropout_prob": model_args.hidden_dropout_prob,
+        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
+    }
+    if not model_args.length_adaptive:
+        return _load_as_it_is(source, _given(dropout), model_args, args)
+    overrides = dropout | {
         "importance": args.importance,
         "protect_first_segment": model_args.protect_first_segment,
         "protect_first_segment_until": model_args.protect_first_segment_until,
@@ -110,11 +127,8 @@ def load_model(model_args: ModelArguments, args: DistillationArguments) -> Dynam
         "importance_match_until": model_args.importance_match_until,
         "importance_windows": model_args.importance_windows,
         "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
-        "hidden_dropout_prob": model_args.hidden_dropout_prob,
-        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
     }
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    source = model_args.model_name_or_path
+    overrides = _given(overrides)
     model_class = DynamicTinyBertForQuestionAnswering
     if AutoConfig.from_pretrained(source).model_type in ("bert", model_class.config_class.model_type):
         model = model_class.from_pretrained(source, dtype="float32", **overrides)
@@ -123,6 +137,18 @@ def load_model(model_args: ModelArguments, args: DistillationArguments) -> Dynam
     if model_args.attn_implementation:
         model.set_attn_implementation(model_args.attn_implementation)
     return model
+
+
+def _load_as_it_is(source: str, overrides: dict, model_args: ModelArguments, args: DistillationArguments) -> PreTrainedModel:
+    if args.length_drop:
+        raise ValueError("length_drop=True trains token dropping, which length_adaptive=False cannot; use length_drop=False")
+    if model_args.attn_implementation:
+        overrides = overrides | {"attn_implementation": model_args.attn_implementation}
+    return AutoModelForQuestionAnswering.from_pretrained(source, dtype="float32", **overrides)
+
+
+def _given(options: dict) -> dict:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def load_training_data(data_args: DataArguments) -> Dataset:

@@ -1,0 +1,188 @@
+"""Objectives of distillation against independent closed forms, and the maps of layers."""
+
+import math
+
+import pytest
+import torch
+from conftest import make_batch
+from transformers import AutoModelForQuestionAnswering, MPNetConfig, MPNetForQuestionAnswering
+
+from hf_dynbert import DistillationArguments
+from hf_dynbert.training.layer_maps import layer_map
+from hf_dynbert.training.losses import relation_divergence, relation_scores, score_error, state_error
+from hf_dynbert.training.recipe import DataArguments, ModelArguments, load_model, run_recipe
+
+
+LENGTHS = (5, 3)
+MASK = torch.arange(5) < torch.tensor(LENGTHS)[:, None]
+
+
+def states(seed, width=8):
+    return torch.randn(2, 5, width, generator=torch.Generator().manual_seed(seed))
+
+
+def softmax(row):
+    total = sum(map(math.exp, row))
+    return [math.exp(value) / total for value in row]
+
+
+def scores_by_hand(left, right, heads):
+    """Nested lists `[example][head][query][key]` without padding."""
+    width = left.shape[-1] // heads
+    return [
+        [
+            [
+                [sum(float(left[b, i, h * width + d] * right[b, j, h * width + d]) for d in range(width)) / width**0.5
+                 for j in range(length)]
+                for i in range(length)
+            ]
+            for h in range(heads)
+        ]
+        for b, length in enumerate(LENGTHS)
+    ]  # fmt: skip
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def test_state_error_closed_form():
+    student, teacher = states(0), states(1)
+    wanted = mean(
+        mean(float(student[b, i, d] - teacher[b, i, d]) ** 2 for i in range(length) for d in range(8))
+        for b, length in enumerate(LENGTHS)
+    )
+    assert state_error(student, teacher, MASK).item() == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 8])
+def test_relation_divergence_closed_form(heads):
+    student, teacher = states(0), states(1, width=16)  # widths may differ: only the heads have to agree
+    by_hand = zip(scores_by_hand(student, student, heads), scores_by_hand(teacher, teacher, heads), strict=True)
+    wanted = mean(
+        mean(
+            sum(t * math.log(t / s) for s, t in zip(softmax(s_row), softmax(t_row), strict=True))
+            for s_head, t_head in zip(s_heads, t_heads, strict=True)
+            for s_row, t_row in zip(s_head, t_head, strict=True)
+        )
+        for s_heads, t_heads in by_hand
+    )
+    found = relation_divergence(*(relation_scores(x, x, heads) for x in (student, teacher)), MASK)
+    assert found.item() == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_score_error_closed_form(probabilities):
+    pairs = [states(0), states(1)], [states(2), states(3)]
+    s, t = (scores_by_hand(*pair, 2) for pair in pairs)
+    how = softmax if probabilities else list
+    wanted = mean(
+        mean(
+            (a - b) ** 2
+            for s_head, t_head in zip(s[example], t[example], strict=True)
+            for s_row, t_row in zip(s_head, t_head, strict=True)
+            for a, b in zip(how(s_row), how(t_row), strict=True)
+        )
+        for example in range(2)
+    )
+    found = score_error(*(relation_scores(*pair, 2) for pair in pairs), MASK, probabilities=probabilities)
+    assert found.item() == pytest.approx(wanted, rel=1e-4)
+
+
+LOSSES = {
+    "states": state_error,
+    "relations": lambda s, t, mask: relation_divergence(relation_scores(s, s, 4), relation_scores(t, t, 4), mask),
+    "scores": lambda s, t, mask: score_error(relation_scores(s, s, 4), relation_scores(t, t, 4), mask),
+    "probabilities": lambda s, t, mask: score_error(
+        relation_scores(s, s, 4), relation_scores(t, t, 4), mask, probabilities=True
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
+def test_losses_of_states(loss):
+    student, teacher = states(0).requires_grad_(), states(1).requires_grad_()
+    assert loss(student, student.detach(), MASK).item() == 0
+    whole = loss(student, teacher, MASK)
+    whole.backward()
+    assert teacher.grad is None
+    assert student.grad[MASK].abs().sum() > 0 and not student.grad[~MASK].any()  # padding teaches nothing
+    noisy = [torch.where(MASK[:, :, None], x, 50 * torch.randn_like(x)) for x in (student, teacher)]
+    wider = [torch.nn.functional.pad(x, (0, 0, 0, 3), value=7.0) for x in noisy]
+    # 1e-5: sums of other lengths, in another order
+    torch.testing.assert_close(loss(*wider, torch.nn.functional.pad(MASK, (0, 3))), whole, atol=1e-5, rtol=1e-5)
+    halves = [loss(student[i : i + 1], teacher[i : i + 1], MASK[i : i + 1]) for i in (0, 1)]
+    torch.testing.assert_close(sum(halves) / 2, whole, atol=1e-5, rtol=1e-5)  # two steps of one example are one of two
+
+
+def test_scores_are_those_of_transformers(bert_folder):
+    model = AutoModelForQuestionAnswering.from_pretrained(bert_folder, attn_implementation="eager").eval()
+    batch, attention, seen = make_batch((20, 9)), model.bert.encoder.layer[1].attention.self, {}
+    for name in ("query", "key"):
+        getattr(attention, name).register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
+    with torch.no_grad():
+        probabilities = model(**batch, output_attentions=True).attentions[1]
+    scores = relation_scores(seen["query"], seen["key"], model.config.num_attention_heads)
+    keys = batch["attention_mask"].bool()[:, None, None]
+    torch.testing.assert_close(scores.masked_fill(~keys, -torch.inf).softmax(-1), probabilities, atol=1e-6, rtol=0)
+
+
+def test_heads_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="8 dimensions cannot be cut into 3 relation heads"):
+        relation_scores(states(0), states(1), 3)
+
+
+@pytest.mark.parametrize(
+    ("how", "student", "teacher", "wanted"),
+    [
+        ("uniform", 6, 12, [2, 4, 6, 8, 10, 12]),
+        ("uniform", 4, 12, [3, 6, 9, 12]),
+        ("uniform", 3, 6, [2, 4, 6]),
+        ("uniform", 2, 2, [1, 2]),
+        ("last", 3, 12, [10, 11, 12]),
+        ([1, 1, 12], 3, 12, [1, 1, 12]),
+    ],
+)
+def test_layer_maps(how, student, teacher, wanted):
+    assert layer_map(how, student, teacher) == wanted
+
+
+@pytest.mark.parametrize(
+    ("how", "student", "teacher", "message"),
+    [
+        ("uniform", 5, 12, "12 layers of the teacher are no multiple of the student's 5; use 'last', or a list of 5"),
+        ("last", 6, 3, "the student has 6 layers, the teacher 3"),
+        ("first", 3, 6, "the layer map is 'first'; valid are 'uniform', 'last', and lists"),
+        ([1, 2], 3, 6, r"the layer map \[1, 2\] has 2 layers; the student has 3"),
+        ([0, 2, 4], 3, 6, "valid are rising layers of the teacher, 1 to 6"),
+        ([2, 1, 4], 3, 6, "valid are rising layers"),
+        ([2, 4, 7], 3, 6, "valid are rising layers"),
+    ],
+)
+def test_bad_layer_maps_are_refused(how, student, teacher, message):
+    with pytest.raises(ValueError, match=message):
+        layer_map(how, student, teacher)
+
+
+@pytest.fixture
+def mpnet(sizes, tokenizer, tmp_path):
+    torch.manual_seed(0)
+    MPNetForQuestionAnswering(MPNetConfig(**sizes)).save_pretrained(tmp_path / "mpnet")
+    tokenizer.save_pretrained(tmp_path / "mpnet")
+    return tmp_path / "mpnet"
+
+
+def test_a_teacher_is_fine_tuned_as_it_is(mpnet, squad_file, tmp_path):
+    args = DistillationArguments(str(tmp_path / "out"), length_drop=False, max_steps=2, use_cpu=True, report_to=[])
+    data = DataArguments(train_file=[str(squad_file)], max_length=120, stride=8)
+    folder = run_recipe(ModelArguments(str(mpnet), length_adaptive=False, hidden_dropout_prob=0.0), data, args)
+    model = AutoModelForQuestionAnswering.from_pretrained(folder)
+    assert type(model) is MPNetForQuestionAnswering and model.config.hidden_dropout_prob == 0.0
+    before = AutoModelForQuestionAnswering.from_pretrained(mpnet)
+    assert not torch.equal(model.qa_outputs.weight, before.qa_outputs.weight)
+
+
+def test_a_model_as_it_is_cannot_learn_to_drop(mpnet, tmp_path):
+    with pytest.raises(ValueError, match="length_adaptive=False cannot; use length_drop=False"):
+        load_model(ModelArguments(str(mpnet), length_adaptive=False), DistillationArguments(str(tmp_path), use_cpu=True))
