@@ -117,7 +117,7 @@ def _encode(tokenizer, questions, contexts, max_length, stride, max_question_len
             f"tokens and a stride of {stride}: it must have at least {needed}, or question or stride must be shorter."
         )
     return tokenizer(
-        _shorten(tokenizer, questions, max_question_length),
+        shorten(tokenizer, questions, max_question_length),
         list(contexts),
         truncation="only_second",
         max_length=max_length,
@@ -127,8 +127,8 @@ def _encode(tokenizer, questions, contexts, max_length, stride, max_question_len
     )
 
 
-def _shorten(tokenizer, questions: list[str], most: int) -> list[str]:
-    """Questions without leading blanks and without what is over `most` tokens."""
+def shorten(tokenizer, questions: list[str], most: int) -> list[str]:
+    """Questions without leading blanks and without what is over `most` tokens of this tokenizer."""
     questions = [question.lstrip() for question in questions]
     offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     return [

@@ -33,6 +33,10 @@ class DistillationArguments(TrainingArguments):
         layer_dropout_prob (`float`): LayerDrop's probability, in all passes, the full one included.
         divergence_direction (`str`): `"forward"`, KL(full ‖ sub), or `"reference"`, what the published code computes.
         temperature (`float`): of the in-place distillation.
+        prediction_weight (`float`): weight of a teacher's answers, where the features have them (see `teacher_predictions`).
+        hard_label_weight (`float`): weight of the labels; 0 learns from the teacher alone, as TinyBERT does (arXiv
+            1909.10351), more from both, as Simplified TinyBERT does (2009.07531).
+        teacher_temperature (`float`): softens the teacher's answers and the student's beside them.
         importance_weight (`float`): weight of the learned importance's loss, a mean over layers.
         importance_learning_rate (`float`): peak learning rate of the scorers, which start from zero while the encoder is
             pretrained; on the same schedule.
@@ -59,6 +63,9 @@ class DistillationArguments(TrainingArguments):
         default="forward", metadata={"help": "Direction of the distillation's divergence.", "choices": list(DIRECTIONS)}
     )
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the in-place distillation."})
+    prediction_weight: float = field(default=1.0, metadata={"help": "Weight of a teacher's answers, if there are any."})
+    hard_label_weight: float = field(default=1.0, metadata={"help": "Weight of the labels."})
+    teacher_temperature: float = field(default=1.0, metadata={"help": "Temperature of the teacher's answers."})
     importance_weight: float = field(default=3.0, metadata={"help": "Weight of the learned importance's loss."})
     importance_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the scorers."})
 
@@ -78,6 +85,9 @@ class DistillationArguments(TrainingArguments):
             ("length_drop_ratio_bound", self.length_drop_ratio_bound, 0, 1 - 1e-6, "numbers in [0, 1)"),
             ("layer_dropout_prob", self.layer_dropout_prob, 0, 1 - 1e-6, "numbers in [0, 1)"),
             ("temperature", self.temperature, 1e-6, float("inf"), "numbers above 0"),
+            ("prediction_weight", self.prediction_weight, 0, float("inf"), "0 and more"),
+            ("hard_label_weight", self.hard_label_weight, 0, float("inf"), "0 and more"),
+            ("teacher_temperature", self.teacher_temperature, 1e-6, float("inf"), "numbers above 0"),
             ("importance_weight", self.importance_weight, 0, float("inf"), "0 and more"),
             ("importance_learning_rate", self.importance_learning_rate, 0, float("inf"), "0 and more"),
         ):

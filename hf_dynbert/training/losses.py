@@ -69,6 +69,28 @@ def soft_cross_entropy(scores: torch.Tensor, target: torch.Tensor, mask: torch.T
     return -(target * log_probabilities).masked_fill(~mask, 0.0).sum(dim=-1).mean()
 
 
+def target_divergence(
+    scores: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, temperature: float = 1.0
+) -> torch.Tensor:
+    """Kullback-Leibler divergence from a distribution, mean over examples, times the squared temperature.
+
+    As a soft cross-entropy (TinyBERT, arXiv 1909.10351, equation 10) without what no student can change: its least is 0.
+
+    Args:
+        scores (`torch.FloatTensor` of shape `(B, C)`): logits that learn.
+        target (`torch.FloatTensor` of shape `(B, C)`): a teacher's probabilities, softened by the temperature already.
+        mask (`torch.BoolTensor` of shape `(B, C)`): entries that count; both are normalised over them alone.
+        temperature (`float`, *optional*, defaults to 1): divides the scores.
+
+    Returns:
+        `torch.FloatTensor`: a scalar.
+    """
+    target = target.detach().float().masked_fill(~mask, 0.0)
+    target = target / target.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(target.dtype).tiny)
+    entropy = -torch.xlogy(target, target).sum(dim=-1).mean()
+    return (soft_cross_entropy(scores / temperature, target, mask) - entropy) * temperature**2
+
+
 def answer_distribution(start_logits: torch.Tensor, end_logits: torch.Tensor) -> torch.Tensor:
     """Where a model sees the ends of the answer: mean of its start and end distributions, `(B, C)`."""
     return (F.softmax(start_logits.float(), dim=-1) + F.softmax(end_logits.float(), dim=-1)) / 2

@@ -5,12 +5,11 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import (
     AutoConfig,
     AutoModelForQuestionAnswering,
     AutoTokenizer,
-    DataCollatorWithPadding,
     PreTrainedModel,
     set_seed,
 )
@@ -21,6 +20,8 @@ from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..question_answering.features import MAX_LENGTH, STRIDE, training_features
 from ..question_answering.squad import load_squad, split_by_article
 from .arguments import DistillationArguments
+from .collator import DistillationCollator
+from .teachers import teacher_predictions
 from .trainer import DistillationTrainer
 
 
@@ -32,6 +33,8 @@ class ModelArguments:
         model_name_or_path (`str`): folder or Hub id of a BERT, RoBERTa, DistilBERT or DynamicTinyBert checkpoint.
         length_adaptive (`bool`): whether it becomes a DynamicTinyBert; `False` fine-tunes a model of any architecture that
             `AutoModelForQuestionAnswering` knows as what it is, for example a teacher (with `length_drop=False`).
+        teacher_model_name_or_path (`str`): folder or Hub id of a model for question answering of any architecture and with
+            any tokenizer, whose answers to the training questions are learned too, see `teacher_predictions`.
         protect_first_segment, protect_first_segment_until, dropped_logits, importance_match, importance_match_until,
             importance_windows, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
@@ -40,6 +43,7 @@ class ModelArguments:
 
     model_name_or_path: str = field(metadata={"help": "Folder or Hub id to start from."})
     length_adaptive: bool = field(default=True, metadata={"help": "Make a DynamicTinyBert of it; false: as it is."})
+    teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Folder or Hub id of a teacher."})
     protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
     protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
     dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
@@ -64,6 +68,8 @@ class DataArguments:
         max_train_samples (`int`): use so many questions, spread over the data.
         held_out (`float`): part of the questions, whole articles, that training does not see.
         max_length, stride (`int`): windows, see `encode_windows`.
+        teacher_cache_dir (`str`): where a teacher's answers are kept for the next student; with the other caches of
+            `datasets` when not given.
     """
 
     train_file: list[str] | None = field(default=None, metadata={"help": "SQuAD files to train on."})
@@ -72,6 +78,7 @@ class DataArguments:
     held_out: float = field(default=0.0, metadata={"help": "Part of the questions to hold out, by article."})
     max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of a window."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
+    teacher_cache_dir: str | None = field(default=None, metadata={"help": "Where a teacher's answers are kept."})
 
 
 def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> Path:
@@ -93,11 +100,13 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
     data = load_training_data(data_args)
     features = training_features(data, tokenizer, data_args.max_length, data_args.stride)
+    if model_args.teacher_model_name_or_path:
+        features = concatenate_datasets([features, ask_teacher(model_args, data_args, args, tokenizer, data)], axis=1)
     trainer = DistillationTrainer(
         model,
         args,
         train_dataset=features,
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=DistillationCollator(tokenizer),
         processing_class=tokenizer,
     )
     output = Path(args.output_dir)
@@ -137,6 +146,24 @@ def load_model(model_args: ModelArguments, args: DistillationArguments) -> PreTr
     if model_args.attn_implementation:
         model.set_attn_implementation(model_args.attn_implementation)
     return model
+
+
+def ask_teacher(
+    model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments, tokenizer, data: Dataset
+) -> Dataset:
+    """The teacher's answers to the training questions, beside the features."""
+    source = model_args.teacher_model_name_or_path
+    return teacher_predictions(
+        AutoModelForQuestionAnswering.from_pretrained(source, dtype="float32").to(args.device),
+        AutoTokenizer.from_pretrained(source),
+        tokenizer,
+        data,
+        data_args.max_length,
+        data_args.stride,
+        temperature=args.teacher_temperature,
+        batch_size=args.per_device_eval_batch_size,
+        cache_dir=data_args.teacher_cache_dir,
+    )
 
 
 def _load_as_it_is(source: str, overrides: dict, model_args: ModelArguments, args: DistillationArguments) -> PreTrainedModel:

@@ -11,14 +11,16 @@ from ..length_config import dropping_layers
 from ..modeling_dynamic_tinybert import TokenScorer
 from .arguments import DistillationArguments
 from .length_drop import SubModel, sample_sandwich
-from .losses import answer_distribution, divergence, saliency, soft_cross_entropy
+from .losses import answer_distribution, divergence, saliency, soft_cross_entropy, target_divergence
+from .teachers import TARGETS
 
 
 class DistillationTrainer(Trainer):
     """A [`~transformers.Trainer`] for length-adaptive models.
 
     Modifications: `compute_loss` adds LengthDrop with the sandwich rule and in-place distillation (arXiv 2010.07003,
-    section 3.2), and the training of learned importance; `create_optimizer` gives the scorers their own learning rate;
+    section 3.2), a teacher's answers where the features have them (columns `teacher_start`, `teacher_end`, which so are not
+    removed as unused), and the training of learned importance; `create_optimizer` gives the scorers their own learning rate;
     `log` adds each part of the objective by name. The samples of a step are drawn from the seed and the step's number
     alone, so a resumed run and an accumulated batch see the same.
 
@@ -51,8 +53,16 @@ class DistillationTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The mean loss of a batch: the model's own in evaluation, the whole objective in training."""
-        if not (model.training and self.args.length_drop):
+        inputs = dict(inputs)
+        targets = {name: inputs.pop(name) for name in TARGETS if name in inputs}
+        if not model.training or not (self.args.length_drop or targets):
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
+        if not self.args.length_drop:
+            full = model(**inputs)
+            parts = self._task_parts(full, inputs, targets)
+            self._record(parts)
+            loss = sum(parts.values())
+            return (loss, full) if return_outputs else loss
         config = self.accelerator.unwrap_model(model).config
         rng = random.Random(f"{self.args.seed}-{self.state.global_step}")
         passes = sample_sandwich(rng, config, self.args)
@@ -63,7 +73,7 @@ class DistillationTrainer(Trainer):
             self._run(model, features if index else inputs, sub_model, **watch) for index, sub_model in enumerate(passes)
         ]
         weight = 1 / len(passes)
-        parts = {"task": full.loss * weight}
+        parts = {name: weight * part for name, part in self._task_parts(full, inputs, targets).items()}
         for index, sub in enumerate(subs):
             name = "smallest" if index == 0 and self.args.always_smallest else "between"
             parts[name] = parts.get(name, 0) + weight * self._divergence(sub, full, inputs, config)
@@ -100,6 +110,24 @@ class DistillationTrainer(Trainer):
         return model(
             **inputs, length_config=sub_model.length_config or "full", layer_config=sub_model.layer_config, **kwargs
         )
+
+    def _task_parts(self, full, inputs, targets) -> dict[str, torch.Tensor]:
+        """What the full model learns of its task: from the labels, and from a teacher that answered before."""
+        if not targets:
+            return {"task": full.loss}
+        heat, mask = self.args.teacher_temperature, _present(inputs)
+        start, end = (
+            target_divergence(logits, targets[name], mask, heat) for name, logits in zip(TARGETS, _spans(full), strict=True)
+        )
+        return {
+            "task": self.args.hard_label_weight * full.loss,
+            "prediction": self.args.prediction_weight * (start + end) / 2,
+        }
+
+    def _set_signature_columns_if_needed(self):
+        """The parent drops columns that the model does not take; a teacher's answers stay."""
+        super()._set_signature_columns_if_needed()
+        self._signature_columns += [name for name in TARGETS if name not in self._signature_columns]
 
     def _divergence(self, sub, full, inputs, config) -> torch.Tensor:
         """In-place distillation: how far a sub-model is from the full one."""
