@@ -18,7 +18,7 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertModel,
 )
 from .question_answering import ExtractiveQAPipeline, evaluate_squad, load_squad, squad_metrics, training_features
-from .training import DistillationArguments, DistillationTrainer
+from .training import DistillationArguments, DistillationCollator, DistillationTrainer, teacher_predictions
 from .version import __version__
 
 
@@ -26,6 +26,7 @@ from .version import __version__
 __all__ = [
     "DynamicInt8Config",
     "DistillationArguments",
+    "DistillationCollator",
     "DistillationTrainer",
     "DynamicTinyBertConfig",
     "DynamicTinyBertForQuestionAnswering",
@@ -38,6 +39,7 @@ __all__ = [
     "fit_length_config",
     "load_squad",
     "squad_metrics",
+    "teacher_predictions",
     "training_features",
 ]
 

@@ -2,7 +2,9 @@
 """What training optimises, and the Trainer that optimises it."""
 
 from .arguments import DistillationArguments
+from .collator import DistillationCollator
+from .teachers import teacher_predictions
 from .trainer import DistillationTrainer
 
 
-__all__ = ["DistillationArguments", "DistillationTrainer"]
+__all__ = ["DistillationArguments", "DistillationCollator", "DistillationTrainer", "teacher_predictions"]
