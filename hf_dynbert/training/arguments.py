@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 
 from ..configuration_dynamic_tinybert import IMPORTANCES
+from .layer_distillation import RELATIONS
 from .losses import DIRECTIONS
 
 
+ATTENTION_TARGETS = ("scores", "probabilities")
 LENGTH_SAMPLINGS = ("macs", "ratio")
 
 
@@ -37,6 +39,15 @@ class DistillationArguments(TrainingArguments):
         hard_label_weight (`float`): weight of the labels; 0 learns from the teacher alone, as TinyBERT does (arXiv
             1909.10351), more from both, as Simplified TinyBERT does (2009.07531).
         teacher_temperature (`float`): softens the teacher's answers and the student's beside them.
+        hidden_weight, embedding_weight, attention_weight (`float`): weights of TinyBERT's terms between the layers of a
+            teacher and the student's full pass (arXiv 1909.10351, equations 7 to 9); they need `teacher`.
+        layer_map (`list[str]`): `uniform`, `last`, or the teacher's layers themselves, one for each layer of the student.
+        attention_target (`str`): compare attention's `scores` (TinyBERT) or `probabilities` (Dynamic-TinyBERT, 2111.09645).
+        relation_weight (`float`): weight of MiniLM's terms between the last layer of the student and `relation_layer`.
+        relations (`list[str]`): `query`, `key`, `value` (MiniLMv2, 2012.15828), or `attention` and `value` (MiniLM,
+            2002.10957).
+        relation_heads (`int`): parts that queries, keys and values are cut into; 0: the student's attention heads.
+        relation_layer (`int`): the teacher's layer, from 1; 0: its last.
         importance_weight (`float`): weight of the learned importance's loss, a mean over layers.
         importance_learning_rate (`float`): peak learning rate of the scorers, which start from zero while the encoder is
             pretrained; on the same schedule.
@@ -66,6 +77,19 @@ class DistillationArguments(TrainingArguments):
     prediction_weight: float = field(default=1.0, metadata={"help": "Weight of a teacher's answers, if there are any."})
     hard_label_weight: float = field(default=1.0, metadata={"help": "Weight of the labels."})
     teacher_temperature: float = field(default=1.0, metadata={"help": "Temperature of the teacher's answers."})
+    hidden_weight: float = field(default=0.0, metadata={"help": "Weight of the hidden states' error (TinyBERT)."})
+    embedding_weight: float = field(default=0.0, metadata={"help": "Weight of the embeddings' error (TinyBERT)."})
+    attention_weight: float = field(default=0.0, metadata={"help": "Weight of the attention's error (TinyBERT)."})
+    layer_map: list[str] = field(default_factory=lambda: ["uniform"], metadata={"help": "uniform, last, or layers."})
+    attention_target: str = field(
+        default="scores", metadata={"help": "What of the attention is compared.", "choices": list(ATTENTION_TARGETS)}
+    )
+    relation_weight: float = field(default=0.0, metadata={"help": "Weight of the relations' divergence (MiniLM)."})
+    relations: list[str] = field(
+        default_factory=lambda: ["query", "key", "value"], metadata={"help": f"Some of {', '.join(RELATIONS)}."}
+    )
+    relation_heads: int = field(default=0, metadata={"help": "Relation heads; 0: the student's attention heads."})
+    relation_layer: int = field(default=0, metadata={"help": "The teacher's layer, from 1; 0: its last."})
     importance_weight: float = field(default=3.0, metadata={"help": "Weight of the learned importance's loss."})
     importance_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the scorers."})
 
@@ -88,6 +112,12 @@ class DistillationArguments(TrainingArguments):
             ("prediction_weight", self.prediction_weight, 0, float("inf"), "0 and more"),
             ("hard_label_weight", self.hard_label_weight, 0, float("inf"), "0 and more"),
             ("teacher_temperature", self.teacher_temperature, 1e-6, float("inf"), "numbers above 0"),
+            ("hidden_weight", self.hidden_weight, 0, float("inf"), "0 and more"),
+            ("embedding_weight", self.embedding_weight, 0, float("inf"), "0 and more"),
+            ("attention_weight", self.attention_weight, 0, float("inf"), "0 and more"),
+            ("relation_weight", self.relation_weight, 0, float("inf"), "0 and more"),
+            ("relation_heads", self.relation_heads, 0, float("inf"), "0 and more"),
+            ("relation_layer", self.relation_layer, 0, float("inf"), "0 and more"),
             ("importance_weight", self.importance_weight, 0, float("inf"), "0 and more"),
             ("importance_learning_rate", self.importance_learning_rate, 0, float("inf"), "0 and more"),
         ):
@@ -97,10 +127,23 @@ class DistillationArguments(TrainingArguments):
             ("importance", self.importance, IMPORTANCES),
             ("length_sampling", self.length_sampling, LENGTH_SAMPLINGS),
             ("divergence_direction", self.divergence_direction, DIRECTIONS),
+            ("attention_target", self.attention_target, ATTENTION_TARGETS),
+            *(("relations", name, RELATIONS) for name in self.relations),
         ):
             if value not in valid:
                 raise ValueError(f"{name} is {value!r}; valid are {', '.join(map(repr, valid))}.")
+        self.layer_map = [str(layer) for layer in self.layer_map]  # YAML has numbers
+        if self.learns_layers and self.layer_dropout_prob:
+            raise ValueError(
+                f"layer_dropout_prob is {self.layer_dropout_prob}: a layer that is left out has nothing to compare with a "
+                "teacher's. Use layer_dropout_prob=0, or the weights of hidden, embedding, attention and relation 0."
+            )
         if self.length_drop and not self.always_smallest and not self.num_sandwich:
             raise ValueError(
                 "always_smallest=False with num_sandwich=0 leaves no sub-model to train; use num_sandwich=1 or more."
             )
+
+    @property
+    def learns_layers(self) -> bool:
+        """Whether a teacher's layers are learned from, and so a teacher has to be there."""
+        return any((self.hidden_weight, self.embedding_weight, self.attention_weight, self.relation_weight))

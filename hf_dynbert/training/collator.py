@@ -1,23 +1,39 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Batches of features with a teacher's answers beside them."""
+"""Batches of features with what concerns a teacher beside them."""
 
 import torch
 from transformers import DataCollatorWithPadding
 
-from .teachers import TARGETS
+from .teachers import INPUTS, PLACES, TARGETS
 
 
 class DistillationCollator(DataCollatorWithPadding):
-    """[`~transformers.DataCollatorWithPadding`] that pads a teacher's distributions too, with zeros, on the same side."""
+    """[`~transformers.DataCollatorWithPadding`] that pads what concerns a teacher too, on the same side.
+
+    The teacher's distributions get zeros, places of tokens -1, and the teacher's tokens 0 with a `teacher_attention_mask`.
+    """
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """One padded batch; features without a teacher's answers are as ever."""
+        """One padded batch; features without a teacher are as ever."""
         features = [dict(feature) for feature in features]
-        targets = {name: [feature.pop(name) for feature in features] for name in TARGETS if name in features[0]}
+        columns = [name for name in (*TARGETS, PLACES, INPUTS) if name in features[0]]
+        rows = {name: [torch.as_tensor(feature.pop(name)) for feature in features] for name in columns}
         batch = super().__call__(features)
-        width, left = batch["input_ids"].shape[1], self.tokenizer.padding_side == "left"
-        for name, rows in targets.items():
-            batch[name] = torch.zeros(len(rows), width)
-            for line, row in zip(batch[name], rows, strict=True):
-                line[slice(width - len(row), width) if left else slice(len(row))] = torch.as_tensor(row)
+        width = batch["input_ids"].shape[1]
+        for name in columns:
+            if name != INPUTS:
+                batch[name] = self._padded(rows[name], width, -1 if name == PLACES else 0)
+        if INPUTS in rows:
+            longest = max(map(len, rows[INPUTS]))
+            batch[INPUTS] = _right(rows[INPUTS], longest)
+            batch["teacher_attention_mask"] = _right([torch.ones_like(row) for row in rows[INPUTS]], longest)
         return batch
+
+    def _padded(self, rows: list[torch.Tensor], width: int, value: int) -> torch.Tensor:
+        if self.tokenizer.padding_side == "right":
+            return _right(rows, width, value)
+        return _right([row.flip(0) for row in rows], width, value).flip(1)
+
+
+def _right(rows: list[torch.Tensor], width: int, value: int = 0) -> torch.Tensor:
+    return torch.stack([torch.nn.functional.pad(row, (0, width - len(row)), value=value) for row in rows])

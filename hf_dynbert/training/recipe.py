@@ -21,7 +21,7 @@ from ..question_answering.features import MAX_LENGTH, STRIDE, training_features
 from ..question_answering.squad import load_squad, split_by_article
 from .arguments import DistillationArguments
 from .collator import DistillationCollator
-from .teachers import teacher_predictions
+from .teachers import teacher_inputs, teacher_predictions
 from .trainer import DistillationTrainer
 
 
@@ -100,11 +100,14 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
     data = load_training_data(data_args)
     features = training_features(data, tokenizer, data_args.max_length, data_args.stride)
+    teacher = None
     if model_args.teacher_model_name_or_path:
-        features = concatenate_datasets([features, ask_teacher(model_args, data_args, args, tokenizer, data)], axis=1)
+        teacher = AutoModelForQuestionAnswering.from_pretrained(model_args.teacher_model_name_or_path, dtype="float32")
+        features = add_teacher(features, teacher.to(args.device), tokenizer, data, model_args, data_args, args)
     trainer = DistillationTrainer(
         model,
         args,
+        teacher=teacher if args.learns_layers else None,
         train_dataset=features,
         data_collator=DistillationCollator(tokenizer),
         processing_class=tokenizer,
@@ -148,22 +151,24 @@ def load_model(model_args: ModelArguments, args: DistillationArguments) -> PreTr
     return model
 
 
-def ask_teacher(
-    model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments, tokenizer, data: Dataset
+def add_teacher(
+    features: Dataset,
+    teacher: PreTrainedModel,
+    tokenizer,
+    data: Dataset,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: DistillationArguments,
 ) -> Dataset:
-    """The teacher's answers to the training questions, beside the features."""
-    source = model_args.teacher_model_name_or_path
-    return teacher_predictions(
-        AutoModelForQuestionAnswering.from_pretrained(source, dtype="float32").to(args.device),
-        AutoTokenizer.from_pretrained(source),
-        tokenizer,
-        data,
-        data_args.max_length,
-        data_args.stride,
-        temperature=args.teacher_temperature,
-        batch_size=args.per_device_eval_batch_size,
-        cache_dir=data_args.teacher_cache_dir,
-    )
+    """The features with what the objective needs of a teacher beside them: its answers, its tokens, or both."""
+    teacher_tokenizer, columns = AutoTokenizer.from_pretrained(model_args.teacher_model_name_or_path), [features]
+    windows = {"max_length": data_args.max_length, "stride": data_args.stride}
+    if args.learns_layers:
+        columns.append(teacher_inputs(teacher_tokenizer, tokenizer, data, **windows))
+    if args.prediction_weight:
+        answers = {"temperature": args.teacher_temperature, "cache_dir": data_args.teacher_cache_dir}
+        columns.append(teacher_predictions(teacher, teacher_tokenizer, tokenizer, data, **windows, **answers))
+    return concatenate_datasets(columns, axis=1)
 
 
 def _load_as_it_is(source: str, overrides: dict, model_args: ModelArguments, args: DistillationArguments) -> PreTrainedModel:

@@ -16,6 +16,8 @@ from ..question_answering.features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRID
 
 
 TARGETS = ("teacher_start", "teacher_end")
+PLACES = "teacher_places"
+INPUTS = "teacher_input_ids"
 SHARD = 256  # questions that are kept at once: what a killed pass loses, a minute or two of a large teacher on two cores
 
 
@@ -93,6 +95,103 @@ def teacher_predictions(
             )
         )
     return concatenate_datasets(shards)
+
+
+def teacher_inputs(
+    teacher_tokenizer,
+    tokenizer,
+    data: Dataset,
+    max_length: int = MAX_LENGTH,
+    stride: int = STRIDE,
+    max_question_length: int = MAX_QUESTION_LENGTH,
+) -> Dataset:
+    """What a teacher reads beside the student's features, for losses of layers: both see the same tokens.
+
+    Args:
+        teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): of the teacher and of the student. They may number their
+            tokens differently and put other special tokens between, but must cut words alike, as those of MPNet and BERT do.
+        data (`datasets.Dataset`): the questions that `training_features` got.
+        max_length, stride, max_question_length: as given to `training_features`.
+
+    Returns:
+        `datasets.Dataset`: columns `teacher_input_ids`, and `teacher_places`, the teacher's token for each of the student's;
+        a row for each row of the features.
+
+    Raises:
+        ValueError: tokenizers that cut words differently; a slow one; a window that the teacher cannot read.
+    """
+
+    def inputs(batch: dict) -> dict:
+        windows = encode_windows(tokenizer, batch["question"], batch["context"], max_length, stride, max_question_length)
+        questions = shorten(tokenizer, batch["question"], max_question_length)
+        views = teacher_windows(windows, questions, batch["context"], teacher_tokenizer)
+        _check_lengths(views, teacher_tokenizer)
+        pairs = zip(windows, views, strict=True)
+        places = [
+            same_tokens(window.inputs["input_ids"], view.inputs["input_ids"], tokenizer, teacher_tokenizer)
+            for window, view in pairs
+        ]
+        return {INPUTS: [view.inputs["input_ids"] for view in views], PLACES: places}
+
+    return data.map(inputs, batched=True, remove_columns=data.column_names, desc="Teacher's tokens")
+
+
+def same_tokens(ids: list[int], others: list[int], tokenizer, other_tokenizer) -> list[int]:
+    """For each token its place among another tokenizer's tokens of the same text.
+
+    Args:
+        ids, others (`list[int]`): tokens of both.
+        tokenizer, other_tokenizer (`PreTrainedTokenizerFast`): of both.
+
+    Returns:
+        `list[int]`: special tokens have the place of the first, or of the last, of those that stand in the same gap.
+
+    Raises:
+        ValueError: they cut the text differently.
+    """
+    mine, theirs = (_words(*pair) for pair in ((ids, tokenizer), (others, other_tokenizer)))
+    words, other_words = ([word for _, word in found if word is not None] for found in (mine, theirs))
+    if words != other_words:
+        at = next((i for i, pair in enumerate(zip(words, other_words, strict=False)) if pair[0] != pair[1]), len(words))
+        raise ValueError(
+            f"The teacher's tokenizer cuts {' '.join(words[at : at + 3])!r} into {' '.join(other_words[at : at + 3])!r}: "
+            "losses of hidden states, attention and relations need tokenizers that cut words alike (MPNet's and BERT's do). "
+            "prediction_weight works with any; set the weights of the other terms to 0."
+        )
+    places = iter(place for place, word in theirs if word is not None)
+    gaps = _gaps(theirs)
+    found, gap, seen = [], 0, 0
+    for _, word in mine:
+        if word is None:
+            there = gaps.get(gap, [])
+            found.append(there[min(seen, len(there) - 1)] if there else -1)
+            seen += 1
+        else:
+            found.append(next(places))
+            gap, seen = gap + 1, 0
+    return found
+
+
+def _words(ids: list[int], tokenizer) -> list[tuple[int, str | None]]:
+    """Place and spelling of each token, `None` for special ones; the unknown one is a word."""
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    spellings = tokenizer.convert_ids_to_tokens(ids)
+    named = {tokenizer.unk_token: "[unknown]"}
+    return [
+        (place, None if token in special else named.get(spelling, spelling))
+        for place, (token, spelling) in enumerate(zip(ids, spellings, strict=True))
+    ]
+
+
+def _gaps(tokens: list[tuple[int, str | None]]) -> dict[int, list[int]]:
+    """Places of special tokens by how many words stand before them."""
+    gaps, words = {}, 0
+    for place, word in tokens:
+        if word is None:
+            gaps.setdefault(words, []).append(place)
+        else:
+            words += 1
+    return gaps
 
 
 def teacher_windows(windows: list[Window], questions: list[str], contexts: list[str], tokenizer) -> list[TeacherWindow]:

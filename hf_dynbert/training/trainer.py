@@ -2,17 +2,25 @@
 """The Trainer: one objective more than its parent."""
 
 import random
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from transformers import Trainer
 
 from ..drop_and_restore import first_segment, first_token
 from ..length_config import dropping_layers
 from ..modeling_dynamic_tinybert import TokenScorer
 from .arguments import DistillationArguments
+from .layer_distillation import LayerDistillation, LayerTrace
 from .length_drop import SubModel, sample_sandwich
 from .losses import answer_distribution, divergence, saliency, soft_cross_entropy, target_divergence
-from .teachers import TARGETS
+from .observation import observe
+from .teachers import INPUTS, PLACES, TARGETS
+
+
+PROJECTION = "projection.safetensors"
 
 
 class DistillationTrainer(Trainer):
@@ -27,6 +35,8 @@ class DistillationTrainer(Trainer):
     Args:
         model (`DynamicTinyBertForQuestionAnswering` or `DynamicTinyBertForSequenceClassification`): model to train.
         args (`DistillationArguments`): the objective, and what every Trainer takes.
+        teacher (`PreTrainedModel`, *optional*): needed by the terms between layers. It reads `teacher_input_ids` where the
+            features have them (see `teacher_inputs`), and the student's own tokens where not.
         kwargs: what every Trainer takes.
 
     Example:
@@ -37,9 +47,12 @@ class DistillationTrainer(Trainer):
     ```
     """
 
-    def __init__(self, model=None, args: DistillationArguments | None = None, **kwargs):
+    def __init__(self, model=None, args: DistillationArguments | None = None, teacher=None, **kwargs):
         args = args or DistillationArguments()
         super().__init__(model=model, args=args, **kwargs)
+        self.teacher, self.layers = teacher, None
+        if args.learns_layers:
+            self._set_up_layers()
         if args.length_drop and args.budget_prob and not getattr(self.model.config, "budgets", None):
             raise ValueError(
                 f"budget_prob is {args.budget_prob}, but the model's config.budgets is empty. Give it budgets before "
@@ -55,11 +68,13 @@ class DistillationTrainer(Trainer):
         """The mean loss of a batch: the model's own in evaluation, the whole objective in training."""
         inputs = dict(inputs)
         targets = {name: inputs.pop(name) for name in TARGETS if name in inputs}
-        if not model.training or not (self.args.length_drop or targets):
+        asked = {name: inputs.pop(name) for name in (INPUTS, "teacher_attention_mask", PLACES) if name in inputs}
+        if not model.training or not (self.args.length_drop or targets or self.layers):
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         if not self.args.length_drop:
-            full = model(**inputs)
-            parts = self._task_parts(full, inputs, targets)
+            with self._student_views() as views:
+                full = model(**inputs, output_hidden_states=self.layers is not None)
+            parts = self._task_parts(full, inputs, targets) | self._layer_parts(full, views, inputs, asked)
             self._record(parts)
             loss = sum(parts.values())
             return (loss, full) if return_outputs else loss
@@ -69,11 +84,14 @@ class DistillationTrainer(Trainer):
         learned = config.importance == "learned"
         watch = {"output_token_scores": learned, "output_hidden_states": learned and "start_positions" not in inputs}
         features = {name: value for name, value in inputs.items() if name not in self.label_names}
-        full, *subs = outputs = [
-            self._run(model, features if index else inputs, sub_model, **watch) for index, sub_model in enumerate(passes)
-        ]
+        with self._student_views() as views:
+            states = watch["output_hidden_states"] or self.layers is not None
+            full = self._run(model, inputs, passes[0], **watch | {"output_hidden_states": states})
+        subs = [self._run(model, features, sub_model, **watch) for sub_model in passes[1:]]
+        outputs = [full, *subs]
         weight = 1 / len(passes)
-        parts = {name: weight * part for name, part in self._task_parts(full, inputs, targets).items()}
+        own = self._task_parts(full, inputs, targets) | self._layer_parts(full, views, inputs, asked)
+        parts = {name: weight * part for name, part in own.items()}
         for index, sub in enumerate(subs):
             name = "smallest" if index == 0 and self.args.always_smallest else "between"
             parts[name] = parts.get(name, 0) + weight * self._divergence(sub, full, inputs, config)
@@ -87,7 +105,7 @@ class DistillationTrainer(Trainer):
         return (loss, full) if return_outputs else loss
 
     def create_optimizer(self, *args, **kwargs) -> torch.optim.Optimizer:
-        """Moves the scorers into a group of their own."""
+        """Moves the scorers into a group of their own, and adds the projection to a teacher's width."""
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(*args, **kwargs)
         scorers = [p for module in self.model.modules() if isinstance(module, TokenScorer) for p in module.parameters()]
@@ -96,6 +114,9 @@ class DistillationTrainer(Trainer):
             for group in optimizer.param_groups:
                 group["params"] = [parameter for parameter in group["params"] if id(parameter) not in mine]
             optimizer.add_param_group({"params": scorers, "lr": self.args.importance_learning_rate, "weight_decay": 0.0})
+        if fresh and self._projection:
+            optimizer.add_param_group({"params": list(self._projection.parameters()), "weight_decay": 0.0})
+            optimizer.register_step_post_hook(lambda *_: self._projection.zero_grad())  # the parent clears the model's alone
         return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -113,21 +134,91 @@ class DistillationTrainer(Trainer):
 
     def _task_parts(self, full, inputs, targets) -> dict[str, torch.Tensor]:
         """What the full model learns of its task: from the labels, and from a teacher that answered before."""
+        task = {"task": self.args.hard_label_weight * self._label_loss(full, inputs)}
         if not targets:
-            return {"task": full.loss}
+            return task
         heat, mask = self.args.teacher_temperature, _present(inputs)
         start, end = (
             target_divergence(logits, targets[name], mask, heat) for name, logits in zip(TARGETS, _spans(full), strict=True)
         )
-        return {
-            "task": self.args.hard_label_weight * full.loss,
-            "prediction": self.args.prediction_weight * (start + end) / 2,
-        }
+        return task | {"prediction": self.args.prediction_weight * (start + end) / 2}
+
+    def _label_loss(self, full, inputs) -> torch.Tensor:
+        """The model's own loss; that of spans without the padding, which transformers leaves in the softmax."""
+        if "start_positions" not in inputs:
+            return full.loss
+        padding, width = ~_present(inputs), full.start_logits.shape[1]
+        losses = [
+            F.cross_entropy(
+                logits.float().masked_fill(padding, torch.finfo(torch.float32).min),
+                inputs[name].clamp(0, width),  # as transformers: beyond the window there is nothing to learn
+                ignore_index=width,
+            )
+            for name, logits in zip(("start_positions", "end_positions"), _spans(full), strict=True)
+        ]
+        return sum(losses) / 2
+
+    def _set_up_layers(self) -> None:
+        """The teacher, ready to be asked, and the projection to its width."""
+        if self.teacher is None:
+            raise ValueError(
+                "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; "
+                "give it: DistillationTrainer(model, args, teacher=...), or set them to 0."
+            )
+        self.teacher = self.teacher.to(self.args.device).eval().requires_grad_(False)
+        self.layers = LayerDistillation(self.model.config, self.teacher.config, self.args).to(self.args.device)
+        for parameter in self.layers.parameters():
+            parameter.register_post_accumulate_grad_hook(_average_over_processes)
+
+    def _student_views(self):
+        """Watches the student's attention, if any of it is compared."""
+        return observe(self.accelerator.unwrap_model(self.model), self.layers.student_layers if self.layers else [])
+
+    def _layer_parts(self, full, views, inputs, asked) -> dict[str, torch.Tensor]:
+        """What the full model learns from the layers of a teacher that reads the same tokens now."""
+        if self.layers is None:
+            return {}
+        mask = _present(inputs)
+        if INPUTS in asked:
+            features = {"input_ids": asked[INPUTS], "attention_mask": asked["teacher_attention_mask"]}
+            mask = mask & (asked[PLACES] >= 0)
+        else:
+            features = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in inputs}
+            self._check_vocabulary()
+        with torch.no_grad(), observe(self.teacher, self.layers.teacher_layers) as seen:
+            states = self.teacher(**features, output_hidden_states=True).hidden_states
+        teacher = LayerTrace(states, seen)
+        if PLACES in asked:
+            teacher = teacher.take(asked[PLACES], self.layers.teacher_states)
+        return self.layers(LayerTrace(full.hidden_states, views), teacher, mask)
+
+    def _check_vocabulary(self) -> None:
+        mine, theirs = self.model.config.vocab_size, self.teacher.config.vocab_size
+        if mine != theirs:
+            raise ValueError(
+                f"The student knows {mine} tokens, the teacher {theirs}: they number them differently. Put the columns of "
+                "teacher_inputs(teacher_tokenizer, tokenizer, data) beside the features, and use a DistillationCollator."
+            )
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The model alone; a checkpoint has the projection to the teacher's width beside it."""
+        super().save_model(output_dir, _internal_call=_internal_call)
+        if _internal_call and self._projection and self.args.should_save:
+            save_file(self._projection.state_dict(), Path(output_dir) / PROJECTION)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self._projection:
+            self._projection.load_state_dict(load_file(Path(resume_from_checkpoint) / PROJECTION))
+
+    @property
+    def _projection(self) -> torch.nn.Linear | None:
+        return self.layers.projection if self.layers else None
 
     def _set_signature_columns_if_needed(self):
-        """The parent drops columns that the model does not take; a teacher's answers stay."""
+        """The parent drops columns that the model does not take; what concerns a teacher stays."""
         super()._set_signature_columns_if_needed()
-        self._signature_columns += [name for name in TARGETS if name not in self._signature_columns]
+        self._signature_columns += [n for n in (*TARGETS, INPUTS, PLACES) if n not in self._signature_columns]
 
     def _divergence(self, sub, full, inputs, config) -> torch.Tensor:
         """In-place distillation: how far a sub-model is from the full one."""
@@ -181,3 +272,10 @@ def _present(inputs) -> torch.Tensor:
 
 def _spans(output) -> tuple[torch.Tensor, torch.Tensor]:
     return output.start_logits, output.end_logits
+
+
+def _average_over_processes(parameter: torch.nn.Parameter) -> None:
+    """As DistributedDataParallel does with the model's gradients, which the projection is no part of."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= torch.distributed.get_world_size()
