@@ -18,7 +18,7 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertModel,
 )
 from .question_answering import ExtractiveQAPipeline, evaluate_squad, load_squad, squad_metrics, training_features
-from .training import DistillationArguments, DistillationCollator, DistillationTrainer, teacher_predictions
+from .training import DistillationArguments, DistillationCollator, DistillationTrainer, teacher_inputs, teacher_predictions
 from .version import __version__
 
 
@@ -39,6 +39,7 @@ __all__ = [
     "fit_length_config",
     "load_squad",
     "squad_metrics",
+    "teacher_inputs",
     "teacher_predictions",
     "training_features",
 ]

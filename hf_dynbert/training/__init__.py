@@ -3,8 +3,8 @@
 
 from .arguments import DistillationArguments
 from .collator import DistillationCollator
-from .teachers import teacher_predictions
+from .teachers import teacher_inputs, teacher_predictions
 from .trainer import DistillationTrainer
 
 
-__all__ = ["DistillationArguments", "DistillationCollator", "DistillationTrainer", "teacher_predictions"]
+__all__ = ["DistillationArguments", "DistillationCollator", "DistillationTrainer", "teacher_inputs", "teacher_predictions"]

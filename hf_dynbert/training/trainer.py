@@ -27,10 +27,10 @@ class DistillationTrainer(Trainer):
     """A [`~transformers.Trainer`] for length-adaptive models.
 
     Modifications: `compute_loss` adds LengthDrop with the sandwich rule and in-place distillation (arXiv 2010.07003,
-    section 3.2), a teacher's answers where the features have them (columns `teacher_start`, `teacher_end`, which so are not
-    removed as unused), and the training of learned importance; `create_optimizer` gives the scorers their own learning rate;
-    `log` adds each part of the objective by name. The samples of a step are drawn from the seed and the step's number
-    alone, so a resumed run and an accumulated batch see the same.
+    section 3.2), a teacher's answers where the features have them, the layers of a `teacher`, and the training of learned
+    importance; `create_optimizer` gives the scorers their own learning rate and takes in the projection to the teacher's
+    width, which `save_model` keeps in checkpoints alone; `log` adds each part of the objective by name. The samples of a
+    step are drawn from the seed and the step's number alone, so a resumed run and an accumulated batch see the same.
 
     Args:
         model (`DynamicTinyBertForQuestionAnswering` or `DynamicTinyBertForSequenceClassification`): model to train.
@@ -71,24 +71,30 @@ class DistillationTrainer(Trainer):
         asked = {name: inputs.pop(name) for name in (INPUTS, "teacher_attention_mask", PLACES) if name in inputs}
         if not model.training or not (self.args.length_drop or targets or self.layers):
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
-        if not self.args.length_drop:
-            with self._student_views() as views:
-                full = model(**inputs, output_hidden_states=self.layers is not None)
-            parts = self._task_parts(full, inputs, targets) | self._layer_parts(full, views, inputs, asked)
-            self._record(parts)
-            loss = sum(parts.values())
-            return (loss, full) if return_outputs else loss
+        pass_through = self._sandwich if self.args.length_drop else self._one_pass
+        full, parts = pass_through(model, inputs, targets, asked)
+        self._record(parts)
+        loss = sum(parts.values())
+        return (loss, full) if return_outputs else loss
+
+    def _one_pass(self, model, inputs, targets, asked):
+        """The model as it is, and the parts of its objective."""
+        with self._student_views() as views:
+            full = model(**inputs, output_hidden_states=self.layers is not None)
+        return full, self._task_parts(full, inputs, targets) | self._layer_parts(full, views, inputs, asked)
+
+    def _sandwich(self, model, inputs, targets, asked):
+        """The full model and sampled smaller ones that learn from it, and the parts of their objective."""
         config = self.accelerator.unwrap_model(model).config
         rng = random.Random(f"{self.args.seed}-{self.state.global_step}")
         passes = sample_sandwich(rng, config, self.args)
         learned = config.importance == "learned"
         watch = {"output_token_scores": learned, "output_hidden_states": learned and "start_positions" not in inputs}
+        states = {"output_hidden_states": watch["output_hidden_states"] or self.layers is not None}
         features = {name: value for name, value in inputs.items() if name not in self.label_names}
         with self._student_views() as views:
-            states = watch["output_hidden_states"] or self.layers is not None
-            full = self._run(model, inputs, passes[0], **watch | {"output_hidden_states": states})
+            full = self._run(model, inputs, passes[0], **watch | states)
         subs = [self._run(model, features, sub_model, **watch) for sub_model in passes[1:]]
-        outputs = [full, *subs]
         weight = 1 / len(passes)
         own = self._task_parts(full, inputs, targets) | self._layer_parts(full, views, inputs, asked)
         parts = {name: weight * part for name, part in own.items()}
@@ -98,11 +104,10 @@ class DistillationTrainer(Trainer):
         if learned:
             ran = [sub_model.layer_config or range(config.num_hidden_layers) for sub_model in passes]
             layers = [[layer for layer in run if layer in dropping_layers(config)] for run in ran]
+            outputs = [full, *subs]
             scores = [list(zip(*run, strict=True)) for run in zip(layers, (o.token_scores for o in outputs), strict=True)]
             parts["importance"] = self.args.importance_weight * self._importance_loss(full, ran[0], scores, inputs, config)
-        self._record(parts)
-        loss = sum(parts.values())
-        return (loss, full) if return_outputs else loss
+        return full, parts
 
     def create_optimizer(self, *args, **kwargs) -> torch.optim.Optimizer:
         """Moves the scorers into a group of their own, and adds the projection to a teacher's width."""
