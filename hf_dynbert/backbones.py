@@ -2,6 +2,7 @@
 """BERT, RoBERTa and DistilBERT checkpoints as weights and configuration of one architecture."""
 
 import re
+from collections.abc import Sequence
 
 import transformers
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
@@ -37,6 +38,7 @@ RENAMES: dict[str, list[tuple[str, str]]] = {
         (r"^distilbert\.transformer\.layer\.(\d+)\.output_layer_norm\.", r"bert.encoder.layer.\1.output.LayerNorm."),
     ],
 }
+BY_LAYER = ("length_config", "budgets", "drop_layers")  # what says something of each layer, and nothing to fewer
 SAME_CONFIG_FIELDS = (
     "vocab_size",
     "hidden_size",
@@ -60,14 +62,20 @@ SAME_CONFIG_FIELDS = (
 )
 
 
-def load_backbone(model_class, source: str | PreTrainedModel, **config_overrides):
+def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[int] | None = None, **config_overrides):
     """Makes a model of `model_class` from a supported checkpoint or model; see its `from_backbone`."""
-    model = source if isinstance(source, PreTrainedModel) else _load(source)
+    model = source if isinstance(source, PreTrainedModel) else _load(source, model_class)
+    if layers is not None:
+        _check_layers(layers, model.config.num_hidden_layers)
+        of_other_depths = {"num_hidden_layers": len(layers), **dict.fromkeys(BY_LAYER)}
+        config_overrides = of_other_depths | config_overrides
     config = convert_config(model_class.config_class, model.config, **config_overrides)
     if model_class.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "qa_outputs"):
         config.num_labels = 2  # whatever head the source has, it is not this one
     target = model_class(config).to(dtype=model.dtype)
     weights = convert_state_dict(model)
+    if layers is not None:
+        weights = take_layers(weights, layers)
     if not hasattr(target, "bert"):  # the bare encoder
         weights = {name.removeprefix("bert."): weight for name, weight in weights.items() if name.startswith("bert.")}
     wanted = target.state_dict()
@@ -135,9 +143,30 @@ def convert_state_dict(model: PreTrainedModel) -> dict:
     return renamed
 
 
-def _load(source: str) -> PreTrainedModel:
+def take_layers(weights: dict, layers: Sequence[int]) -> dict:
+    """Weights under BERT's names with these encoder layers alone, numbered anew in this order."""
+    new = {str(layer): str(place) for place, layer in enumerate(layers)}
+    split = {name: re.fullmatch(r"(.*encoder\.layer\.)(\d+)(\..*)", name) for name in weights}
+    taken = {name: parts for name, parts in split.items() if parts is None or parts[2] in new}
+    return {
+        name if parts is None else f"{parts[1]}{new[parts[2]]}{parts[3]}": weights[name] for name, parts in taken.items()
+    }
+
+
+def _check_layers(layers: Sequence[int], depth: int) -> None:
+    rising = all(low < high for low, high in zip(layers, layers[1:], strict=False))
+    if not layers or not rising or not set(layers) <= set(range(depth)):
+        raise ValueError(
+            f"layers is {list(layers)}; valid are rising lists of the source's layers, 0 to {depth - 1}, for example "
+            f"layers={list(range(1, depth, 2)) or [0]}."
+        )
+
+
+def _load(source: str, model_class) -> PreTrainedModel:
     """Loads a checkpoint with the head it was saved with, if it names one."""
     config = AutoConfig.from_pretrained(source)
+    if config.model_type == model_class.config_class.model_type:
+        return model_class.from_pretrained(source)
     architecture = getattr(transformers, (config.architectures or [""])[0], None)
     if config.model_type not in RENAMES or architecture is None:
         architecture = AutoModel

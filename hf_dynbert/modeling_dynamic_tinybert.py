@@ -336,20 +336,23 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
         super().save_pretrained(*args, **kwargs)
 
     @classmethod
-    def from_backbone(cls, source, **config_overrides):
+    def from_backbone(cls, source, layers: Sequence[int] | None = None, **config_overrides):
         """Makes this model from a BERT, RoBERTa or DistilBERT encoder, with or without a head; answers stay the same.
 
         Args:
             source (`str` or `PreTrainedModel`): a folder, a Hub id or a model.
+            layers (`list[int]`, *optional*): take these layers of it alone, counted from 0 as in `drop_layers`; a student
+                to distil, with the answers of none. Budgets of a deeper DynamicTinyBert are left behind.
             config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`.
 
         Returns:
             A model of this class; weights that the source does not have are new, and a warning names them.
 
         Raises:
-            ValueError: the source's architecture is not supported; the error lists those that are.
+            ValueError: the source's architecture is not supported (the error lists those that are), or it lacks one of
+                `layers`.
         """
-        return load_backbone(cls, source, **config_overrides)
+        return load_backbone(cls, source, layers, **config_overrides)
 
     def set_importance(self, importance: str) -> None:
         """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.

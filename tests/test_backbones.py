@@ -107,6 +107,41 @@ def test_overrides_reach_the_configuration(bert):
     assert model.config.budgets == {"a": [0.5] * 4}
 
 
+@pytest.mark.parametrize(
+    "source_class", [BertForQuestionAnswering, RobertaForQuestionAnswering, DistilBertForQuestionAnswering]
+)
+@pytest.mark.parametrize("layers", [[1, 3], [0, 1, 2], [2]])
+def test_some_layers_are_the_source_without_the_others(source_class, layers, sizes):
+    source = make_source(source_class, sizes)
+    student = DynamicTinyBertForQuestionAnswering.from_backbone(source, layers=layers)
+    blocks = source.base_model.transformer if "Distil" in source_class.__name__ else source.base_model.encoder
+    blocks.layer = torch.nn.ModuleList(blocks.layer[layer] for layer in layers)
+    inputs = {name: tensor for name, tensor in make_batch((20, 20)).items() if name != "token_type_ids"}
+    inputs["input_ids"] += 2  # none is RoBERTa's padding
+    with torch.no_grad():
+        one, two = source(**inputs), student(**inputs)
+    assert student.config.num_hidden_layers == len(layers)
+    torch.testing.assert_close(two.start_logits, one.start_logits, atol=1e-5, rtol=0)  # the project's stated tolerance
+
+
+def test_layers_of_our_own_leave_their_budgets(make_model, tmp_path):
+    make_model(importance="learned", budgets={"half": [0.5] * 4}, drop_layers=[0, 3]).save_pretrained(tmp_path)
+    student = DynamicTinyBertForQuestionAnswering.from_backbone(str(tmp_path), layers=[0, 3], budgets={"half": [0.7, 0.4]})
+    whole = DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path)
+    assert (student.config.budgets, student.config.drop_layers) == ({"half": [0.7, 0.4]}, None)
+    for mine, theirs in ((0, 0), (1, 3)):
+        names = dict(student.bert.encoder.layer[mine].named_parameters())
+        same = dict(whole.bert.encoder.layer[theirs].named_parameters())
+        assert names.keys() == same.keys() and all(torch.equal(names[name], same[name]) for name in names)
+    assert torch.equal(student.qa_outputs.weight, whole.qa_outputs.weight)
+
+
+@pytest.mark.parametrize("layers", [[], [4], [1, 1], [3, 1], [-1]])
+def test_layers_that_are_not_there_are_refused(bert, layers):
+    with pytest.raises(ValueError, match=r"0 to 3, for example layers=\[1, 3\]"):
+        DynamicTinyBertForQuestionAnswering.from_backbone(bert, layers=layers)
+
+
 def test_unsupported_architectures_are_refused(sizes, tmp_path):
     sizes = {name: value for name, value in sizes.items() if name != "initializer_range"}
     ElectraModel(ElectraConfig(**sizes, embedding_size=32)).save_pretrained(tmp_path)

@@ -39,7 +39,9 @@ def letters():
     vocabulary |= {left + right: len(vocabulary) + index for index, (left, right) in enumerate(merges)}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = processors.RobertaProcessing(sep=("</s>", 2), cls=("<s>", 0), trim_offsets=True)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=True
+    )  # by place: names differ by version
     names = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "model_max_length": 1500}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **names)
 
