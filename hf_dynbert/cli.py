@@ -19,7 +19,8 @@ from .question_answering.evaluate import evaluate_squad
 from .question_answering.features import MAX_LENGTH, STRIDE
 from .question_answering.squad import load_squad, split_by_article
 from .training.arguments import DistillationArguments
-from .training.recipe import DataArguments, ModelArguments, run_recipe
+from .training.recipe import run_recipe
+from .training.recipe_arguments import DataArguments, ModelArguments
 
 
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]

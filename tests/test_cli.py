@@ -8,7 +8,7 @@ import pytest
 
 from hf_dynbert.cli import main, parse_arguments
 from hf_dynbert.training.arguments import DistillationArguments
-from hf_dynbert.training.recipe import DataArguments, ModelArguments
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 
 
 CLASSES = (ModelArguments, DataArguments, DistillationArguments)

@@ -10,7 +10,8 @@ from transformers import AutoModelForQuestionAnswering, MPNetConfig, MPNetForQue
 from hf_dynbert import DistillationArguments
 from hf_dynbert.training.layer_maps import layer_map
 from hf_dynbert.training.losses import relation_divergence, relation_scores, score_error, state_error
-from hf_dynbert.training.recipe import DataArguments, ModelArguments, load_model, run_recipe
+from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 
 
 LENGTHS = (5, 3)
@@ -185,4 +186,8 @@ def test_a_teacher_is_fine_tuned_as_it_is(mpnet, squad_file, tmp_path):
 
 def test_a_model_as_it_is_cannot_learn_to_drop(mpnet, tmp_path):
     with pytest.raises(ValueError, match="length_adaptive=False cannot; use length_drop=False"):
-        load_model(ModelArguments(str(mpnet), length_adaptive=False), DistillationArguments(str(tmp_path), use_cpu=True))
+        run_recipe(
+            ModelArguments(str(mpnet), length_adaptive=False),
+            DataArguments(["none.json"]),
+            DistillationArguments(str(tmp_path), use_cpu=True),
+        )

@@ -30,9 +30,11 @@ from hf_dynbert import (
     training_features,
 )
 from hf_dynbert.question_answering.features import encode_windows
+from hf_dynbert.training.alignment import same_tokens
 from hf_dynbert.training.observation import observe
-from hf_dynbert.training.recipe import DataArguments, ModelArguments, run_recipe
-from hf_dynbert.training.teachers import PLACES, same_tokens, teacher_inputs
+from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
+from hf_dynbert.training.teachers import PLACES, teacher_inputs
 from hf_dynbert.training.trainer import PROJECTION
 
 

@@ -12,11 +12,13 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from hf_dynbert import DistillationArguments, DistillationTrainer, training_features
 from hf_dynbert.question_answering.features import encode_windows
-from hf_dynbert.training import teachers
+from hf_dynbert.training import teacher_cache, teachers
+from hf_dynbert.training.alignment import align, teacher_windows
 from hf_dynbert.training.collator import DistillationCollator
 from hf_dynbert.training.losses import target_divergence
-from hf_dynbert.training.recipe import DataArguments, ModelArguments, run_recipe
-from hf_dynbert.training.teachers import align, teacher_predictions, teacher_windows
+from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
+from hf_dynbert.training.teachers import teacher_predictions
 
 
 WINDOWS = {"max_length": 120, "stride": 8}
@@ -141,7 +143,7 @@ def test_a_sure_teacher_points_at_the_same_word(bert, tokenizer, letters, tmp_pa
 
 
 def test_a_pass_that_was_killed_goes_on(bert, tokenizer, questions, tmp_path, monkeypatch):
-    monkeypatch.setattr(teachers, "SHARD", 3)
+    monkeypatch.setattr(teacher_cache, "SHARD", 3)
     options = {**WINDOWS, "batch_size": 8, "cache_dir": tmp_path}
     shards = -(-len(questions) // 3)
     dying = Pointer(bert.config, 7, dies_after=2)

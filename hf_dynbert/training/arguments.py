@@ -11,6 +11,7 @@ from .losses import DIRECTIONS
 
 
 ATTENTION_TARGETS = ("scores", "probabilities")
+IMPORTANCE_TARGETS = ("own", "teacher")
 LENGTH_SAMPLINGS = ("macs", "ratio")
 
 
@@ -48,6 +49,8 @@ class DistillationArguments(TrainingArguments):
             2002.10957).
         relation_heads (`int`): parts that queries, keys and values are cut into; 0: the student's attention heads.
         relation_layer (`int`): the teacher's layer, from 1; 0: its last.
+        importance_target (`str`): what learned importance is trained on: the full model's `own` answers, or the `teacher`'s
+            (questions only), where the features have them.
         importance_weight (`float`): weight of the learned importance's loss, a mean over layers.
         importance_learning_rate (`float`): peak learning rate of the scorers, which start from zero while the encoder is
             pretrained; on the same schedule.
@@ -90,6 +93,10 @@ class DistillationArguments(TrainingArguments):
     )
     relation_heads: int = field(default=0, metadata={"help": "Relation heads; 0: the student's attention heads."})
     relation_layer: int = field(default=0, metadata={"help": "The teacher's layer, from 1; 0: its last."})
+    importance_target: str = field(
+        default="own",
+        metadata={"help": "Whose answers learned importance is trained on.", "choices": list(IMPORTANCE_TARGETS)},
+    )
     importance_weight: float = field(default=3.0, metadata={"help": "Weight of the learned importance's loss."})
     importance_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the scorers."})
 
@@ -128,6 +135,7 @@ class DistillationArguments(TrainingArguments):
             ("length_sampling", self.length_sampling, LENGTH_SAMPLINGS),
             ("divergence_direction", self.divergence_direction, DIRECTIONS),
             ("attention_target", self.attention_target, ATTENTION_TARGETS),
+            ("importance_target", self.importance_target, IMPORTANCE_TARGETS),
             *(("relations", name, RELATIONS) for name in self.relations),
         ):
             if value not in valid:

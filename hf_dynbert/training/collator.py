@@ -4,29 +4,33 @@
 import torch
 from transformers import DataCollatorWithPadding
 
-from .teachers import INPUTS, PLACES, TARGETS
+from .teachers import INPUTS, LOGITS, PLACES, TARGETS, TYPES
 
 
 class DistillationCollator(DataCollatorWithPadding):
     """[`~transformers.DataCollatorWithPadding`] that pads what concerns a teacher too, on the same side.
 
-    The teacher's distributions get zeros, places of tokens -1, and the teacher's tokens 0 with a `teacher_attention_mask`.
+    The teacher's distributions get zeros, places of tokens -1, and the teacher's tokens 0 with a `teacher_attention_mask`;
+    a teacher's logits need no padding.
     """
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
         """One padded batch; features without a teacher are as ever."""
         features = [dict(feature) for feature in features]
-        columns = [name for name in (*TARGETS, PLACES, INPUTS) if name in features[0]]
+        columns = [name for name in (*TARGETS, LOGITS, PLACES, INPUTS, TYPES) if name in features[0]]
         rows = {name: [torch.as_tensor(feature.pop(name)) for feature in features] for name in columns}
         batch = super().__call__(features)
         width = batch["input_ids"].shape[1]
-        for name in columns:
-            if name != INPUTS:
-                batch[name] = self._padded(rows[name], width, -1 if name == PLACES else 0)
+        for name in {*TARGETS, PLACES} & rows.keys():
+            batch[name] = self._padded(rows[name], width, -1 if name == PLACES else 0)
+        if LOGITS in rows:
+            batch[LOGITS] = torch.stack(rows[LOGITS])
         if INPUTS in rows:
+            rows["teacher_attention_mask"] = [torch.ones_like(row) for row in rows[INPUTS]]
             longest = max(map(len, rows[INPUTS]))
-            batch[INPUTS] = _right(rows[INPUTS], longest)
-            batch["teacher_attention_mask"] = _right([torch.ones_like(row) for row in rows[INPUTS]], longest)
+            batch |= {
+                name: _right(rows[name], longest) for name in (INPUTS, TYPES, "teacher_attention_mask") if name in rows
+            }
         return batch
 
     def _padded(self, rows: list[torch.Tensor], width: int, value: int) -> torch.Tensor:

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """The Trainer: one objective more than its parent."""
 
+import inspect
 import random
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from .layer_distillation import LayerDistillation, LayerTrace
 from .length_drop import SubModel, sample_sandwich
 from .losses import answer_distribution, divergence, saliency, soft_cross_entropy, target_divergence
 from .observation import observe
-from .teachers import INPUTS, PLACES, TARGETS
+from .teachers import INPUTS, LOGITS, PLACES, TARGETS, TYPES
 
 
 PROJECTION = "projection.safetensors"
+ANSWERS = (*TARGETS, LOGITS)  # what a teacher answered before
+FEATURES = ("input_ids", "attention_mask", "token_type_ids")
+ASKED = (INPUTS, TYPES, "teacher_attention_mask", PLACES)  # what it reads now
 
 
 class DistillationTrainer(Trainer):
@@ -60,6 +64,7 @@ class DistillationTrainer(Trainer):
             )
         if args.length_drop and hasattr(self.model, "set_importance"):
             self.model.set_importance(args.importance)  # after the parent's seed: new scorers are the same in every run
+        self._check_importance_target()
         self.model_accepts_loss_kwargs = False  # compute_loss returns a batch's mean, whatever the accumulation
         self._parts: dict[str, torch.Tensor] = {}
         self._passes = 0
@@ -67,8 +72,8 @@ class DistillationTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The mean loss of a batch: the model's own in evaluation, the whole objective in training."""
         inputs = dict(inputs)
-        targets = {name: inputs.pop(name) for name in TARGETS if name in inputs}
-        asked = {name: inputs.pop(name) for name in (INPUTS, "teacher_attention_mask", PLACES) if name in inputs}
+        targets = {name: inputs.pop(name) for name in ANSWERS if name in inputs}
+        asked = {name: inputs.pop(name) for name in ASKED if name in inputs}
         if not model.training or not (self.args.length_drop or targets or self.layers):
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         pass_through = self._sandwich if self.args.length_drop else self._one_pass
@@ -106,7 +111,8 @@ class DistillationTrainer(Trainer):
             layers = [[layer for layer in run if layer in dropping_layers(config)] for run in ran]
             outputs = [full, *subs]
             scores = [list(zip(*run, strict=True)) for run in zip(layers, (o.token_scores for o in outputs), strict=True)]
-            parts["importance"] = self.args.importance_weight * self._importance_loss(full, ran[0], scores, inputs, config)
+            loss = self._importance_loss(full, ran[0], scores, inputs, targets, config)
+            parts["importance"] = self.args.importance_weight * loss
         return full, parts
 
     def create_optimizer(self, *args, **kwargs) -> torch.optim.Optimizer:
@@ -139,10 +145,14 @@ class DistillationTrainer(Trainer):
 
     def _task_parts(self, full, inputs, targets) -> dict[str, torch.Tensor]:
         """What the full model learns of its task: from the labels, and from a teacher that answered before."""
-        task = {"task": self.args.hard_label_weight * self._label_loss(full, inputs)}
+        task, heat = {}, self.args.teacher_temperature
+        if "loss" in full:  # plain text has no labels
+            task["task"] = self.args.hard_label_weight * self._label_loss(full, inputs)
+        if LOGITS in targets:
+            return task | {"prediction": self.args.prediction_weight * _logit_loss(full.logits, targets[LOGITS], heat)}
         if not targets:
             return task
-        heat, mask = self.args.teacher_temperature, _present(inputs)
+        mask = _present(inputs)
         start, end = (
             target_divergence(logits, targets[name], mask, heat) for name, logits in zip(TARGETS, _spans(full), strict=True)
         )
@@ -175,6 +185,17 @@ class DistillationTrainer(Trainer):
         for parameter in self.layers.parameters():
             parameter.register_post_accumulate_grad_hook(_average_over_processes)
 
+    def _check_importance_target(self) -> None:
+        """The teacher's answers must be there before any work starts, where learned importance is trained on them."""
+        learned = self.args.length_drop and self.args.importance == "learned" and self.args.importance_target == "teacher"
+        columns = getattr(self.train_dataset, "column_names", None)
+        if learned and columns and TARGETS[0] not in columns:
+            raise ValueError(
+                "importance_target='teacher' needs a teacher's start and end distributions beside the features: put the "
+                "columns of teacher_predictions(...) there, or use importance_target='own'. For classification only 'own' "
+                "is there."
+            )
+
     def _student_views(self):
         """Watches the student's attention, if any of it is compared."""
         return observe(self.accelerator.unwrap_model(self.model), self.layers.student_layers if self.layers else [])
@@ -185,10 +206,11 @@ class DistillationTrainer(Trainer):
             return {}
         mask = _present(inputs)
         if INPUTS in asked:
-            features = {"input_ids": asked[INPUTS], "attention_mask": asked["teacher_attention_mask"]}
+            features = {name.removeprefix("teacher_"): value for name, value in asked.items() if name != PLACES}
             mask = mask & (asked[PLACES] >= 0)
         else:
-            features = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in inputs}
+            known = inspect.signature(self.teacher.forward).parameters  # DistilBERT has no token types
+            features = {name: value for name, value in inputs.items() if name in FEATURES and name in known}
             self._check_vocabulary()
         with torch.no_grad(), observe(self.teacher, self.layers.teacher_layers) as seen:
             states = self.teacher(**features, output_hidden_states=True).hidden_states
@@ -223,7 +245,7 @@ class DistillationTrainer(Trainer):
     def _set_signature_columns_if_needed(self):
         """The parent drops columns that the model does not take; what concerns a teacher stays."""
         super()._set_signature_columns_if_needed()
-        self._signature_columns += [n for n in (*TARGETS, INPUTS, PLACES) if n not in self._signature_columns]
+        self._signature_columns += [n for n in (*ANSWERS, *ASKED) if n not in self._signature_columns]
 
     def _divergence(self, sub, full, inputs, config) -> torch.Tensor:
         """In-place distillation: how far a sub-model is from the full one."""
@@ -236,10 +258,9 @@ class DistillationTrainer(Trainer):
         start, end = (divergence(*logits, mask, **how) for logits in zip(_spans(sub), _spans(full), strict=True))
         return (start + end) / 2
 
-    def _importance_loss(self, full, ran, scores, inputs, config) -> torch.Tensor:
-        """Learned importance: scores, as (layer, scores) of each pass, against the tokens that matter to the full one.
-
-        `ran` are the layers of the full pass.
+    def _importance_loss(self, full, ran, scores, inputs, answers, config) -> torch.Tensor:
+        """Learned importance: scores, as (layer, scores) of each pass, against the tokens that matter to the full one, or
+        to the teacher that gave `answers`. `ran` are the layers of the full pass.
         """
         present = _present(inputs)
         candidates = present & ~first_token(present) if config.keep_cls else present
@@ -249,7 +270,10 @@ class DistillationTrainer(Trainer):
         if "logits" in full:
             targets = dict(zip(ran, saliency(full.logits, full.hidden_states[1:]), strict=True))
         else:
-            target = answer_distribution(*(logits.masked_fill(~present, -torch.inf) for logits in _spans(full)))
+            if self.args.importance_target == "teacher":
+                target = sum(answers[name] for name in TARGETS) / 2
+            else:
+                target = answer_distribution(*(logits.masked_fill(~present, -torch.inf) for logits in _spans(full)))
             targets = dict.fromkeys(range(config.num_hidden_layers), target)
         losses = [
             soft_cross_entropy(layer_scores, targets[layer], candidates & torch.isfinite(layer_scores))
@@ -273,6 +297,13 @@ def _present(inputs) -> torch.Tensor:
         return inputs["attention_mask"].bool()
     tokens = inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"][..., 0]
     return torch.ones_like(tokens, dtype=torch.bool)
+
+
+def _logit_loss(logits: torch.Tensor, target: torch.Tensor, temperature: float) -> torch.Tensor:
+    """KL(teacher ‖ student) of classes; of a real number the squared error, as TinyBERT does."""
+    if logits.shape[-1] == 1:
+        return F.mse_loss(logits.float(), target.float())
+    return divergence(logits, target, temperature=temperature)
 
 
 def _spans(output) -> tuple[torch.Tensor, torch.Tensor]:

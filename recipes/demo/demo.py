@@ -19,7 +19,8 @@ from weights import fetch_minilm
 from hf_dynbert import DistillationArguments, load_squad
 from hf_dynbert.cli import parse_arguments
 from hf_dynbert.curve import COLUMNS, curve_rows, measure_curve, plot_curve
-from hf_dynbert.training.recipe import DataArguments, ModelArguments, run_recipe
+from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 
 
 HERE = Path(__file__).parent

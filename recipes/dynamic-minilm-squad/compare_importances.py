@@ -19,7 +19,8 @@ from hf_dynbert.configuration_dynamic_tinybert import IMPORTANCES
 from hf_dynbert.length_config import NOMINAL_LENGTH
 from hf_dynbert.question_answering.squad import split_by_article
 from hf_dynbert.training.arguments import DistillationArguments
-from hf_dynbert.training.recipe import DataArguments, ModelArguments, run_recipe
+from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 
 
 RECIPE = Path(__file__).with_name("length_drop.yaml")

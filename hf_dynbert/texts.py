@@ -1,0 +1,171 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Texts and pairs of texts, from files or from the Hub: to classify, or plain, to learn from a teacher without labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import ClassLabel, Dataset, IterableDataset, Value, load_dataset
+
+
+MAX_TEXT_LENGTH = 128  # tokens, as in BERT's and TinyBERT's classification (arXiv 1909.10351, section 4.2)
+LABEL = "label"
+READERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+
+
+def load_texts(
+    source: str | Sequence[str],
+    columns: Sequence[str],
+    name: str | None = None,
+    split: str = "train",
+    streaming: bool = False,
+) -> Dataset | IterableDataset:
+    """Reads texts.
+
+    Args:
+        source (`str` or `list[str]`): `.txt` (a text a line, column `text`), `.json`, `.jsonl` or `.csv` files, all of one
+            kind; or a data set on the Hub.
+        columns (`list[str]`): the text's column, or two columns that make a pair.
+        name (`str`, *optional*): configuration of a data set on the Hub, for example `qnli` of `nyu-mll/glue`.
+        split (`str`, *optional*, defaults to `"train"`): split of a data set on the Hub.
+        streaming (`bool`, *optional*): read while training, for what is too large to be kept.
+
+    Returns:
+        `datasets.Dataset` or `datasets.IterableDataset`: these columns, and `label` where there is one.
+
+    Raises:
+        ValueError: files of several kinds, or without one of the columns.
+        FileNotFoundError: no such file.
+    """
+    files = [source] if isinstance(source, str) else list(source)
+    kinds = {READERS.get(Path(file).suffix) for file in files}
+    if kinds == {None} and len(files) == 1:
+        data = load_dataset(files[0], name, split=split, streaming=streaming)
+    elif len(kinds) == 1 and None not in kinds:
+        missing = [file for file in files if not Path(file).is_file()]
+        if missing:
+            raise FileNotFoundError(f"No such file: {', '.join(missing)}.")
+        data = load_dataset(kinds.pop(), data_files=[str(file) for file in files], split="train", streaming=streaming)
+    else:
+        raise ValueError(
+            f"{', '.join(files)}: valid are one data set on the Hub, or files of one kind of {', '.join(READERS)}."
+        )
+    there = data.column_names or list(next(iter(data)))  # a stream may not know before its first row
+    absent = [column for column in columns if column not in there]
+    if absent:
+        raise ValueError(f"{', '.join(files)} has no column {', '.join(absent)}; it has {', '.join(there)}.")
+    return data.select_columns([column for column in dict.fromkeys([*columns, LABEL]) if column in there])
+
+
+def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Dataset, list[str] | None]:
+    """Labels as numbers, and their names in order.
+
+    Args:
+        data (`datasets.Dataset`): with a column `label`: names, numbers of classes, or real numbers to predict.
+        names (`list[str]`, *optional*): names of numbers from 0 on that the data does not name.
+
+    Returns:
+        `datasets.Dataset`, `list[str]`: the rows; the names, `LABEL_0`, `LABEL_1` and so on where nobody knows better, and
+        `None` for real numbers.
+
+    Raises:
+        ValueError: no labels; a row without one (-1, as unlabelled splits have it); names for data that has its own.
+    """
+    if LABEL not in data.column_names:
+        raise ValueError(f"The data has no column {LABEL}; it has {', '.join(data.column_names)}.")
+    kind = data.features[LABEL]
+    if isinstance(kind, Value) and kind.dtype.startswith("float"):
+        return data, None
+    if isinstance(kind, Value) and kind.dtype in ("string", "large_string"):
+        found = sorted(set(data[LABEL]))
+        data, kind = data.cast_column(LABEL, ClassLabel(names=found)), ClassLabel(names=found)
+    values = set(data[LABEL])
+    if None in values or min(values, default=-1) < 0:
+        raise ValueError("There are rows without a label (-1 or empty); take a split that has labels.")
+    if isinstance(kind, ClassLabel):
+        if names and list(names) != kind.names:
+            raise ValueError(f"class_names is {', '.join(names)}, but the data names them {', '.join(kind.names)}.")
+        return data, kind.names
+    names = list(names or [f"LABEL_{number}" for number in range(max(values) + 1)])
+    if max(values) >= len(names):
+        raise ValueError(f"class_names has {len(names)} names, but the data has a label {max(values)}.")
+    return data, names
+
+
+def generic_names(names: Sequence[str]) -> bool:
+    """Whether labels are called what transformers calls labels without names."""
+    return all(name == f"LABEL_{number}" for number, name in enumerate(names))
+
+
+def text_features(
+    data: Dataset | IterableDataset, tokenizer, columns: Sequence[str], max_length: int = MAX_TEXT_LENGTH
+) -> Dataset | IterableDataset:
+    """Makes the features that a Trainer takes.
+
+    Args:
+        data (`datasets.Dataset` or `datasets.IterableDataset`): rows as `load_texts` returns them.
+        tokenizer (`PreTrainedTokenizerBase`): of the model.
+        columns (`list[str]`): the text, or two texts that make a pair.
+        max_length (`int`, *optional*, defaults to 128): most tokens; the longer text of a pair loses its end first.
+
+    Returns:
+        `datasets.Dataset` or `datasets.IterableDataset`: the model's inputs, `labels` where the data has them, and `length`
+        for `train_sampling_strategy="group_by_length"`.
+    """
+
+    def features(batch: dict) -> dict:
+        encoding = encode_texts(tokenizer, batch, columns, max_length)
+        labels = {"labels": batch[LABEL]} if LABEL in batch else {}
+        return {**encoding, **labels, "length": [len(ids) for ids in encoding["input_ids"]]}
+
+    return data.map(features, batched=True, remove_columns=data.column_names)
+
+
+def encode_texts(tokenizer, batch: dict, columns: Sequence[str], max_length: int, **options):
+    """Tokens of a batch's text, or of its pairs."""
+    return tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length, **options)
+
+
+def read_texts(encoding, batch: dict, columns: Sequence[str]) -> list[list[str]]:
+    """What is left of each text where tokens were cut off: a list of texts for each column."""
+    left = [[] for _ in columns]
+    for index, row in enumerate(encoding.encodings):
+        for text, column in enumerate(columns):
+            ends = [end for (_, end), of in zip(row.offsets, row.sequence_ids, strict=True) if of == text]
+            left[text].append(batch[column][index][: max(ends, default=0)])
+    return left
+
+
+def cut_texts(data: Dataset | IterableDataset, tokenizer, column: str, max_length: int = MAX_TEXT_LENGTH):
+    """Running text joined and cut anew between words, so that every piece fills a window.
+
+    Args:
+        data (`datasets.Dataset` or `datasets.IterableDataset`): rows of text in their order.
+        tokenizer (`PreTrainedTokenizerFast`): counts the tokens.
+        column (`str`): the text's column.
+        max_length (`int`, *optional*, defaults to 128): tokens of a window, special ones included.
+
+    Returns:
+        `datasets.Dataset` or `datasets.IterableDataset`: column `column`. A thousand rows are joined at a time, so one piece
+        in many is short.
+    """
+    room = max_length - tokenizer.num_special_tokens_to_add()
+
+    def pieces(batch: dict) -> dict:
+        text = " ".join(" ".join(row.split()) for row in batch[column] if row and row.strip())
+        return {column: _pieces(text, tokenizer, room)}
+
+    return data.map(pieces, batched=True, remove_columns=data.column_names)
+
+
+def _pieces(text: str, tokenizer, room: int) -> list[str]:
+    tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    spans, words, pieces, start = tokens["offset_mapping"], tokens.word_ids(), [], 0
+    while start < len(spans):
+        stop = min(start + room, len(spans))
+        whole = stop
+        while start < whole < len(spans) and words[whole] == words[whole - 1]:
+            whole -= 1
+        stop = whole if whole > start else stop  # a word longer than a window is cut
+        pieces.append(text[spans[start][0] : spans[stop - 1][1]])
+        start = stop
+    return pieces
