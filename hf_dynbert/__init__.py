@@ -18,7 +18,19 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertModel,
 )
 from .question_answering import ExtractiveQAPipeline, evaluate_squad, load_squad, squad_metrics, training_features
-from .training import DistillationArguments, DistillationCollator, DistillationTrainer, teacher_inputs, teacher_predictions
+from .texts import cut_texts, load_texts, text_features
+from .training import (
+    DistillationArguments,
+    DistillationCollator,
+    DistillationTrainer,
+    WordSubstitution,
+    WordVectors,
+    augment,
+    teacher_inputs,
+    teacher_logits,
+    teacher_predictions,
+    teacher_text_inputs,
+)
 from .version import __version__
 
 
@@ -33,14 +45,22 @@ __all__ = [
     "DynamicTinyBertForSequenceClassification",
     "DynamicTinyBertModel",
     "ExtractiveQAPipeline",
+    "WordSubstitution",
+    "WordVectors",
     "__version__",
+    "augment",
     "count_macs",
+    "cut_texts",
     "evaluate_squad",
     "fit_length_config",
     "load_squad",
+    "load_texts",
     "squad_metrics",
     "teacher_inputs",
+    "teacher_logits",
     "teacher_predictions",
+    "teacher_text_inputs",
+    "text_features",
     "training_features",
 ]
 

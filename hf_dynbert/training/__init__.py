@@ -2,9 +2,21 @@
 """What training optimises, and the Trainer that optimises it."""
 
 from .arguments import DistillationArguments
+from .augmentation import WordSubstitution, WordVectors, augment
 from .collator import DistillationCollator
-from .teachers import teacher_inputs, teacher_predictions
+from .teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
 from .trainer import DistillationTrainer
 
 
-__all__ = ["DistillationArguments", "DistillationCollator", "DistillationTrainer", "teacher_inputs", "teacher_predictions"]
+__all__ = [
+    "DistillationArguments",
+    "DistillationCollator",
+    "DistillationTrainer",
+    "WordSubstitution",
+    "WordVectors",
+    "augment",
+    "teacher_inputs",
+    "teacher_logits",
+    "teacher_predictions",
+    "teacher_text_inputs",
+]

@@ -67,6 +67,10 @@ class DataArguments:
         held_out (`float`): part of the questions, whole articles, that training does not see.
         max_length, stride (`int`): of questions' windows, see `encode_windows`; texts end at `max_length`, plain text is
             cut into pieces of it. When `max_length` is not given, 384 for questions and 128 for texts.
+        augmentation_model_name_or_path (`str`): a masked language model that writes questions, or texts, anew before
+            training, see `WordSubstitution`.
+        augmentation_copies (`int`): how many times each.
+        augmentation_vectors (`str`): file of word vectors, as GloVe publishes them; unset, the model's own embeddings.
         teacher_cache_dir (`str`): where a teacher's answers are kept for the next student; with the other caches of
             `datasets` when not given.
     """
@@ -84,6 +88,9 @@ class DataArguments:
     held_out: float = field(default=0.0, metadata={"help": "Part of the questions to hold out, by article."})
     max_length: int | None = field(default=None, metadata={"help": "Tokens of a window, or of a text."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
+    augmentation_model_name_or_path: str | None = field(default=None, metadata={"help": "Masked language model."})
+    augmentation_copies: int = field(default=20, metadata={"help": "New texts for each (TinyBERT's N)."})
+    augmentation_vectors: str | None = field(default=None, metadata={"help": "GloVe's vectors, for words in pieces."})
     teacher_cache_dir: str | None = field(default=None, metadata={"help": "Where a teacher's answers are kept."})
 
     def __post_init__(self):
@@ -98,5 +105,7 @@ class DataArguments:
             raise ValueError(
                 f"text_columns is {self.text_columns}; valid are one column, and two that make a pair to classify."
             )
+        if self.augmentation_model_name_or_path and self.task == "plain-text":
+            raise ValueError("Plain text needs no augmentation: give more of it. Unset augmentation_model_name_or_path.")
         if self.streaming and self.task != "plain-text":
             raise ValueError(f"streaming=True reads plain text; task {self.task} is kept whole, use streaming=False.")

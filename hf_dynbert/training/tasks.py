@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from datasets import Dataset, IterableDataset, concatenate_datasets
 from transformers import (
     AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -21,6 +22,7 @@ from ..question_answering.features import MAX_LENGTH, training_features
 from ..question_answering.squad import load_squad, split_by_article
 from ..texts import MAX_TEXT_LENGTH, cut_texts, load_texts, number_labels, text_features
 from .arguments import DistillationArguments
+from .augmentation import WordSubstitution, WordVectors, augment
 from .recipe_arguments import DataArguments
 from .teacher_cache import tokenizer_parts
 from .teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
@@ -45,6 +47,13 @@ class Task(ABC):
         self.args = data_args
         self.max_length = data_args.max_length or self.max_length
         self.data = _spread(self.load(), data_args.max_train_samples)
+        if data_args.augmentation_model_name_or_path:
+            self.data = augment(self.data, self.free_columns, _substitution(data_args))
+
+    @property
+    def free_columns(self) -> list[str]:
+        """Texts that may be written in other words."""
+        return self.args.text_columns
 
     @abstractmethod
     def load(self) -> Dataset:
@@ -98,6 +107,11 @@ class QuestionAnswering(Task):
         """Start and end distributions."""
         options = {"temperature": args.teacher_temperature, "cache_dir": self.args.teacher_cache_dir}
         return teacher_predictions(teacher, teacher_tokenizer, tokenizer, self.data, **self._windows, **options)
+
+    @property
+    def free_columns(self) -> list[str]:
+        """The question; the context holds the answer's characters."""
+        return ["question"]
 
     @property
     def _windows(self) -> dict:
@@ -166,6 +180,13 @@ class PlainText(Task):
 
 
 TASKS = {"question-answering": QuestionAnswering, "text-classification": TextClassification, "plain-text": PlainText}
+
+
+def _substitution(args: DataArguments) -> WordSubstitution:
+    source = args.augmentation_model_name_or_path
+    vectors = WordVectors.from_file(args.augmentation_vectors) if args.augmentation_vectors else None
+    model, tokenizer = AutoModelForMaskedLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    return WordSubstitution(model, tokenizer, vectors, copies=args.augmentation_copies)
 
 
 def _spread(data, most: int | None):
