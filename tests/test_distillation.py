@@ -1,11 +1,21 @@
 """Objectives of distillation against independent closed forms, and the maps of layers."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from conftest import make_batch
-from transformers import AutoModelForQuestionAnswering, MPNetConfig, MPNetForQuestionAnswering
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForQuestionAnswering,
+    BertConfig,
+    BertForQuestionAnswering,
+    MPNetConfig,
+    MPNetForQuestionAnswering,
+)
 
 from hf_dynbert import DistillationArguments
 from hf_dynbert.training.layer_maps import layer_map
@@ -191,3 +201,40 @@ def test_a_model_as_it_is_cannot_learn_to_drop(mpnet, tmp_path):
             DataArguments(["none.json"]),
             DistillationArguments(str(tmp_path), use_cpu=True),
         )
+
+
+TWO = """
+import sys
+from hf_dynbert.training.arguments import DistillationArguments
+from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
+student, teacher, data, output = sys.argv[1:]
+off = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train_batch_size={size}, logging_steps=1,
+    train_sampling_strategy="sequential", save_steps=3, optim="sgd", learning_rate=0.02, max_grad_norm=0, num_sandwich=0,
+    report_to=[], hidden_weight=1.0, relation_weight=1.0, relation_heads=4)
+run_recipe(ModelArguments(student, teacher_model_name_or_path=teacher, **off),
+    DataArguments([data], max_length=120, stride=8, teacher_cache_dir=output + "-cache"), args)
+"""
+
+
+def test_two_processes_with_a_teacher_are_one(bert_folder, tokenizer, sizes, squad_file, tmp_path):
+    """The projection to the teacher's width learns the same too, though it is no part of the model."""
+    torch.manual_seed(4)
+    BertForQuestionAnswering(BertConfig(**{**sizes, "hidden_size": 48})).save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    environment, found = {**os.environ, "OMP_NUM_THREADS": "1"}, []
+    for processes in (1, 2):
+        script, output = tmp_path / f"script{processes}.py", tmp_path / f"out{processes}"
+        script.write_text(TWO.replace("{size}", str(8 // processes)))
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if processes == 2 else []
+        command = [sys.executable, *launch, script, bert_folder, tmp_path / "teacher", squad_file, output]
+        finished = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        checkpoint = output / "checkpoint-3"
+        found.append([load_file(checkpoint / name) for name in ("model.safetensors", "projection.safetensors")])
+    start = torch.nn.Linear(32, 48)
+    assert found[0][1].keys() == start.state_dict().keys()
+    for one, two in zip(*found, strict=True):
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)  # sums in another order, three SGD steps

@@ -264,6 +264,23 @@ def test_gradient_accumulation_changes_nothing(make_model, taught, tokenizer, mp
     torch.testing.assert_close(*ends, atol=1e-6, rtol=1e-5)  # gradients summed in another order
 
 
+@pytest.mark.parametrize("length_drop", [False, True])
+def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path, length_drop):
+    """bf16 autocast: every part as in fp32 but for rounding, and what is compared is compared in fp32."""
+    start, logged = make_model(**STILL), []
+    for bf16 in (False, True):
+        options = {"bf16": bf16, "max_steps": 2, "length_drop": length_drop, "num_sandwich": 0, **ALL}
+        trainer = trainer_for(copy.deepcopy(start), taught, tokenizer, tmp_path, mpnet, **options)
+        trainer.train()
+        logged.append(trainer.state.log_history[0])
+        assert {parameter.dtype for parameter in trainer.layers.parameters()} == {torch.float32}
+        assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
+    assert logged[0]["loss"] != logged[1]["loss"]
+    for name in (name for name in logged[0] if name.startswith("loss_")):
+        # 0.1: bf16 has eight bits, and these models have weights of 0.2, ten times the usual
+        assert logged[1][name] == pytest.approx(logged[0][name], rel=0.1, abs=0.05), name
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -159,6 +159,24 @@ def test_a_pass_that_was_killed_goes_on(bert, tokenizer, questions, tmp_path, mo
     assert third.asked == shards  # other settings, other answers
 
 
+def test_processes_share_the_work(bert, tokenizer, questions, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_cache, "SHARD", 4)
+    monkeypatch.setattr(teacher_cache, "_processes", lambda: 2)
+    options, shards, found = {**WINDOWS, "batch_size": 8, "cache_dir": tmp_path}, len(questions) // 4, []
+    for rank in (1, 0):  # the second starts in the middle; killed at the end of its half, it leaves that to the first
+        monkeypatch.setattr(teacher_cache, "_rank", lambda rank=rank: rank)
+        teacher = Pointer(bert.config, 7, dies_after=shards // 2)
+        try:
+            found = teacher_predictions(teacher, tokenizer, tokenizer, questions, **options)
+        except KeyboardInterrupt:
+            assert rank == 1
+    assert teacher.asked == shards // 2
+    alone = teacher_predictions(
+        Pointer(bert.config, 7), tokenizer, tokenizer, questions, **options | {"cache_dir": tmp_path / "alone"}
+    )
+    assert found[:] == alone[:]
+
+
 def test_windows_that_a_teacher_cannot_read_are_refused(bert, tokenizer, letters, questions, tmp_path):
     short = copy.deepcopy(letters)
     short.model_max_length = 20
@@ -259,3 +277,35 @@ def test_a_recipe_with_a_teacher(bert_folder, squad_file, tmp_path):
     folder = run_recipe(ModelArguments(str(bert_folder), teacher_model_name_or_path=str(bert_folder)), data, args)
     assert AutoModelForQuestionAnswering.from_pretrained(folder).config.model_type == "dynamic_tinybert"
     assert list((tmp_path / "cache").rglob("*.arrow"))
+
+
+def test_importance_learns_from_the_teachers_answers(make_model, taught, questions, tokenizer, tmp_path):
+    trainers = [
+        trainer_for(make_model(**STILL), taught, tokenizer, tmp_path, importance_target=target, max_steps=1)
+        for target in ("own", "teacher")
+    ]
+    batch = trainers[0].data_collator([taught[index] for index in (0, 3, 5)])
+    batch.pop("length")
+    losses = []
+    for trainer in trainers:
+        trainer.compute_loss(trainer.model.train(), dict(batch))
+        losses.append(trainer._parts["importance"].item())
+    assert losses[0] != losses[1]
+    certain = torch.zeros_like(batch["teacher_start"])
+    certain[:, 6] = 1.0
+    model, config = trainers[1].model, trainers[1].model.config
+    present = batch["attention_mask"].bool()
+    output = model(**{n: v for n, v in batch.items() if n not in teachers.TARGETS}, output_token_scores=True)
+    scores = [list(enumerate(output.token_scores))]
+    answers = dict.fromkeys(teachers.TARGETS, certain)
+    loss = trainers[1]._importance_loss(output, range(4), scores, batch, answers, config)
+    allowed = present.clone()
+    allowed[:, 0] = False
+    wanted = [
+        -rows.float().masked_fill(~(allowed & rows.isfinite()), -torch.inf).log_softmax(-1)[:, 6].mean()
+        for rows in output.token_scores
+    ]
+    torch.testing.assert_close(loss, sum(wanted) / 4)
+    features = training_features(questions, tokenizer, **WINDOWS)
+    with pytest.raises(ValueError, match="importance_target='teacher' needs a teacher's start and end distributions"):
+        trainer_for(make_model(), features, tokenizer, tmp_path, importance_target="teacher")

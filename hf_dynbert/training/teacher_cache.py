@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import datasets
+import torch
 from datasets import Dataset, Features, concatenate_datasets
 from tqdm.auto import tqdm
 
@@ -17,7 +18,10 @@ SHARD = 256  # rows that are kept at once: what a killed pass loses, a minute or
 def keep_answers(
     answer: Callable[[dict], dict], data: Dataset, columns: list[str], features: Features, key: str, cache_dir=None
 ) -> Dataset:
-    """Maps data shard by shard, and takes from the cache what was mapped before.
+    """Maps data shard by shard, and takes from the cache what was mapped before, here or in another process.
+
+    Of several processes that train together each starts in another place, so that they share the work where they share the
+    folder.
 
     Args:
         answer (`Callable`): from a batch of rows to a batch of answers, not always as many.
@@ -32,22 +36,34 @@ def keep_answers(
     """
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "hf_dynbert-teachers") / key
     folder.mkdir(parents=True, exist_ok=True)
-    shards = []
-    for first in tqdm(range(0, len(data), SHARD), desc="Teacher", unit="shard"):
+    firsts = range(0, len(data), SHARD)
+    begin = _rank() * len(firsts) // _processes()
+    shards = {}
+    for first in tqdm([*firsts[begin:], *firsts[:begin]], desc="Teacher", unit="shard"):
         shard = data.select(range(first, min(first + SHARD, len(data)))).select_columns(columns)
         name = hashlib.sha256(json.dumps([shard[column][:] for column in columns]).encode()).hexdigest()[:16]
-        shards.append(
-            shard.map(
-                answer,
-                batched=True,
-                batch_size=SHARD,
-                remove_columns=columns,
-                cache_file_name=str(folder / f"{name}.arrow"),  # written beside and renamed by datasets
-                new_fingerprint=f"{key}-{name}",
-                features=features,
-            )
+        shards[first] = shard.map(
+            answer,
+            batched=True,
+            batch_size=SHARD,
+            remove_columns=columns,
+            cache_file_name=str(folder / f"{name}.arrow"),  # written beside and renamed by datasets
+            new_fingerprint=f"{key}-{name}",
+            features=features,
         )
-    return concatenate_datasets(shards)
+    return concatenate_datasets([shards[first] for first in firsts])
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank() if _distributed() else 0
+
+
+def _processes() -> int:
+    return torch.distributed.get_world_size() if _distributed() else 1
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def fingerprint(teacher, tokenizers: list, settings: list) -> str:
