@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hf_dynbert.cli import main, parse_arguments
+from hf_dynbert.cli import VERBS, main, parse_arguments
 from hf_dynbert.training.arguments import DistillationArguments
+from hf_dynbert.training.recipe import check_together
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 
 
@@ -101,7 +103,10 @@ def test_unknown_recipe_keys(recipe):
     [
         (["trian"], "nearest valid one is train"),
         (["train", "nowhere.yaml"], "nowhere.yaml"),
-        (["evaluate", "--model", "MODEL", "--data", "DATA", "--length-config", "0.1,0.2,0.3,0.4"], "increases"),
+        (
+            ["evaluate", "--model", "MODEL", "--data", "DATA", "--length-config", "0.1,0.2,0.3,0.4"],
+            "has no length configuration",
+        ),
         (["evaluate", "--model", "MODEL", "--data", "DATA", "--length-config", "fast"], "has no length configuration"),
         (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "no such file"),
     ],
@@ -110,7 +115,21 @@ def test_bad_input_is_one_line_and_status_2(argv, message, bert_folder, squad_fi
     argv = [{"MODEL": str(bert_folder), "DATA": str(squad_file)}.get(word, word) for word in argv]
     assert main(argv) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("hf-dynbert: ")
+    assert error.startswith("hf-dynbert: ") and message.lower() in error.lower(), error
+
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_recipes_say_what_their_verbs_understand(path, tmp_path):
+    """Every option is known and its value possible; the command in its comment is its own."""
+    text = path.read_text()
+    verb = "quantize" if path.name == "quantize.yaml" else "train"
+    assert f"hf-dynbert {verb} recipes/{path.parent.name}/{path.name}" in text or path.parent.name == "demo"
+    parsed = parse_arguments([str(path), "--output_dir", str(tmp_path)], VERBS[verb][1])
+    if verb == "train":
+        check_together(*parsed)
 
 
 def test_help(capsys):

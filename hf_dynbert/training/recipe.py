@@ -31,7 +31,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         ValueError: bad data, an unsupported checkpoint, impossible budgets, options that do not go together; before any
             training.
     """
-    _check_together(model_args, data_args, args)
+    check_together(model_args, data_args, args)
     task = TASKS[data_args.task](data_args)
     set_seed(args.seed)  # before the model: what is new in it is random
     model = load_model(model_args, args, task)
@@ -114,7 +114,8 @@ def _from_nothing(source: str, overrides: dict, model_args: ModelArguments, task
     return task.auto_class.from_config(type(config).from_dict(config.to_dict() | overrides))
 
 
-def _check_together(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
+def check_together(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
+    """Refuses options that do not go together."""
     teacher = model_args.teacher_model_name_or_path
     for wrong, why in (
         (

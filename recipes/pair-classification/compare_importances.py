@@ -3,18 +3,16 @@
 
 python compare_importances.py --start sentence-transformers/all-MiniLM-L6-v2 --train_file FILE.json [FILE.json ...]
 
-Pairs are made from SQuAD-shaped questions as GLUE's QNLI makes them (arXiv 1804.07461, section 3.3): the sentence with the
-answer is right, the other sentence of the paragraph that shares most words with the question is wrong. One plain fine-tune,
-then one LengthDrop run for each importance; accuracy on held-out articles. Prints a table and writes results.json.
+Pairs are those of make_pairs.py. One plain fine-tune, then one LengthDrop run for each importance; accuracy on held-out articles. Prints a table and writes results.json.
 """
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 import torch
 from datasets import Dataset
+from make_pairs import pairs, take
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding, set_seed
 
@@ -58,8 +56,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.start)
     train, held_out = split_by_article(load_squad(args.train_file), args.held_out)
     train, held_out = (
-        features(pairs(data.shuffle(seed=0).select(range(min(most, len(data))))), tokenizer)
-        for data, most in ((train, args.samples), (held_out, args.limit))
+        features(pairs(take(data, most)), tokenizer) for data, most in ((train, args.samples), (held_out, args.limit))
     )
     plain = args.output / "plain"
     if not (plain / "config.json").exists():
@@ -85,27 +82,6 @@ def main() -> None:
     rows = [[name, *(f"{100 * right:.1f} ({macs:.2f})" for right, macs in cells)] for name, cells in results.items()]
     print(f"\nAccuracy on {len(held_out)} held-out pairs (MACs on real tokens as a part of full length), one run each\n")
     print(markdown_table(rows, ["importance", "full", "half the MACs", "a third"]))
-
-
-def pairs(data: Dataset) -> list[dict]:
-    """A right and a wrong sentence for each question whose paragraph has both."""
-    rows = []
-    for row in data:
-        start = row["answers"]["answer_start"][0]
-        spans = [match.span() for match in re.finditer(r"\S.*?(?:[.!?](?=\s)|$)", row["context"], re.DOTALL)]
-        sentences = [row["context"][low:high] for low, high in spans]
-        right = next((text for text, (low, high) in zip(sentences, spans, strict=True) if low <= start < high), None)
-        words = set(re.findall(r"\w+", row["question"].lower()))
-        others = sorted(
-            (text for text in sentences if text != right),
-            key=lambda text: -len(words & set(re.findall(r"\w+", text.lower()))),
-        )
-        if right and others:
-            rows += [
-                {"question": row["question"], "sentence": text, "label": label}
-                for text, label in ((right, 0), (others[0], 1))
-            ]
-    return rows
 
 
 def features(rows: list[dict], tokenizer) -> Dataset:
