@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Which term of the objective helps a student? One run for each mixture, all else equal.
 
-python ablate.py --student sentence-transformers/paraphrase-MiniLM-L3-v2 --teacher outputs/mpnet-squad --train_file FILE.json ...
+python ablate.py --student sentence-transformers/paraphrase-MiniLM-L3-v2 --teacher outputs/mpnet-squad --train_file FILE ...
 
 Trains on a sample of nine tenths of the articles and evaluates on the tenth held out (choices are never made on dev). A run
 that is there is not repeated; a killed one resumes. Options of `hf-dynbert train` may follow. Prints a table and writes
