@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset, IterableDataset, Value, load_dataset
+from datasets import ClassLabel, Dataset, Features, IterableDataset, Value, load_dataset
 
 
 MAX_TEXT_LENGTH = 128  # tokens, as in BERT's and TinyBERT's classification (arXiv 1909.10351, section 4.2)
@@ -49,7 +49,7 @@ def load_texts(
         raise ValueError(
             f"{', '.join(files)}: valid are one data set on the Hub, or files of one kind of {', '.join(READERS)}."
         )
-    there = data.column_names or list(next(iter(data)))  # a stream may not know before its first row
+    there = column_names(data)
     absent = [column for column in columns if column not in there]
     if absent:
         raise ValueError(f"{', '.join(files)} has no column {', '.join(absent)}; it has {', '.join(there)}.")
@@ -68,27 +68,27 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Da
         `None` for real numbers.
 
     Raises:
-        ValueError: no labels; a row without one (-1, as unlabelled splits have it); names for data that has its own.
+        ValueError: no labels; a row without one (-1, as unlabelled splits have it); names for data that has its own, or too
+            few.
     """
     if LABEL not in data.column_names:
         raise ValueError(f"The data has no column {LABEL}; it has {', '.join(data.column_names)}.")
-    kind = data.features[LABEL]
-    if isinstance(kind, Value) and kind.dtype.startswith("float"):
-        return data, None
-    if isinstance(kind, Value) and kind.dtype in ("string", "large_string"):
-        found = sorted(set(data[LABEL]))
-        data, kind = data.cast_column(LABEL, ClassLabel(names=found)), ClassLabel(names=found)
-    values = set(data[LABEL])
-    if None in values or min(values, default=-1) < 0:
-        raise ValueError("There are rows without a label (-1 or empty); take a split that has labels.")
+    values, kind = data[LABEL][:], data.features[LABEL]
+    if any(value is None or value != value or value == -1 and isinstance(kind, ClassLabel) for value in values):
+        raise ValueError("There are rows without a label (empty, or -1); take them out, or take a split that has labels.")
     if isinstance(kind, ClassLabel):
         if names and list(names) != kind.names:
             raise ValueError(f"class_names is {', '.join(names)}, but the data names them {', '.join(kind.names)}.")
         return data, kind.names
+    if isinstance(values[0], float):
+        return data, None
+    if isinstance(values[0], str):
+        found = ClassLabel(names=sorted(set(values)))
+        return data.cast_column(LABEL, Value("string")).cast_column(LABEL, found), found.names
     names = list(names or [f"LABEL_{number}" for number in range(max(values) + 1)])
-    if max(values) >= len(names):
-        raise ValueError(f"class_names has {len(names)} names, but the data has a label {max(values)}.")
-    return data, names
+    if min(values) < 0 or max(values) >= len(names):
+        raise ValueError(f"Labels are {min(values)} to {max(values)}; valid are 0 to {len(names) - 1}, one for each class.")
+    return data.cast_column(LABEL, Value("int64")).cast_column(LABEL, ClassLabel(names=names)), names
 
 
 def generic_names(names: Sequence[str]) -> bool:
@@ -117,11 +117,22 @@ def text_features(
         labels = {"labels": batch[LABEL]} if LABEL in batch else {}
         return {**encoding, **labels, "length": [len(ids) for ids in encoding["input_ids"]]}
 
-    return data.map(features, batched=True, remove_columns=data.column_names)
+    return data.map(features, batched=True, remove_columns=column_names(data))
+
+
+def column_names(data: Dataset | IterableDataset) -> list[str]:
+    """Columns of the data; a stream may not know them before its first row."""
+    return data.column_names or list(next(iter(data)))
 
 
 def encode_texts(tokenizer, batch: dict, columns: Sequence[str], max_length: int, **options):
     """Tokens of a batch's text, or of its pairs."""
+    for column in columns:
+        if any(text is None for text in batch[column]):
+            raise ValueError(
+                f"A row has no text in column {column}; take such rows out. Of a CSV file, cells such as NA, None and null "
+                "are read as empty too."
+            )
     return tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length, **options)
 
 
@@ -154,7 +165,8 @@ def cut_texts(data: Dataset | IterableDataset, tokenizer, column: str, max_lengt
         text = " ".join(" ".join(row.split()) for row in batch[column] if row and row.strip())
         return {column: _pieces(text, tokenizer, room)}
 
-    return data.map(pieces, batched=True, remove_columns=data.column_names)
+    features = Features({column: Value("string")})  # without, a stream does not know its columns any more
+    return data.map(pieces, batched=True, remove_columns=column_names(data), features=features)
 
 
 def _pieces(text: str, tokenizer, room: int) -> list[str]:

@@ -56,6 +56,13 @@ def test_words_are_those_the_model_would_say(masked_lm, tokenizer):
     assert {words[2] for words in copies} == {"the"}
 
 
+def test_what_is_written_together_with_a_stop_word_stays(substitution):
+    text = "what's this? it isn't a song, don't; who’s ada?"
+    for copy in substitution(text):
+        words, kept = WORD.findall(copy), WORD.findall(text)
+        assert all(new == old for new, old in zip(words, kept, strict=True) if old not in ("song", "ada"))
+
+
 def test_probability_and_seed(masked_lm, tokenizer, substitution):
     assert set(WordSubstitution(masked_lm, tokenizer, copies=3, probability=0.0)(TEXT)) == {TEXT}
     again = WordSubstitution(masked_lm, tokenizer, copies=6, candidates=3, probability=0.5)
@@ -74,6 +81,8 @@ def test_neighbours(masked_lm, tokenizer, tmp_path):
     vectors = WordVectors.from_file(path)
     assert vectors.nearest("king", 2) == ("queen", "man") and vectors.nearest("nobody", 2) == ()
     assert WordVectors.from_file(path, most=2).words == ["king", "queen"]
+    path.write_text("the 1 0\n. . . 1 1\nat name@domain.com 1 1\nking 1 0\nKing 1 0\nKING 1 0\nqueen 1 0.5\nlog 0 1\n")
+    assert WordVectors.from_file(path).nearest("king", 2) == ("the", "queen")  # as published: words with blanks, cases
     path.write_text("king 1 0\nqueen 1\n")
     with pytest.raises(ValueError, match="line 2: not a word with its vector"):
         WordVectors.from_file(path)
@@ -88,9 +97,9 @@ def test_neighbours(masked_lm, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_rows_are_multiplied(questions, substitution, streamed):
+def test_rows_are_multiplied(questions, substitution, streamed, tmp_path):
     data = questions.to_iterable_dataset() if streamed else questions
-    found = augment(data, "question", substitution)
+    found = augment(data, "question", substitution, tmp_path)
     assert isinstance(found, IterableDataset if streamed else Dataset)
     rows = list(found.take(14) if streamed else found.select(range(14)))
     for index, row in enumerate(rows):
@@ -100,9 +109,9 @@ def test_rows_are_multiplied(questions, substitution, streamed):
         assert row["question"] == wanted[index % 7]
 
 
-def test_pairs_change_together(substitution):
+def test_pairs_change_together(substitution, tmp_path):
     data = Dataset.from_dict({"a": ["ada wrote", "x"], "b": ["the song", ""], "label": [1, 0]})
-    found = augment(data, ["a", "b"], substitution)
+    found = augment(data, ["a", "b"], substitution, tmp_path)
     assert len(found) == 14 and found["label"][:] == [1] * 7 + [0] * 7
     assert found["a"][1:7] == substitution("ada wrote") and set(found["b"][7:]) == {""}
 
@@ -121,8 +130,12 @@ def test_what_cannot_be_augmented_is_refused(questions, substitution, masked_lm,
 def test_a_recipe_that_augments(masked_lm, tokenizer, bert_folder, squad_file, questions, tmp_path):
     masked_lm.save_pretrained(tmp_path / "mlm")
     tokenizer.save_pretrained(tmp_path / "mlm")
-    sources = {"augmentation_model_name_or_path": str(tmp_path / "mlm"), "augmentation_copies": 2}
+    sources = {
+        "augmentation_model_name_or_path": str(tmp_path / "mlm"),
+        "augmentation_copies": 2,
+        "teacher_cache_dir": str(tmp_path),
+    }
     data = DataArguments([str(squad_file)], max_length=120, stride=8, **sources)
-    assert len(QuestionAnswering(data).data) == 3 * len(questions)
     args = DistillationArguments(str(tmp_path / "out"), num_sandwich=1, max_steps=1, use_cpu=True, report_to=[])
+    assert len(QuestionAnswering(data, args).data) == 3 * len(questions)
     assert (run_recipe(ModelArguments(str(bert_folder)), data, args) / "config.json").exists()

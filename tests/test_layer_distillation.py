@@ -111,6 +111,11 @@ def test_scores_give_the_models_own_attention(kind, sizes, bert_folder):
     torch.testing.assert_close(taken, wanted)
 
 
+def test_attention_that_nobody_asks_for_may_be_built_in_any_way():
+    with observe(torch.nn.Linear(2, 2), []) as views:
+        assert views == {}
+
+
 def test_a_model_without_such_layers_is_refused():
     model = torch.nn.Linear(2, 2)
     model.config = BertConfig(num_hidden_layers=3)

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from hf_dynbert import DistillationArguments, DistillationTrainer, training_features
 from hf_dynbert.question_answering.features import encode_windows
-from hf_dynbert.training import teacher_cache, teachers
+from hf_dynbert.training import shard_cache, teachers
 from hf_dynbert.training.alignment import align, teacher_windows
 from hf_dynbert.training.collator import DistillationCollator
 from hf_dynbert.training.losses import target_divergence
@@ -143,7 +143,7 @@ def test_a_sure_teacher_points_at_the_same_word(bert, tokenizer, letters, tmp_pa
 
 
 def test_a_pass_that_was_killed_goes_on(bert, tokenizer, questions, tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher_cache, "SHARD", 3)
+    monkeypatch.setattr(shard_cache, "SHARD", 3)
     options = {**WINDOWS, "batch_size": 8, "cache_dir": tmp_path}
     shards = -(-len(questions) // 3)
     dying = Pointer(bert.config, 7, dies_after=2)
@@ -160,11 +160,11 @@ def test_a_pass_that_was_killed_goes_on(bert, tokenizer, questions, tmp_path, mo
 
 
 def test_processes_share_the_work(bert, tokenizer, questions, tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher_cache, "SHARD", 4)
-    monkeypatch.setattr(teacher_cache, "_processes", lambda: 2)
+    monkeypatch.setattr(shard_cache, "SHARD", 4)
+    monkeypatch.setattr(shard_cache, "_processes", lambda: 2)
     options, shards, found = {**WINDOWS, "batch_size": 8, "cache_dir": tmp_path}, len(questions) // 4, []
     for rank in (1, 0):  # the second starts in the middle; killed at the end of its half, it leaves that to the first
-        monkeypatch.setattr(teacher_cache, "_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(shard_cache, "_rank", lambda rank=rank: rank)
         teacher = Pointer(bert.config, 7, dies_after=shards // 2)
         try:
             found = teacher_predictions(teacher, tokenizer, tokenizer, questions, **options)
@@ -175,6 +175,27 @@ def test_processes_share_the_work(bert, tokenizer, questions, tmp_path, monkeypa
         Pointer(bert.config, 7), tokenizer, tokenizer, questions, **options | {"cache_dir": tmp_path / "alone"}
     )
     assert found[:] == alone[:]
+
+
+def test_slow_tokenizers_are_refused(make_model, tokenizer, questions, tmp_path):
+    class Slow:
+        is_fast = False
+
+    for pair in ((Slow(), tokenizer), (tokenizer, Slow())):
+        with pytest.raises(ValueError, match="Slow is a slow tokenizer"):
+            teacher_predictions(make_model(), *pair, questions, **WINDOWS, cache_dir=tmp_path)
+
+
+def test_names_of_labels_and_releases_are_no_answers(bert, tokenizer):
+    before = shard_cache.fingerprint(bert, [tokenizer], [1])
+    other = copy.deepcopy(bert)
+    other.config.id2label, other.config.transformers_version = {0: "a", 1: "b"}, "9.9"
+    assert shard_cache.fingerprint(other, [tokenizer], [1]) == before
+    sided = copy.deepcopy(tokenizer)
+    sided.truncation_side = "left"
+    other.qa_outputs.bias.data += 1
+    found = [shard_cache.fingerprint(bert, [sided], [1]), shard_cache.fingerprint(bert, [tokenizer], [2])]
+    assert len({before, shard_cache.fingerprint(other, [tokenizer], [1]), *found}) == 4
 
 
 def test_windows_that_a_teacher_cannot_read_are_refused(bert, tokenizer, letters, questions, tmp_path):

@@ -6,12 +6,17 @@ import pytest
 import torch
 from conftest import SIZES
 from datasets import ClassLabel, Dataset, IterableDataset
+from tokenizers import Tokenizer, processors
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    BertTokenizerFast,
     MPNetConfig,
     MPNetModel,
+    PreTrainedTokenizerFast,
 )
 
 from hf_dynbert import (
@@ -25,6 +30,7 @@ from hf_dynbert.training.collator import DistillationCollator
 from hf_dynbert.training.losses import divergence
 from hf_dynbert.training.recipe import run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
+from hf_dynbert.training.tasks import TextClassification
 from hf_dynbert.training.teachers import label_order, teacher_logits, teacher_text_inputs
 
 
@@ -81,7 +87,7 @@ def test_files_of_every_kind(tmp_path, pair_file):
         load_texts(str(tmp_path / "none.json"), ["text"])
 
 
-def test_labels_and_their_names(pairs, pair_file):
+def test_labels_and_their_names(pairs, pair_file, tmp_path):
     assert number_labels(pairs)[1] == NAMES
     numbered, names = number_labels(load_texts(str(pair_file), PAIR))
     assert names == sorted(NAMES)
@@ -90,10 +96,21 @@ def test_labels_and_their_names(pairs, pair_file):
     assert number_labels(bare)[1] == ["LABEL_0", "LABEL_1", "LABEL_2"]
     assert number_labels(bare, NAMES)[1] == NAMES
     assert number_labels(Dataset.from_dict({"text": ["a"], "label": [0.5]}))[1] is None
+    truths, names = number_labels(Dataset.from_dict({"text": ["a", "b"], "label": [True, False]}))
+    assert truths["label"][:] == [1, 0] and names == ["LABEL_0", "LABEL_1"]
+    path = tmp_path / "named.csv"
+    path.write_text("text,label\nhello,neutral\nthere,entailment\n")  # pandas' large strings
+    named, names = number_labels(load_texts(str(path), ["text"]))
+    assert named["label"][:] == [1, 0] and names == ["entailment", "neutral"]
+    unlabelled = pairs.map(lambda row: {"label": -1})
+    with pytest.raises(ValueError, match="rows without a label"):
+        number_labels(unlabelled)
     for data, given, message in (
-        (bare, NAMES[:2], "has 2 names, but the data has a label 2"),
+        (bare, NAMES[:2], "Labels are 0 to 2; valid are 0 to 1"),
+        (Dataset.from_dict({"text": ["a", "b"], "label": [1.0, None]}), None, "rows without a label"),
+        (Dataset.from_dict({"text": ["a", "b"], "label": ["x", None]}), None, "rows without a label"),
         (pairs, NAMES[::-1], "the data names them entailment"),
-        (Dataset.from_dict({"text": ["a"], "label": [-1]}), None, "rows without a label"),
+        (Dataset.from_dict({"text": ["a"], "label": [-1]}), None, "Labels are -1 to -1"),
         (Dataset.from_dict({"text": ["a"]}), None, "no column label; it has text"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -139,7 +156,9 @@ def test_label_order():
 
 def test_logits_come_in_the_students_order_and_are_kept(pairs, tokenizer, sizes, tmp_path):
     teacher = make_classifier(sizes, ["neutral", "entailment", "contradiction"])
-    found = teacher_logits(teacher, tokenizer, pairs, PAIR, dict(enumerate(NAMES)), 32, batch_size=2, cache_dir=tmp_path)
+    found = teacher_logits(
+        teacher, tokenizer, tokenizer, pairs, PAIR, dict(enumerate(NAMES)), 32, batch_size=2, cache_dir=tmp_path
+    )
     assert found.column_names == ["teacher_logits"]
     for row, kept in zip(pairs, found, strict=True):
         inputs = tokenizer(row["question"], row["sentence"], truncation=True, max_length=32, return_tensors="pt")
@@ -148,7 +167,7 @@ def test_logits_come_in_the_students_order_and_are_kept(pairs, tokenizer, sizes,
         # 1e-5: batches of other sizes sum in another order
         torch.testing.assert_close(torch.tensor(kept["teacher_logits"]), logits[[1, 0, 2]], atol=1e-5, rtol=1e-4)
     teacher.forward = None  # whoever asks it again fails
-    again = teacher_logits(teacher, tokenizer, pairs, PAIR, dict(enumerate(NAMES)), 32, cache_dir=tmp_path)
+    again = teacher_logits(teacher, tokenizer, tokenizer, pairs, PAIR, dict(enumerate(NAMES)), 32, cache_dir=tmp_path)
     assert again[:] == found[:]
 
 
@@ -235,11 +254,24 @@ def test_labels_nobody_can_match_are_refused(teacher_folder, bert_folder, pair_f
 
 
 @pytest.fixture
-def mpnet_folder(tokenizer, tmp_path):
+def mpnet_tokenizer(tokenizer, tmp_path):
+    """The same words in another order, between other special tokens."""
+    words = [word for word in sorted(tokenizer.get_vocab(), reverse=True) if word not in ("[CLS]", "[SEP]", "[PAD]")]
+    (tmp_path / "vocab.txt").write_text("\n".join(["<pad>", "<s>", "</s>", *words]))
+    special = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "model_max_length": 128}
+    other = BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"), **special)
+    other.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B:1 </s>:1", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return other
+
+
+@pytest.fixture
+def mpnet_folder(mpnet_tokenizer, tmp_path):
     torch.manual_seed(0)
-    sizes = {**SIZES, "hidden_size": 48, "vocab_size": len(tokenizer)}
-    MPNetModel(MPNetConfig(**sizes)).save_pretrained(tmp_path / "mpnet")
-    tokenizer.save_pretrained(tmp_path / "mpnet")
+    sizes = {**SIZES, "hidden_size": 48, "vocab_size": len(mpnet_tokenizer), "max_position_embeddings": 140}
+    MPNetModel(MPNetConfig(**sizes, pad_token_id=0)).save_pretrained(tmp_path / "mpnet")
+    mpnet_tokenizer.save_pretrained(tmp_path / "mpnet")
     return tmp_path / "mpnet"
 
 
@@ -275,6 +307,80 @@ def test_general_distillation(bert_folder, mpnet_folder, text_file, tmp_path, sh
     assert all(torch.equal(same[name], value) for name, value in student.named_parameters() if name in same)
 
 
+def test_an_odd_text_is_left_out_and_no_more(tokenizer, mpnet_tokenizer, caplog):
+    """Somebody wrote what is a special token to one tokenizer alone: no layer is compared there."""
+    data = Dataset.from_dict({"text": ["ada wrote", "the </s> song", *["ben lit the light"] * 20]})
+    found = teacher_text_inputs(mpnet_tokenizer, tokenizer, data, ["text"], 16)
+    assert [max(row["teacher_places"]) < 0 for row in found] == [False, True, *[False] * 20]
+    assert "1 of 22 texts are cut differently" in caplog.text
+    with pytest.raises(ValueError, match="need tokenizers that cut words alike"):
+        teacher_text_inputs(mpnet_tokenizer, tokenizer, Dataset.from_dict({"text": ["a </s> b"] * 9}), ["text"], 16)
+
+
+def test_a_teacher_of_classes_may_cut_words_otherwise(pairs, tokenizer, sizes, tmp_path):
+    """It reads what the student reads of a long text, to the last character."""
+    bytes_ = {"<pad>": 0, "<s>": 1, "</s>": 2} | {letter: 3 + i for i, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    backend = Tokenizer(BPE(bytes_, []))
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    letters = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", model_max_length=400)
+    teacher = make_classifier({**sizes, "vocab_size": 300, "max_position_embeddings": 400}, NAMES)
+    long = Dataset.from_dict({"question": ["who wrote it?"], "sentence": ["ada wrote the song. " * 20]})
+    found = teacher_logits(teacher, letters, tokenizer, long, PAIR, dict(enumerate(NAMES)), 32, cache_dir=tmp_path)
+    kept = tokenizer(*(long[column][0] for column in PAIR), truncation=True, max_length=32, return_offsets_mapping=True)
+    [end] = [kept["offset_mapping"][-2][1]]
+    with torch.no_grad():
+        inputs = letters(long["question"][0], long["sentence"][0][:end], return_tensors="pt")
+        logits = teacher(**inputs).logits[0]
+    torch.testing.assert_close(torch.tensor(found["teacher_logits"][0]), logits, atol=1e-5, rtol=1e-4)  # as above
+    letters.model_max_length = 30
+    with pytest.raises(ValueError, match="which reads 30; make max_length smaller"):
+        teacher_logits(teacher, letters, tokenizer, long, PAIR, dict(enumerate(NAMES)), 32, cache_dir=tmp_path / "new")
+
+
+def test_texts_that_are_not_there_are_refused(tokenizer):
+    data = Dataset.from_dict({"text": ["a", None]})
+    with pytest.raises(ValueError, match="no text in column text"):
+        text_features(data, tokenizer, ["text"])
+
+
+def test_sub_models_of_a_real_number_learn(make_model, tokenizer, tmp_path):
+    torch.manual_seed(0)
+    model = make_model("text-classification", num_labels=1, problem_type="regression", ignore_mismatched_sizes=True)
+    data = Dataset.from_dict({"text": ["ada wrote the song by night", "ben lit the tower"], "label": [0.5, -0.5]})
+    features = text_features(data, tokenizer, ["text"])
+    collator = DistillationCollator(tokenizer)
+    trainer = DistillationTrainer(model, quiet(tmp_path, importance="all"), train_dataset=features, data_collator=collator)
+    trainer.train()
+    assert trainer.state.log_history[0]["loss_smallest"] > 0
+
+
+def test_a_head_keeps_the_meaning_of_its_rows(sizes, tokenizer, pair_file, tmp_path):
+    """A checkpoint with the same classes in another order: the data is numbered as the head is."""
+    order = ["neutral", "entailment", "contradiction"]
+    source = make_classifier(sizes, order)
+    source.save_pretrained(tmp_path / "stage1")
+    tokenizer.save_pretrained(tmp_path / "stage1")
+    args = quiet(tmp_path / "out", length_drop=False, max_steps=1, learning_rate=0.0)
+    data = DataArguments([str(pair_file)], "text-classification", text_columns=PAIR)
+    folder = run_recipe(ModelArguments(str(tmp_path / "stage1")), data, args)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert [model.config.id2label[number] for number in range(3)] == order
+    assert torch.equal(model.classifier.weight, source.classifier.weight)
+    task = TextClassification(data, args)
+    task.follow(model.config)
+    rows = [json.loads(line) for line in pair_file.read_text().splitlines()]
+    assert [order[number] for number in task.data["label"]] == [row["label"] for row in rows]
+
+
+def test_a_teacher_without_a_head_is_refused(bert_folder, pair_file, tmp_path):
+    data = DataArguments([str(pair_file)], "text-classification", text_columns=PAIR)
+    model = ModelArguments(str(bert_folder), teacher_model_name_or_path=str(bert_folder))
+    with pytest.raises(
+        ValueError, match="was not fine-tuned for text-classification: .*classifier.weight.* would be random"
+    ):
+        run_recipe(model, data, quiet(tmp_path / "out"))
+
+
 def test_what_a_student_of_plain_text_reads_the_teacher_reads(pairs, tokenizer):
     found = teacher_text_inputs(tokenizer, tokenizer, pairs, PAIR, 16)
     for row, features in zip(found, text_features(pairs, tokenizer, PAIR, 16), strict=True):
@@ -289,6 +395,7 @@ def test_what_a_student_of_plain_text_reads_the_teacher_reads(pairs, tokenizer):
         ({}, {"task": "plain-text"}, {"hidden_weight": 1.0}, "task plain-text needs texts: give train_file"),
         ({}, {"task": "poetry"}, {}, "task is 'poetry'; valid are 'question-answering'"),
         ({}, {"task": "plain-text", "train_file": ["a.txt"]}, {}, "plain text has no labels and no answers"),
+        ({}, {}, {"importance_target": "teacher"}, "importance_target='teacher' needs teacher_model_name_or_path"),
         ({"layers": [0], "config_overrides": SHAPE}, {}, {}, "use it without config_overrides"),
         ({}, {}, {"hidden_weight": 1.0, "length_drop": False}, "give teacher_model_name_or_path"),
         ({}, {"task": "text-classification", "train_file": ["a.csv"], "held_out": 0.1}, {}, "articles of questions"),

@@ -155,3 +155,13 @@ class DistillationArguments(TrainingArguments):
     def learns_layers(self) -> bool:
         """Whether a teacher's layers are learned from, and so a teacher has to be there."""
         return any((self.hidden_weight, self.embedding_weight, self.attention_weight, self.relation_weight))
+
+    @property
+    def learns_importance(self) -> bool:
+        """Whether learned importance is trained on a teacher's answers."""
+        return self.length_drop and self.importance == "learned" and self.importance_target == "teacher"
+
+    @property
+    def learns_answers(self) -> bool:
+        """Whether a teacher's answers are of use, if there is a teacher."""
+        return bool(self.prediction_weight) or self.learns_importance

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset, IterableDataset
 
-from .teacher_cache import fingerprint
+from ..texts import column_names
+from .shard_cache import fingerprint, map_in_shards
 
 
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -23,7 +24,7 @@ REMEMBERED = 100_000  # neighbours of words, a few strings each
 BATCH = 64  # rows at a time: each becomes twenty or so
 STOP_WORDS = frozenset(  # what carries grammar, not content; of a question what it asks for
     """a about above after again against all am an and any are as at be because been before being below between both but by
-    can could did do does doing don down during each few for from further had has have having he her here hers herself him
+    can could did do does doing down during each few for from further had has have having he her here hers herself him
     himself his how i if in into is it its itself just me more most my myself no nor not now of off on once only or other our
     ours ourselves out over own same she should so some such than that the their theirs them themselves then there these they
     this those through to too under until up very was we were what when where which while who whom whose why will with would
@@ -57,21 +58,16 @@ class WordVectors:
         Raises:
             ValueError: a line that is not a word with as many numbers as the first.
         """
-        words, vectors = [], []
+        vectors, width = {}, None
         with open(path, encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
-                word, *numbers = line.rstrip().split(" ")
-                try:
-                    vector = torch.tensor([float(x) for x in numbers])
-                except ValueError:
-                    vector = torch.empty(0)
-                if not len(vector) or (vectors and len(vector) != len(vectors[0])):
-                    raise ValueError(f"{path}, line {number}: not a word with its vector, as GloVe's files have.")
-                if word.isalpha():
-                    words.append(word.lower())
-                    vectors.append(vector)
-                if len(words) == most:
+                word, *numbers = line.rstrip().rsplit(" ", width if width else -1)
+                width = width or len(numbers)
+                if word.isalpha() and word.lower() not in vectors:  # frequent spellings come first
+                    vectors[word.lower()] = _vector(numbers, width, f"{path}, line {number}")
+                if len(vectors) == most:
                     break
+        words, vectors = list(vectors), list(vectors.values())
         return cls(words, torch.stack(vectors))
 
     @classmethod
@@ -147,7 +143,7 @@ class WordSubstitution:
 
     def __call__(self, text: str) -> list[str]:
         """The `copies` new texts; some may be equal."""
-        spans = [match.span() for match in WORD.finditer(text) if match[0].lower() not in STOP_WORDS]
+        spans = [match.span() for match in WORD.finditer(text) if not _stops(match[0])]
         choices = self._choices(text, spans)
         rng = random.Random(f"{self.seed}-{text}")
         copies = []
@@ -164,7 +160,7 @@ class WordSubstitution:
     @property
     def fingerprint(self) -> str:
         """Names all that a text's copies depend on."""
-        vectors = hashlib.sha256(self.vectors.vectors.numpy().tobytes()).hexdigest()
+        vectors = hashlib.sha256(self.vectors.vectors.cpu().numpy().tobytes()).hexdigest()
         settings = [self.vectors.words, vectors, self.copies, self.candidates, self.probability, self.seed]
         return fingerprint(self.model, [self.tokenizer], settings)
 
@@ -192,7 +188,12 @@ class WordSubstitution:
         return choices
 
 
-def augment(data: Dataset | IterableDataset, columns: str | Sequence[str], substitution: WordSubstitution):
+def augment(
+    data: Dataset | IterableDataset,
+    columns: str | Sequence[str],
+    substitution: WordSubstitution,
+    cache_dir: str | Path | None = None,
+) -> Dataset | IterableDataset:
     """Puts new rows behind each row: one column's text in other words, all else as it is.
 
     Args:
@@ -200,6 +201,8 @@ def augment(data: Dataset | IterableDataset, columns: str | Sequence[str], subst
         columns (`str` or `list[str]`): the text's column, for example `question`; of several, all are written anew in each
             new row. Not the context of questions, whose answers must stand where they stood.
         substitution (`WordSubstitution`): writes the texts.
+        cache_dir (`str` or `Path`, *optional*): where a data set's new rows are kept; a pass that was stopped goes on there.
+            Beside the other caches of `datasets` when not given. A stream keeps none.
 
     Returns:
         `datasets.Dataset` or `datasets.IterableDataset`: each row and its `copies` new ones.
@@ -208,7 +211,7 @@ def augment(data: Dataset | IterableDataset, columns: str | Sequence[str], subst
         ValueError: no such column, or the context of answers.
     """
     columns = [columns] if isinstance(columns, str) else list(columns)
-    names = data.column_names or list(next(iter(data)))
+    names = column_names(data)
     absent = [column for column in columns if column not in names]
     if absent:
         raise ValueError(f"The data has no column {', '.join(absent)}; it has {', '.join(names)}.")
@@ -226,8 +229,24 @@ def augment(data: Dataset | IterableDataset, columns: str | Sequence[str], subst
 
     if isinstance(data, IterableDataset):
         return data.map(rows, batched=True, batch_size=BATCH)
-    key = hashlib.sha256(json.dumps([data._fingerprint, columns, substitution.fingerprint]).encode()).hexdigest()[:32]
-    return data.map(rows, batched=True, batch_size=BATCH, new_fingerprint=key, desc="Augmentation")
+    key = hashlib.sha256(json.dumps([columns, substitution.fingerprint]).encode()).hexdigest()[:32]
+    return map_in_shards(rows, data, names, data.features, key, "Augmentation", cache_dir)
+
+
+def _vector(numbers: list[str], width: int, place: str) -> torch.Tensor:
+    try:
+        vector = torch.tensor([float(number) for number in numbers])
+    except ValueError:
+        vector = torch.empty(0)
+    if not len(vector) or len(vector) != width:
+        raise ValueError(f"{place}: not a word with its vector, as GloVe's files have.")
+    return vector
+
+
+def _stops(word: str) -> bool:
+    """Whether a word carries grammar: a stop word, or one with what is written together with it (`who's`, `don't`)."""
+    stem, mark, _ = word.lower().replace("’", "'").partition("'")
+    return stem in STOP_WORDS or bool(mark and stem.endswith("n") and word.lower().endswith("t"))
 
 
 def _whole_words(tokenizer) -> dict[int, str]:

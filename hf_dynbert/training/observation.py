@@ -69,8 +69,8 @@ def observe(model: nn.Module, layers: Iterable[int]):
     Raises:
         ValueError: a model whose attention has no queries, keys and values of their own.
     """
-    blocks, handles = encoder_layers(model), []
-    views = {layer: AttentionView(model.config.num_attention_heads) for layer in sorted(set(layers))}
+    views, handles = {layer: AttentionView(model.config.num_attention_heads) for layer in sorted(set(layers))}, []
+    blocks = encoder_layers(model) if views else []  # whose attention nobody asks for may be built in any way
     try:
         for layer, view in views.items():
             owner, projections = _attention(blocks[layer - 1])

@@ -32,15 +32,18 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
             training.
     """
     check_together(model_args, data_args, args)
-    task = TASKS[data_args.task](data_args)
+    task = TASKS[data_args.task](data_args, args)
+    if data_args.streaming:
+        args.accelerator_config.dispatch_batches = False  # batches of several processes are padded each for itself
+    if model_args.layers is None and not model_args.config_overrides:
+        task.follow(AutoConfig.from_pretrained(model_args.model_name_or_path))
     set_seed(args.seed)  # before the model: what is new in it is random
     model = load_model(model_args, args, task)
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
     features, teacher = task.features(tokenizer), None
     if model_args.teacher_model_name_or_path:
-        teacher = load_teacher(model_args, task).to(args.device)
-        source = model_args.teacher_model_name_or_path
-        features = task.with_teacher(features, teacher, source, tokenizer, model, args)
+        teacher = load_teacher(model_args, args, task).to(args.device)
+        features = task.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
     trainer = DistillationTrainer(
         model,
         args,
@@ -90,9 +93,19 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
     return model
 
 
-def load_teacher(model_args: ModelArguments, task: Task) -> PreTrainedModel:
-    """The teacher, with its labels named."""
-    teacher = task.auto_class.from_pretrained(model_args.teacher_model_name_or_path, dtype="float32")
+def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
+    """The teacher, with its labels named.
+
+    Raises:
+        ValueError: answers are learned, but the checkpoint has no head that gives them; or other labels than are named.
+    """
+    source = model_args.teacher_model_name_or_path
+    teacher, found = task.auto_class.from_pretrained(source, dtype="float32", output_loading_info=True)
+    if task.has_answers and args.learns_answers and found["missing_keys"]:
+        raise ValueError(
+            f"{source} was not fine-tuned for {task.args.task}: {', '.join(sorted(found['missing_keys']))} would be random. "
+            "Fine-tune it first (recipes/teachers), or set prediction_weight to 0 and learn from its layers alone."
+        )
     names = model_args.teacher_class_names
     if names and len(names) != teacher.config.num_labels:
         raise ValueError(f"teacher_class_names has {len(names)} names; the teacher has {teacher.config.num_labels} labels.")
@@ -131,6 +144,11 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
             args.learns_layers and not teacher,
             "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; give "
             "teacher_model_name_or_path.",
+        ),
+        (
+            args.learns_importance and not (teacher and data_args.task == "question-answering"),
+            "importance_target='teacher' needs teacher_model_name_or_path and task question-answering; use "
+            "importance_target='own'.",
         ),
         (
             data_args.task == "plain-text" and (args.length_drop or not args.learns_layers),

@@ -12,6 +12,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
+from transformers.utils import logging
 
 from ..modeling_dynamic_tinybert import (
     DynamicTinyBertForQuestionAnswering,
@@ -20,12 +21,17 @@ from ..modeling_dynamic_tinybert import (
 )
 from ..question_answering.features import MAX_LENGTH, training_features
 from ..question_answering.squad import load_squad, split_by_article
-from ..texts import MAX_TEXT_LENGTH, cut_texts, load_texts, number_labels, text_features
+from ..texts import LABEL, MAX_TEXT_LENGTH, cut_texts, generic_names, load_texts, number_labels, text_features
 from .arguments import DistillationArguments
 from .augmentation import WordSubstitution, WordVectors, augment
 from .recipe_arguments import DataArguments
-from .teacher_cache import tokenizer_parts
+from .shard_cache import tokenizer_parts
 from .teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
+
+
+SHUFFLED = 10_000  # pieces of a stream that are mixed: a few thousand articles, so that a batch is not of one
+
+logger = logging.get_logger(__name__)
 
 
 class Task(ABC):
@@ -33,22 +39,25 @@ class Task(ABC):
 
     Args:
         data_args ([`DataArguments`]): which data.
+        args ([`DistillationArguments`]): its seed and device, and what is learned.
 
     Attributes:
         model_class, auto_class: of the student, and of what stays as it is.
+        has_answers (`bool`): whether models have a head for it.
         data (`datasets.Dataset`): the rows.
     """
 
     model_class: type[PreTrainedModel]
     auto_class: type
     max_length: int
+    has_answers = True
 
-    def __init__(self, data_args: DataArguments):
-        self.args = data_args
+    def __init__(self, data_args: DataArguments, args: DistillationArguments):
+        self.args, self.training = data_args, args
         self.max_length = data_args.max_length or self.max_length
         self.data = _spread(self.load(), data_args.max_train_samples)
         if data_args.augmentation_model_name_or_path:
-            self.data = augment(self.data, self.free_columns, _substitution(data_args))
+            self.data = augment(self.data, self.free_columns, self._substitution(), data_args.teacher_cache_dir)
 
     @property
     def free_columns(self) -> list[str]:
@@ -67,7 +76,7 @@ class Task(ABC):
     def inputs(self, teacher_tokenizer, tokenizer) -> Dataset:
         """What a teacher reads beside it, for terms between layers."""
 
-    def answers(self, teacher, teacher_tokenizer, tokenizer, student, args: DistillationArguments) -> Dataset | None:
+    def answers(self, teacher, teacher_tokenizer, tokenizer, student) -> Dataset | None:
         """What a teacher answers, if it has a task."""
         return None
 
@@ -75,14 +84,26 @@ class Task(ABC):
         """What the data says of a model's configuration."""
         return {}
 
-    def with_teacher(self, features, teacher, source: str, tokenizer, student, args: DistillationArguments):
+    def with_teacher(self, features, teacher, source: str, tokenizer, student):
         """The features with what the objective needs of a teacher beside them: its tokens, its answers, or both."""
-        teacher_tokenizer, columns = AutoTokenizer.from_pretrained(source), [features]
+        args, teacher_tokenizer, columns = self.training, AutoTokenizer.from_pretrained(source), [features]
         if args.learns_layers and tokenizer_parts(teacher_tokenizer) != tokenizer_parts(tokenizer):
             columns.append(self.inputs(teacher_tokenizer, tokenizer))
-        if args.prediction_weight:
-            columns.append(self.answers(teacher, teacher_tokenizer, tokenizer, student, args))
+        if args.learns_answers:
+            columns.append(self.answers(teacher, teacher_tokenizer, tokenizer, student))
         return concatenate_datasets([column for column in columns if column is not None], axis=1)
+
+    def follow(self, config) -> None:
+        """Lets a head that knows the task keep its meaning, whatever the order of the data's labels."""
+        return
+
+    def _substitution(self) -> WordSubstitution:
+        args = self.args
+        source = args.augmentation_model_name_or_path
+        vectors = WordVectors.from_file(args.augmentation_vectors) if args.augmentation_vectors else None
+        model = AutoModelForMaskedLM.from_pretrained(source, dtype="float32").to(self.training.device)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        return WordSubstitution(model, tokenizer, vectors, args.augmentation_copies, seed=self.training.seed)
 
 
 class QuestionAnswering(Task):
@@ -103,9 +124,9 @@ class QuestionAnswering(Task):
         """The same windows as the teacher's tokens."""
         return teacher_inputs(teacher_tokenizer, tokenizer, self.data, **self._windows)
 
-    def answers(self, teacher, teacher_tokenizer, tokenizer, student, args) -> Dataset:
+    def answers(self, teacher, teacher_tokenizer, tokenizer, student) -> Dataset:
         """Start and end distributions."""
-        options = {"temperature": args.teacher_temperature, "cache_dir": self.args.teacher_cache_dir}
+        options = {"temperature": self.training.teacher_temperature, "cache_dir": self.args.teacher_cache_dir}
         return teacher_predictions(teacher, teacher_tokenizer, tokenizer, self.data, **self._windows, **options)
 
     @property
@@ -139,11 +160,25 @@ class TextClassification(Task):
         """The same texts as the teacher's tokens."""
         return teacher_text_inputs(teacher_tokenizer, tokenizer, self.data, self.args.text_columns, self.max_length)
 
-    def answers(self, teacher, teacher_tokenizer, tokenizer, student, args) -> Dataset:
+    def answers(self, teacher, teacher_tokenizer, tokenizer, student) -> Dataset:
         """Logits in the order of the student's labels."""
         columns, labels = self.args.text_columns, student.config.id2label
         kept = {"max_length": self.max_length, "cache_dir": self.args.teacher_cache_dir}
-        return teacher_logits(teacher, teacher_tokenizer, self.data, columns, labels, **kept)
+        return teacher_logits(teacher, teacher_tokenizer, tokenizer, self.data, columns, labels, **kept)
+
+    def follow(self, config) -> None:
+        """Numbers the labels as a checkpoint that has the same ones does."""
+        theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
+        if not self.names or theirs == self.names or generic_names(theirs) or len(theirs) != len(self.names):
+            return
+        if sorted(theirs) == sorted(self.names):
+            self.data = self.data.align_labels_with_mapping({name: number for number, name in enumerate(theirs)}, LABEL)
+            self.names = theirs
+        else:
+            logger.warning(
+                f"The checkpoint's classes are {', '.join(theirs)}, the data's {', '.join(self.names)}: its head has to "
+                "learn anew."
+            )
 
     def config(self) -> dict:
         """The labels and their names."""
@@ -161,6 +196,7 @@ class PlainText(Task):
     """Running text without labels: all that is learned is in a teacher's layers."""
 
     model_class, auto_class, max_length = DynamicTinyBertModel, AutoModel, MAX_TEXT_LENGTH
+    has_answers = False
 
     def load(self) -> Dataset | IterableDataset:
         """Text of any length."""
@@ -172,6 +208,8 @@ class PlainText(Task):
         """Pieces as long as a window."""
         [column] = self.args.text_columns
         self.data = cut_texts(self.data.select_columns([column]), tokenizer, column, self.max_length)
+        if isinstance(self.data, IterableDataset):  # which the Trainer does not shuffle
+            self.data = self.data.shuffle(self.training.seed, buffer_size=SHUFFLED)
         return text_features(self.data, tokenizer, [column], self.max_length)
 
     def inputs(self, teacher_tokenizer, tokenizer) -> Dataset:
@@ -180,13 +218,6 @@ class PlainText(Task):
 
 
 TASKS = {"question-answering": QuestionAnswering, "text-classification": TextClassification, "plain-text": PlainText}
-
-
-def _substitution(args: DataArguments) -> WordSubstitution:
-    source = args.augmentation_model_name_or_path
-    vectors = WordVectors.from_file(args.augmentation_vectors) if args.augmentation_vectors else None
-    model, tokenizer = AutoModelForMaskedLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
-    return WordSubstitution(model, tokenizer, vectors, copies=args.augmentation_copies)
 
 
 def _spread(data, most: int | None):

@@ -8,11 +8,12 @@ import datasets
 import numpy as np
 import torch
 from datasets import Dataset, Features, Value
+from transformers.utils import logging
 
 from ..question_answering.features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, encode_windows, shorten
-from ..texts import MAX_TEXT_LENGTH, encode_texts, generic_names, read_texts
+from ..texts import MAX_TEXT_LENGTH, column_names, encode_texts, generic_names, read_texts
 from .alignment import same_tokens, teacher_windows
-from .teacher_cache import fingerprint, keep_answers
+from .shard_cache import fingerprint, map_in_shards
 
 
 TARGETS = ("teacher_start", "teacher_end")
@@ -20,6 +21,9 @@ LOGITS = "teacher_logits"
 PLACES = "teacher_places"
 INPUTS = "teacher_input_ids"
 TYPES = "teacher_token_type_ids"
+ODD_TEXTS = 0.1  # part of the texts that may be cut differently: more is not the texts', but the tokenizers' doing
+
+logger = logging.get_logger(__name__)
 
 
 def teacher_predictions(
@@ -52,6 +56,7 @@ def teacher_predictions(
     Raises:
         ValueError: a window with more tokens of the teacher than it can read; a slow tokenizer.
     """
+    _check_fast(teacher_tokenizer, tokenizer)
     settings = [max_length, stride, max_question_length, temperature]
     teacher = teacher.eval()
 
@@ -59,19 +64,15 @@ def teacher_predictions(
         windows, views = _both(teacher_tokenizer, tokenizer, batch, *settings[:3])
         return dict(zip(TARGETS, _spans(teacher, teacher_tokenizer, windows, views, temperature, batch_size), strict=True))
 
-    return keep_answers(
-        predict,
-        data,
-        ["question", "context"],
-        Features({target: datasets.Sequence(Value("float32")) for target in TARGETS}),
-        fingerprint(teacher, [teacher_tokenizer, tokenizer], settings),
-        cache_dir,
-    )
+    features = Features({target: datasets.Sequence(Value("float32")) for target in TARGETS})
+    key = fingerprint(teacher, [teacher_tokenizer, tokenizer], settings)
+    return map_in_shards(predict, data, ["question", "context"], features, key, "Teacher", cache_dir)
 
 
 def teacher_logits(
     teacher,
     teacher_tokenizer,
+    tokenizer,
     data: Dataset,
     columns: Sequence[str],
     labels: dict[int, str],
@@ -81,13 +82,16 @@ def teacher_logits(
 ) -> Dataset:
     """A teacher's logits for the texts of the student's features, in the order of the student's labels; kept as above.
 
+    Where the student's tokens end at `max_length`, the teacher's text ends too: both judge the same characters.
+
     Args:
         teacher (`PreTrainedModel`): any model for sequence classification.
         teacher_tokenizer (`PreTrainedTokenizerBase`): its tokenizer; it need not be like the student's.
+        tokenizer (`PreTrainedTokenizerFast`): of the student.
         data (`datasets.Dataset`): what `text_features` got.
         columns (`list[str]`): the text, or two texts that make a pair.
         labels (`dict[int, str]`): the student's `config.id2label`.
-        max_length (`int`, *optional*): most tokens that the teacher reads.
+        max_length (`int`, *optional*): as given to `text_features`.
         batch_size (`int`, *optional*): texts that the teacher reads at once; changes nothing but time.
         cache_dir (`str` or `Path`, *optional*): see `teacher_predictions`.
 
@@ -95,29 +99,31 @@ def teacher_logits(
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
 
     Raises:
-        ValueError: a teacher with other labels, see `label_order`.
+        ValueError: a teacher with other labels, see `label_order`; a text with more of its tokens than it can read.
     """
+    _check_fast(tokenizer)
     order = label_order(labels, teacher.config.id2label)
     teacher = teacher.eval()
 
     def predict(batch: dict) -> dict:
-        texts = [dict(zip(columns, row, strict=True)) for row in zip(*(batch[column] for column in columns), strict=True)]
-        by_length = sorted(range(len(texts)), key=lambda index: sum(map(len, texts[index].values())))
-        found = [None] * len(texts)
-        for begin in range(0, len(texts), batch_size):
+        encoding = encode_texts(tokenizer, batch, columns, max_length, return_offsets_mapping=True)
+        inputs = teacher_tokenizer(*read_texts(encoding, batch, columns), verbose=False)
+        _check_lengths(inputs["input_ids"], teacher_tokenizer)
+        size = len(inputs["input_ids"])
+        rows = [{name: inputs[name][index] for name in inputs} for index in range(size)]
+        by_length, found = sorted(range(size), key=lambda index: len(rows[index]["input_ids"])), [None] * size
+        for begin in range(0, size, batch_size):
             chosen = by_length[begin : begin + batch_size]
-            rows = {column: [texts[index][column] for index in chosen] for column in columns}
-            inputs = encode_texts(teacher_tokenizer, rows, columns, max_length, padding=True, return_tensors="pt")
+            padded = teacher_tokenizer.pad([rows[index] for index in chosen], return_tensors="pt").to(teacher.device)
             with torch.inference_mode():
-                logits = teacher(**inputs.to(teacher.device)).logits.float()[:, order].cpu()
+                logits = teacher(**padded).logits.float()[:, order].cpu()
             for index, row in zip(chosen, logits.tolist(), strict=True):
                 found[index] = row
         return {LOGITS: found}
 
-    key = fingerprint(teacher, [teacher_tokenizer], [max_length, order])
-    return keep_answers(
-        predict, data, list(columns), Features({LOGITS: datasets.Sequence(Value("float32"))}), key, cache_dir
-    )
+    key = fingerprint(teacher, [teacher_tokenizer, tokenizer], [max_length, order])
+    features = Features({LOGITS: datasets.Sequence(Value("float32"))})
+    return map_in_shards(predict, data, list(columns), features, key, "Teacher", cache_dir)
 
 
 def label_order(labels: dict[int, str], teacher_labels: dict[int, str]) -> list[int]:
@@ -169,6 +175,8 @@ def teacher_inputs(
         ValueError: tokenizers that cut words differently; a slow one; a window that the teacher cannot read.
     """
 
+    _check_fast(teacher_tokenizer, tokenizer)
+
     def inputs(batch: dict) -> dict:
         windows, views = _both(teacher_tokenizer, tokenizer, batch, max_length, stride, max_question_length)
         pairs = [(window.inputs, view.inputs) for window, view in zip(windows, views, strict=True)]
@@ -195,6 +203,8 @@ def teacher_text_inputs(
         ValueError: tokenizers that cut words differently; a text that the teacher cannot read.
     """
 
+    _check_fast(teacher_tokenizer, tokenizer)
+
     def inputs(batch: dict) -> dict:
         encoding = encode_texts(tokenizer, batch, columns, max_length, return_offsets_mapping=True)
         views = teacher_tokenizer(*read_texts(encoding, batch, columns), verbose=False)
@@ -206,7 +216,7 @@ def teacher_text_inputs(
         ]
         return _beside(pairs, tokenizer, teacher_tokenizer)
 
-    return data.map(inputs, batched=True, remove_columns=data.column_names)
+    return data.map(inputs, batched=True, remove_columns=column_names(data))
 
 
 def _both(teacher_tokenizer, tokenizer, batch: dict, max_length: int, stride: int, max_question_length: int):
@@ -228,12 +238,35 @@ def _check_lengths(tokens: list[list[int]], tokenizer) -> None:
 
 
 def _beside(pairs: list[tuple[dict, dict]], tokenizer, teacher_tokenizer) -> dict:
-    """The teacher's tokens and their places, of pairs of what the student and what the teacher reads."""
-    places = [same_tokens(mine["input_ids"], theirs["input_ids"], tokenizer, teacher_tokenizer) for mine, theirs in pairs]
+    """The teacher's tokens and their places, of pairs of what the student and what the teacher reads.
+
+    A text in which somebody wrote what is a special token to one of them has no places: nothing is compared there.
+    """
+    places, refused = [], None
+    for mine, theirs in pairs:
+        try:
+            places.append(same_tokens(mine["input_ids"], theirs["input_ids"], tokenizer, teacher_tokenizer))
+        except ValueError as error:
+            places.append([-1] * len(mine["input_ids"]))
+            refused = error
+    odd = sum(max(row) < 0 for row in places)
+    if odd > max(1, ODD_TEXTS * len(pairs)):
+        raise refused
+    if odd:
+        logger.warning(f"{odd} of {len(pairs)} texts are cut differently and left out of what layers learn: {refused}")
     columns = {INPUTS: [theirs["input_ids"] for _, theirs in pairs], PLACES: places}
     if "token_type_ids" in pairs[0][1]:
         columns[TYPES] = [theirs["token_type_ids"] for _, theirs in pairs]
     return columns
+
+
+def _check_fast(*tokenizers) -> None:
+    for tokenizer in tokenizers:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ValueError(
+                f"{type(tokenizer).__name__} is a slow tokenizer and cannot tell which characters a token stands for; load "
+                "it with AutoTokenizer.from_pretrained(..., use_fast=True)."
+            )
 
 
 def _spans(teacher, tokenizer, windows, views, temperature: float, batch_size: int) -> tuple[list, list]:

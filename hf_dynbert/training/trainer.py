@@ -180,6 +180,11 @@ class DistillationTrainer(Trainer):
                 "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; "
                 "give it: DistillationTrainer(model, args, teacher=...), or set them to 0."
             )
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"One process with {self.args.n_gpu} GPUs cannot compare layers: their copies of the model would be watched "
+                "as one. Start a process for each: torchrun --nproc_per_node=gpu, or accelerate launch."
+            )
         self.teacher = self.teacher.to(self.args.device).eval().requires_grad_(False)
         self.layers = LayerDistillation(self.model.config, self.teacher.config, self.args).to(self.args.device)
         for parameter in self.layers.parameters():
@@ -187,9 +192,8 @@ class DistillationTrainer(Trainer):
 
     def _check_importance_target(self) -> None:
         """The teacher's answers must be there before any work starts, where learned importance is trained on them."""
-        learned = self.args.length_drop and self.args.importance == "learned" and self.args.importance_target == "teacher"
         columns = getattr(self.train_dataset, "column_names", None)
-        if learned and columns and TARGETS[0] not in columns:
+        if self.args.learns_importance and columns and TARGETS[0] not in columns:
             raise ValueError(
                 "importance_target='teacher' needs a teacher's start and end distributions beside the features: put the "
                 "columns of teacher_predictions(...) there, or use importance_target='own'. For classification only 'own' "
@@ -250,6 +254,8 @@ class DistillationTrainer(Trainer):
     def _divergence(self, sub, full, inputs, config) -> torch.Tensor:
         """In-place distillation: how far a sub-model is from the full one."""
         how = {"temperature": self.args.temperature, "direction": self.args.divergence_direction}
+        if "logits" in full and full.logits.shape[-1] == 1:
+            return F.mse_loss(sub.logits.float(), full.logits.detach().float())
         if "logits" in full:
             return divergence(sub.logits, full.logits, **how)
         mask = _present(inputs)
@@ -300,7 +306,7 @@ def _present(inputs) -> torch.Tensor:
 
 
 def _logit_loss(logits: torch.Tensor, target: torch.Tensor, temperature: float) -> torch.Tensor:
-    """KL(teacher ‖ student) of classes; of a real number the squared error, as TinyBERT does."""
+    """KL(teacher ‖ student) of classes; of a real number, which has no distribution, the squared error."""
     if logits.shape[-1] == 1:
         return F.mse_loss(logits.float(), target.float())
     return divergence(logits, target, temperature=temperature)
