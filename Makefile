@@ -13,7 +13,7 @@ install: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade "pip>=25"
-	$(VENV)/bin/python -m pip install --quiet --editable ".[intel,neural-compressor,demo,dev]"
+	$(VENV)/bin/python -m pip install --quiet --editable ".[intel,neural-compressor,search,demo,dev]"
 	touch $@
 
 # the main job on two cores in a few minutes; results in outputs/demo
@@ -30,7 +30,7 @@ test-newest: $(NEWEST_STAMP)
 $(NEWEST_STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade "pip>=25"
-	$(NEWEST)/bin/python -m pip install --quiet --editable ".[dev]"
+	$(NEWEST)/bin/python -m pip install --quiet --editable ".[search,dev]"
 	touch $@
 
 style: $(STAMP)

@@ -1,0 +1,194 @@
+"""The search on functions whose front is known: it finds it, ends, resumes, and is shared by processes."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hf_dynbert.budgets.pareto import hypervolume, pareto_front
+from hf_dynbert.budgets.search import METHODS, search_length_configs
+from hf_dynbert.budgets.space import LengthSpace
+
+
+SMALL = LengthSpace.tokens(3, 14)
+CALLS = """
+import json, sys, time
+from hf_dynbert.budgets.search import search_length_configs
+from hf_dynbert.budgets.space import LengthSpace
+def evaluate(length_config):
+    print(json.dumps(length_config), flush=True)
+    {more}
+    return sum(length_config) ** 0.5, sum(length_config) + length_config[-1] * length_config[0]
+search_length_configs(evaluate, LengthSpace.tokens(3, 14), {evaluations}, storage=sys.argv[1], progress=False)
+"""
+
+
+def synthetic(length_config):
+    """Late layers cost less than they score; the middle one is worth little."""
+    first, middle, last = length_config
+    return (2 - 2.7 ** (-first / 5)) * (2 - 2.7 ** (-last / 3)) + 0.05 * middle**0.5, first**1.5 + middle + 0.7 * last
+
+
+def everything():
+    return [list(genes) for genes in itertools.product(range(14, 1, -1), repeat=3) if list(genes) == sorted(genes)[::-1]]
+
+
+def volume(points):
+    return hypervolume([(cost, score) for score, cost in points], (85.0, 1.0))
+
+
+def fronts(evaluate, space, evaluations, seed):
+    """What evolution and what chance find."""
+    return [
+        search_length_configs(evaluate, space, evaluations, method, seed=seed, progress=False).front
+        for method in ("evolutionary", "random")
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_ends_and_its_front_is_one(method):
+    calls = []
+    found = search_length_configs(
+        lambda config: calls.append(config) or synthetic(config), SMALL, 40, method, seed=1, progress=False
+    )
+    assert len(calls) <= 40 and len(found.measured) == 40 and found.screened == 0
+    assert len({tuple(config) for config in calls}) == len(calls)  # nothing is measured twice
+    costs, scores = [f.cost for f in found.front], [f.score for f in found.front]
+    assert costs == sorted(set(costs)) and scores == sorted(set(scores))
+    points = [measured.point for measured in found.measured]
+    assert [found.front[place].point for place in range(len(costs))] == [points[index] for index in pareto_front(points)]
+    for measured in found.measured:
+        assert measured.length_config == sorted(measured.length_config, reverse=True)
+        assert (measured.score, measured.cost) == synthetic(measured.length_config)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_front(method):
+    one, two, other = (search_length_configs(synthetic, SMALL, 30, method, seed=seed, progress=False) for seed in (3, 3, 4))
+    assert one == two and one.measured != other.measured
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_evolution_finds_the_true_front(seed):
+    """An eighth of all configurations measured, 95 % of the true area, and no less than chance finds."""
+    best = volume(synthetic(config) for config in everything())
+    found, chance = (volume((f.score, f.cost) for f in front) for front in fronts(synthetic, SMALL, 60, seed))
+    assert found >= chance and found >= 0.95 * best
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_evolution_finds_a_front_in_six_layers(seed):
+    """Shares of six layers: too many to try all; the best of each cost is known, every gene counts by itself."""
+    space, weights = LengthSpace.shares(6), [6, 5, 4, 3, 2, 1]
+
+    def evaluate(config):
+        return sum(w * share**0.5 for w, share in zip(weights, config, strict=True)), sum(
+            w**0.5 * share for w, share in zip(weights, config, strict=True)
+        )
+
+    # Lagrange: share_i = (c * w_i / sqrt(w_i))^2 = c^2 w_i, which falls with i: no constraint is hit but [0.08, 1]
+    true = [[min(1, max(0.08, c * w)) for w in weights] for c in (x / 200 for x in range(1, 201))]
+    worst = (12.0, 5.0)
+    best = hypervolume([evaluate(config)[::-1] for config in true], worst)
+    found, chance = (hypervolume([f.point for f in front], worst) for front in fronts(evaluate, space, 150, seed))
+    assert found >= chance and found >= 0.95 * best
+
+
+def test_tiny_spaces_end():
+    """Fewer configurations than evaluations, and a space of one gene."""
+    for space in (LengthSpace.tokens(2, 4), LengthSpace.tokens(3, 9, layers=[1])):
+        found = search_length_configs(lambda config: (sum(config), sum(config)), space, 40, progress=False)
+        assert len(found.measured) == 40 and len({tuple(m.length_config) for m in found.measured}) <= 8
+
+
+def test_spaces():
+    space = LengthSpace.shares(4, layers=[1, 3])
+    assert space.decode([50, 70]) == [1.0, 0.5, 0.5, 0.5] and space.encode([1.0, 0.5, 0.5, 0.25]) == [50, 25]
+    assert LengthSpace.tokens(3, 384, fewest=91).decode([400, 120, 90]) == [384, 120, 90]
+    for depth in (3, 6, 12):
+        means = [sum(genes) / depth / 100 for genes in LengthSpace.shares(depth).spread(11)]
+        assert means[0] == 1.0
+        steps = [high - low for low, high in zip(means[1:], means, strict=False)]
+        assert max(steps) - min(steps) < 0.05  # a hundredth a gene, and the floor of 0.08
+    with pytest.raises(ValueError, match="layers is .* valid are some of 0 to 3"):
+        LengthSpace.shares(4, layers=[4])
+    with pytest.raises(ValueError, match="shares between 0 and 1"):
+        LengthSpace.shares(4, smallest=1.5)
+    with pytest.raises(ValueError, match="2 <= fewest < longest"):
+        LengthSpace.tokens(4, 8, fewest=8)
+
+
+def test_screens_spare_the_full_sample():
+    full, small = [], []
+    found = search_length_configs(
+        lambda config: full.append(config) or synthetic(config),
+        SMALL,
+        60,
+        screens=[lambda config: small.append(config) or synthetic(config)],
+        progress=False,
+    )
+    assert len(full) + found.screened == len(small) <= 60
+    assert found.screened > 5
+    assert volume((f.score, f.cost) for f in found.front) > 0.9 * volume(synthetic(config) for config in everything())
+
+
+def test_a_search_that_was_interrupted_is_the_same_search(tmp_path):
+    whole = search_length_configs(synthetic, SMALL, 30, seed=5, progress=False)
+    calls = []
+
+    def dies(config):
+        calls.append(config)
+        if len(calls) == 13:
+            raise KeyboardInterrupt
+        return synthetic(config)
+
+    with pytest.raises(KeyboardInterrupt):
+        search_length_configs(dies, SMALL, 30, seed=5, storage=tmp_path / "search", progress=False)
+    found = search_length_configs(dies, SMALL, 30, seed=5, storage=tmp_path / "search", progress=False)
+    assert found == whole
+    assert len(calls) == 1 + len({tuple(m.length_config) for m in whole.measured})  # the thirteenth twice, no other
+    again = search_length_configs(dies, SMALL, 30, seed=5, storage=tmp_path / "search", progress=False)
+    assert again == whole
+
+
+def run(script, storage, **options):
+    command = [sys.executable, "-c", script, str(storage)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_killed_process_loses_nothing(tmp_path):
+    script = CALLS.replace("{evaluations}", "25")
+    dying = run(script.replace("{more}", "time.sleep(0.05)"), tmp_path / "s")
+    before = [json.loads(dying.stdout.readline()) for _ in range(8)]
+    dying.kill()
+    dying.wait()
+    left = run(script.replace("{more}", "pass"), tmp_path / "s")
+    out, error = left.communicate()
+    assert left.returncode == 0, error
+    after = [json.loads(line) for line in out.splitlines()]
+    assert not [config for config in after if config in before[:7]]  # the eighth was under way
+
+
+def test_two_processes_work_on_one_search(tmp_path):
+    script = CALLS.replace("{evaluations}", "40").replace("{more}", "time.sleep(0.03)")
+    both = [run(script, tmp_path / "s") for _ in range(2)]
+    lines = []
+    for process in both:
+        out, error = process.communicate()
+        assert process.returncode == 0, error
+        lines.append(out.splitlines())
+    assert min(map(len, lines)) >= 5 and sum(map(len, lines)) <= 41  # the last one may be under way in both
+    found = search_length_configs(synthetic, SMALL, 1, storage=tmp_path / "s", progress=False)
+    assert {tuple(m.length_config) for m in found.measured} >= {tuple(json.loads(line)) for line in sum(lines, [])}
+
+
+def test_what_cannot_be_searched_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="method is 'genetic'; valid are 'evolutionary', 'tpe'"):
+        search_length_configs(synthetic, SMALL, method="genetic")
+    with pytest.raises(ValueError, match="num_evaluations is 0"):
+        search_length_configs(synthetic, SMALL, 0)
+    search_length_configs(synthetic, SMALL, 2, storage=tmp_path / "s", progress=False)
+    with pytest.raises(ValueError, match="holds a search over .*longest|holds a search over"):
+        search_length_configs(synthetic, LengthSpace.tokens(3, 20), 2, storage=tmp_path / "s", progress=False)
