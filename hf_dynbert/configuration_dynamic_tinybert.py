@@ -4,6 +4,7 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import field
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import BertConfig
@@ -28,8 +29,10 @@ class DynamicTinyBertConfig(BertConfig):
         length_config (`list[int]` or `list[float]`, *optional*):
             Default length configuration: one entry a layer, never increasing. An integer is the most tokens of an example
             that leave the layer, a float in (0, 1] a share of the example's own real tokens, rounded up. `None` keeps all.
-        budgets (`dict[str, list]`, *optional*):
-            Named length configurations; a call takes them by name. The name `"full"` is taken: it keeps all tokens.
+        budgets (`dict[str, list or dict]`, *optional*):
+            Named length configurations; a call takes them by name. The name `"full"` is taken: it keeps all tokens. In place
+            of the length configuration itself there may be a `dict` with it and what a search measured of it, see
+            [`~hf_dynbert.budgets.choice.Budget`].
         drop_layers (`list[int]`, *optional*):
             The layers that may drop, from 0; `None` lets all. The others need no scorer, and are as fast as BERT's in an
             exported graph.
@@ -76,7 +79,7 @@ class DynamicTinyBertConfig(BertConfig):
     keys_to_ignore_at_inference = ["hidden_states", "attentions", "token_scores", "kept_tokens"]
 
     length_config: list[int | float] | None = None
-    budgets: dict[str, list[int | float]] | None = None
+    budgets: dict[str, list[int | float] | dict[str, Any]] | None = None
     drop_layers: list[int] | None = None
     importance: str = "all"
     importance_match: int = 64
@@ -94,6 +97,15 @@ class DynamicTinyBertConfig(BertConfig):
         super().__post_init__(**kwargs)
         self._check_choices()
         self._check_budgets()
+
+    @property
+    def length_configs(self) -> dict[str, list[int | float]]:
+        """The budgets' length configurations by name, without `"full"`."""
+        found = {
+            name: entry.get("length_config") if isinstance(entry, dict) else entry
+            for name, entry in (self.budgets or {}).items()
+        }
+        return {name: length_config for name, length_config in found.items() if name != FULL}
 
     def resolve_length_config(self, length_config: str | Sequence[int | float] | None = None) -> list[int | float] | None:
         """What a call's `length_config` argument means for this model.
@@ -151,16 +163,17 @@ class DynamicTinyBertConfig(BertConfig):
     def _check_budgets(self) -> None:
         if self.length_config is not None:
             self._validate(self.length_config)
-        for name, length_config in (self.budgets or {}).items():
-            if name == FULL:
-                raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
+        full = (self.budgets or {}).get(FULL, {})
+        if not isinstance(full, dict) or full.get("length_config") is not None:
+            raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
+        for name, length_config in self.length_configs.items():
             try:
                 self._validate(length_config)
             except ValueError as error:
                 raise ValueError(f'budgets["{name}"]: {error}') from None
 
     def _named_budget(self, name: str) -> list[int | float]:
-        budgets = self.budgets or {}
+        budgets = self.length_configs
         if name in budgets:
             return budgets[name]
         known = [FULL, *budgets]

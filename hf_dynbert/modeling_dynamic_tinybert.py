@@ -30,6 +30,7 @@ from transformers.models.bert.modeling_bert import (
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
+from .asking import BudgetMixin
 from .backbones import load_backbone
 from .configuration_dynamic_tinybert import IMPORTANCES, DynamicTinyBertConfig
 from .drop_and_restore import (
@@ -306,7 +307,7 @@ class DynamicTinyBertEncoder(BertEncoder):
         return restore_tokens(restored, hidden_states, table.positions, table.filled)
 
 
-class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
+class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
     """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
 
     config_class = DynamicTinyBertConfig

@@ -27,7 +27,7 @@ def calibration_calls(config, tokenizer, data: Dataset, samples: int, max_length
     rows = data.select(sorted(rng.sample(range(len(data)), min(samples, len(data)))))
     windows = encode_windows(tokenizer, rows["question"], rows["context"], max_length, stride)
     everything = [1.0] * config.num_hidden_layers
-    named = list((config.budgets or {}).values()) or [everything]
+    named = list(config.length_configs.values()) or [everything]
     drawn = (lambda _: everything, lambda turn: named[turn % len(named)], lambda _: sample_budget(rng, config, 1 / 3))
     chosen = rng.sample(windows, min(samples, len(windows)))
     return [(window.inputs, drawn[index % 3](index // 3)) for index, window in enumerate(chosen)]

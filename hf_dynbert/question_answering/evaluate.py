@@ -86,36 +86,70 @@ def evaluate_squad(
     Raises:
         ValueError: no questions, or a length configuration that the model cannot run.
     """
-    if len(data) == 0:
-        raise ValueError("There is nothing to evaluate: the data set is empty.")
-    call = {} if length_config is None else {"length_config": length_config}
-    resolved = _resolve(model, length_config)
-    windows = encode_windows(tokenizer, data["question"], data["context"], max_length=max_length, stride=stride)
-    order = sorted(range(len(windows)), key=lambda index: -len(windows[index].inputs["input_ids"]))
-    if hasattr(model, "eval"):
-        model.eval()
-    start_logits, end_logits = [None] * len(windows), [None] * len(windows)
-    batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
-    for batch in tqdm(batches, desc=_describe(length_config), disable=not progress):
-        starts, ends = run_windows(model, tokenizer, [windows[index] for index in batch], **call)
-        for index, start, end in zip(batch, starts, ends, strict=True):
-            start_logits[index], end_logits[index] = start, end
-    predictions = _predict(data, windows, start_logits, end_logits, max_answer_length, handle_impossible_answer)
-    answers = {row["id"]: row["answers"]["text"] for row in data.select_columns(["id", "answers"])}
-    lengths = [len(window.inputs["input_ids"]) for window in windows]
-    macs, full = (np.mean([count_macs(model.config, config, n) for n in lengths]) for config in (resolved, None))
-    latencies = _time_calls(model, tokenizer, [windows[i] for i in order], latency_samples, call)
-    return SquadEvaluation(
-        **squad_metrics(predictions, answers),
-        examples=len(data),
-        macs_mean=float(macs),
-        macs_ratio=float(macs / full),
-        latency_ms_p50=float(np.percentile(latencies, 50)) if latencies else float("nan"),
-        latency_ms_p90=float(np.percentile(latencies, 90)) if latencies else float("nan"),
-        threads=torch.get_num_threads(),
-        length_config=resolved,
-        predictions=predictions,
+    _resolve(model, length_config)  # before any work
+    sample = SquadSample(tokenizer, data, max_length, stride)
+    return sample.evaluate(
+        model, length_config, batch_size, max_answer_length, handle_impossible_answer, latency_samples, progress
     )
+
+
+class SquadSample:
+    """Questions tokenized once, to be answered at many length configurations or by many models.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`): of the models.
+        data (`datasets.Dataset`): rows as `load_squad` returns them.
+        max_length, stride: see `encode_windows`.
+
+    Raises:
+        ValueError: no questions.
+    """
+
+    def __init__(self, tokenizer, data: Dataset, max_length: int = MAX_LENGTH, stride: int = STRIDE):
+        if len(data) == 0:
+            raise ValueError("There is nothing to evaluate: the data set is empty.")
+        self.tokenizer, self.data = tokenizer, data
+        self.windows = encode_windows(tokenizer, data["question"], data["context"], max_length=max_length, stride=stride)
+        self.lengths = [len(window.inputs["input_ids"]) for window in self.windows]
+        self.order = sorted(range(len(self.windows)), key=lambda index: -self.lengths[index])
+
+    def evaluate(
+        self,
+        model,
+        length_config=None,
+        batch_size: int = 32,
+        max_answer_length: int = MAX_ANSWER_LENGTH,
+        handle_impossible_answer: bool = False,
+        latency_samples: int = 50,
+        progress: bool = True,
+    ) -> SquadEvaluation:
+        """As `evaluate_squad`."""
+        call = {} if length_config is None else {"length_config": length_config}
+        resolved = _resolve(model, length_config)
+        if hasattr(model, "eval"):
+            model.eval()
+        start_logits, end_logits = [None] * len(self.windows), [None] * len(self.windows)
+        batches = [self.order[first : first + batch_size] for first in range(0, len(self.order), batch_size)]
+        for batch in tqdm(batches, desc=_describe(length_config), disable=not progress):
+            starts, ends = run_windows(model, self.tokenizer, [self.windows[index] for index in batch], **call)
+            for index, start, end in zip(batch, starts, ends, strict=True):
+                start_logits[index], end_logits[index] = start, end
+        data, ordered = self.data, [self.windows[index] for index in self.order]
+        predictions = _predict(data, self.windows, start_logits, end_logits, max_answer_length, handle_impossible_answer)
+        answers = {row["id"]: row["answers"]["text"] for row in data.select_columns(["id", "answers"])}
+        macs, full = (np.mean([count_macs(model.config, config, n) for n in self.lengths]) for config in (resolved, None))
+        latencies = _time_calls(model, self.tokenizer, ordered, latency_samples, call)
+        return SquadEvaluation(
+            **squad_metrics(predictions, answers),
+            examples=len(data),
+            macs_mean=float(macs),
+            macs_ratio=float(macs / full),
+            latency_ms_p50=float(np.percentile(latencies, 50)) if latencies else float("nan"),
+            latency_ms_p90=float(np.percentile(latencies, 90)) if latencies else float("nan"),
+            threads=torch.get_num_threads(),
+            length_config=resolved,
+            predictions=predictions,
+        )
 
 
 def run_windows(model, tokenizer, windows: list[Window], **call) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -50,7 +50,7 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
             for _ in range(args.num_sandwich)
         ]
     if args.budget_prob:
-        named = list(config.budgets.values())
+        named = list(config.length_configs.values())
         between = [rng.choice(named) if rng.random() < args.budget_prob else length_config for length_config in between]
     return [
         SubModel(length_config, sample_layers(rng, layers, args.layer_dropout_prob))
