@@ -23,7 +23,8 @@ class BudgetMixin:
     @property
     def runtime_name(self) -> str:
         """What computes, with its version: latencies of another say nothing."""
-        return f"PyTorch {torch.__version__} {str(self.dtype).removeprefix('torch.')}"
+        kind = "int8" if getattr(self.config, "quantization_config", None) else str(self.dtype).removeprefix("torch.")
+        return f"PyTorch {torch.__version__} {kind}"
 
     @property
     def threads(self) -> int:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The command `hf-dynbert`: `train`, `quantize`, `evaluate`, `benchmark`, `ask`."""
+"""The command `hf-dynbert`: `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`."""
 
 import dataclasses
 import difflib
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer, HfArgumentParser, pipeline
+from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
+from .any_runtime import load_any
 from .benchmark import table_of
 from .intel.arguments import BenchmarkArguments, QuantizeArguments
 from .intel.quantize import quantize as make_int8
@@ -18,6 +19,8 @@ from .length_config import parse_length_config
 from .question_answering.evaluate import evaluate_squad
 from .question_answering.features import MAX_LENGTH, STRIDE
 from .question_answering.squad import load_squad, split_by_article
+from .search_arguments import SearchArguments
+from .search_run import run_search
 from .training.arguments import DistillationArguments
 from .training.recipe import run_recipe
 from .training.recipe_arguments import DataArguments, ModelArguments
@@ -26,6 +29,7 @@ from .training.recipe_arguments import DataArguments, ModelArguments
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
   train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
+  search    RECIPE.yaml                   find the budgets worth keeping on this machine (needs the search extra)
   quantize  RECIPE.yaml                   make an int8 folder of it, for OpenVINO (needs the intel extra) or PyTorch
   evaluate  --model DIR --data FILE.json  exact match, F1, operations and latency at one length configuration
   benchmark --model DIR --data FILE.json  latency beside plain models, in PyTorch and OpenVINO, fp32 and int8
@@ -64,6 +68,10 @@ class AskArguments:
     length_config: str | None = field(
         default=None, metadata={"help": "A budget's name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3."}
     )
+    max_latency_ms: float | None = field(default=None, metadata={"help": "Most milliseconds; needs searched budgets."})
+    max_macs: float | None = field(default=None, metadata={"help": "Most multiply-accumulates, likewise."})
+    min_f1: float | None = field(default=None, metadata={"help": "Least F1, percent, likewise."})
+    speedup: float | None = field(default=None, metadata={"help": "So many times as fast as full length, likewise."})
     top_k: int = field(default=1, metadata={"help": "How many answers."})
     max_answer_len: int = field(default=15, metadata={"help": "Most tokens of an answer."})
     json: bool = field(default=False, metadata={"help": "Print one JSON object and nothing else."})
@@ -72,6 +80,16 @@ class AskArguments:
 def train(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
     """Runs a recipe."""
     print(f"Saved in {run_recipe(model_args, data_args, args)}")
+
+
+def search(args: SearchArguments) -> None:
+    """Searches for budgets, and prints what was found."""
+    try:
+        folder = run_search(args)
+    except ImportError as error:
+        raise ValueError(f'search needs the search extra ({error}): pip install "hf_dynbert[search]"') from error
+    print((folder / "front.md").read_text(encoding="utf-8"))
+    print(f"{folder}/front.json, .md and .png written; budgets saved in {', '.join(args.save_to or [args.model])}.")
 
 
 def quantize(args: QuantizeArguments) -> None:
@@ -100,7 +118,7 @@ def evaluate(args: EvaluateArguments) -> None:
         _, data = split_by_article(data, args.held_out)
     if args.limit:
         data = data.select(range(min(args.limit, len(data))))
-    model = _load_model(args.model)
+    model = load_any(args.model)
     result = evaluate_squad(
         model,
         AutoTokenizer.from_pretrained(args.model),
@@ -121,10 +139,11 @@ def ask(args: AskArguments) -> None:
     """Prints an answer."""
     text = sys.stdin.read() if args.context_file == "-" else Path(args.context_file).read_text(encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    answer = pipeline("extractive-qa", model=_load_model(args.model), tokenizer=tokenizer)(
+    model = load_any(args.model)
+    answer = pipeline("extractive-qa", model=model, tokenizer=tokenizer)(
         question=args.question,
         context=text,
-        length_config=_length_config(args.length_config),
+        length_config=_asked(model, args),
         top_k=args.top_k,
         max_answer_len=args.max_answer_len,
     )
@@ -134,6 +153,7 @@ def ask(args: AskArguments) -> None:
 
 VERBS = {
     "train": (train, (ModelArguments, DataArguments, DistillationArguments)),
+    "search": (search, (SearchArguments,)),
     "quantize": (quantize, (QuantizeArguments,)),
     "evaluate": (evaluate, (EvaluateArguments,)),
     "benchmark": (benchmark, (BenchmarkArguments,)),
@@ -224,13 +244,15 @@ def _verb(name: str):
     return VERBS[name]
 
 
-def _load_model(model: str):
-    """A PyTorch checkpoint, or an OpenVINO folder."""
-    if not (Path(model) / "openvino_model.xml").exists():
-        return AutoModelForQuestionAnswering.from_pretrained(model, dtype="float32")
-    from . import OVDynamicTinyBertForQuestionAnswering  # see its reason there
-
-    return OVDynamicTinyBertForQuestionAnswering.from_pretrained(model)
+def _asked(model, args: AskArguments):
+    """The length configuration that a person named, or described."""
+    wishes = {name: getattr(args, name) for name in ("max_latency_ms", "max_macs", "min_f1", "speedup")}
+    wishes = {name: wish for name, wish in wishes.items() if wish is not None}
+    if wishes and args.length_config:
+        raise ValueError(f"Give --length_config or {', '.join('--' + name for name in wishes)}, not both.")
+    if wishes and not hasattr(model, "budget"):
+        raise ValueError(f"{type(model).__name__} has no budgets to choose from; load a DynamicTinyBert.")
+    return model.budget(**wishes) if wishes else _length_config(args.length_config)
 
 
 def _length_config(text: str | None):

@@ -125,7 +125,7 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml"))
 def test_recipes_say_what_their_verbs_understand(path, tmp_path):
     """Every option is known and its value possible; the command in its comment is its own."""
     text = path.read_text()
-    verb = "quantize" if path.name == "quantize.yaml" else "train"
+    verb = path.stem if path.stem in ("quantize", "search") else "train"
     assert f"hf-dynbert {verb} recipes/{path.parent.name}/{path.name}" in text or path.parent.name == "demo"
     parsed = parse_arguments([str(path), "--output_dir", str(tmp_path)], VERBS[verb][1])
     if verb == "train":

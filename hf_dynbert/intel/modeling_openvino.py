@@ -2,6 +2,7 @@
 """Length-adaptive models in OpenVINO: Optimum-Intel's classes with a dial."""
 
 import json
+import os
 import queue
 import threading
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassif
 from optimum.intel.openvino.modeling import OVModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 
+from ..asking import BudgetMixin
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
 from ..folders import replace_files
@@ -30,7 +32,7 @@ PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
-class LengthAdaptiveOVModel:
+class LengthAdaptiveOVModel(BudgetMixin):
     """What the classes of this module add to Optimum-Intel's: `length_config` as an argument of the call.
 
     The budget goes to an inference request of the call's own, so that threads do not meet. `from_pretrained(...,
@@ -43,6 +45,17 @@ class LengthAdaptiveOVModel:
         self._requests, self._compiling, self._remembered = queue.LifoQueue(), threading.Lock(), (None, ())
         kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})
         super().__init__(model, config, **kwargs)
+
+    @property
+    def runtime_name(self) -> str:
+        """OpenVINO, its version, and what the weights are."""
+        kinds = {op.get_element_type() for op in self.model.get_ops() if op.get_type_name() == "Constant"}
+        return f"OpenVINO {openvino.__version__} {'int8' if openvino.Type.i8 in kinds else 'fp32'}"
+
+    @property
+    def threads(self) -> int:
+        """How many a call takes: those of `ov_config`, or all cores."""
+        return int(self.ov_config.get("INFERENCE_NUM_THREADS", 0)) or os.cpu_count()
 
     def compile(self) -> None:
         """Compiles the model if it is not; one thread does, the others wait."""

@@ -88,7 +88,7 @@ def _split(data: Dataset, args: QuantizeArguments) -> tuple[Dataset, Dataset | N
 
 def _measure_with(tokenizer, data, config, args: QuantizeArguments):
     """A function from a model to its F1 at every budget."""
-    budgets = ["full", *(config.budgets or {})]
+    budgets = ["full", *(name for name in config.length_configs if not name.startswith("front-"))]
 
     def measure(model) -> dict[str, float]:
         if data is None:

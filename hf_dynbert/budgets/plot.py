@@ -1,0 +1,58 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""A front as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .choice import Budget
+
+
+def plot_front(
+    kept: Sequence[Budget],
+    full: Budget,
+    constant: Sequence[Budget],
+    others: Sequence[Budget],
+    named: Mapping[str, Budget],
+    path: Path,
+    title: str,
+) -> Path:
+    """Draws F1 against latency and against operations: the front, constant drop ratios, and whatever else was measured.
+
+    Args:
+        kept (`list[Budget]`): the front.
+        full (`Budget`): all tokens.
+        constant, others (`list[Budget]`): to compare with.
+        named (`dict[str, Budget]`): points of the front that have a name.
+        path (`Path`): PNG to write.
+        title (`str`): machine and sample.
+
+    Returns:
+        `Path`: the file.
+    """
+    from matplotlib.figure import Figure  # in the `demo` extra; importing the package must not need it
+
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    panels = (
+        ("latency at batch 1, unpadded (ms)", lambda budget: budget.latency_ms),
+        ("MACs on real tokens (% of full length)", lambda budget: 100 * budget.macs / full.macs),
+    )
+    for axes, (label, value) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+        for points, kind, style in (
+            (sorted(constant, key=value), "constant drop ratio", {"color": "tab:gray", "marker": ".", "linestyle": ":"}),
+            (sorted(kept, key=value), "found", {"color": "tab:blue", "marker": "o"}),
+            (others, "listed", {"color": "tab:orange", "marker": "s", "linestyle": ""}),
+            ([full], "all tokens", {"color": "black", "marker": "*", "markersize": 11, "linestyle": ""}),
+        ):
+            if points:
+                axes.plot(list(map(value, points)), [budget.f1 for budget in points], label=kind, **style)
+        for name, budget in named.items():
+            axes.annotate(name, (value(budget), budget.f1), textcoords="offset points", xytext=(6, -12), fontsize=9)
+        axes.set_xlabel(label)
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("F1")
+    figure.axes[1].legend(loc="lower right", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path

@@ -1,0 +1,132 @@
+"""From a model and held-out questions to budgets in its configuration, as a person types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForQuestionAnswering
+
+from hf_dynbert.budgets import search as searching
+from hf_dynbert.cli import main
+from hf_dynbert.search_arguments import SearchArguments
+from hf_dynbert.search_run import run_search
+
+
+@pytest.fixture
+def model_folder(make_model, tokenizer, tmp_path):
+    make_model(importance="learned", budgets={"half": [0.7, 0.5, 0.4, 0.3]}).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def options(model_folder, squad_file, tmp_path):
+    return {
+        "model": str(model_folder),
+        "output_dir": str(tmp_path / "found"),
+        "train_file": [str(squad_file)],
+        "held_out": 0.99,  # the tiny questions are one article
+        "search_samples": 8,
+        "screen_samples": [4],
+        "num_evaluations": 8,
+        "latency_samples": 1,
+        "max_length": 128,
+        "stride": 16,
+    }
+
+
+@pytest.fixture
+def squad_file(questions, tmp_path):
+    """Articles by person: one is not held out."""
+    articles = {}
+    for row in questions:
+        answers = [{"text": row["answers"]["text"][0], "answer_start": 0}]
+        question = {"id": row["id"], "question": row["question"], "answers": answers}
+        articles.setdefault(row["title"], []).append({"context": row["context"], "qas": [question]})
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"data": [{"title": t, "paragraphs": p} for t, p in articles.items()]}))
+    return path
+
+
+def test_search_as_a_person_types_it(options, squad_file, capsys):
+    folder = options["model"]
+    listed = ["--length_configs", "30,20,10,5", "--eval_file", str(squad_file)]
+    flags = [
+        word for name, value in options.items() for word in (f"--{name}", *(value if isinstance(value, list) else [value]))
+    ]
+    assert main(["search", *map(str, flags), *listed]) == 0
+    printed = capsys.readouterr().out
+    assert "all tokens" in printed and "listed-1" in printed and "constant-1" in printed
+    for name in ("search.journal", "front.json", "front.md", "front.png"):
+        assert (squad_file.parent / "found" / name).stat().st_size > 0
+    model = AutoModelForQuestionAnswering.from_pretrained(folder)
+    budgets = model.config.budgets
+    assert budgets["half"] == [0.7, 0.5, 0.4, 0.3]  # a person's own stays
+    full = budgets["full"]
+    assert full["length_config"] is None and full["latency_ms"] > 0 and "held-out questions" in full["sample"]
+    for name, budget in budgets.items():
+        if name not in ("half", "full"):
+            assert budget["latency_ms"] < full["latency_ms"]
+    if "fast" in budgets:
+        assert budgets["fast"]["f1"] >= 0.97 * full["f1"]
+    assert model.budget(speedup=1.0) is not None
+    report = json.loads((squad_file.parent / "found" / "front.json").read_text())
+    assert len(report["measured"]) <= 8 and report["budgets"] == {n: b for n, b in budgets.items() if n != "half"}
+
+
+def test_a_search_goes_on_where_it_was(options, monkeypatch):
+    run_search(SearchArguments(**options))
+    tried = []
+    monkeypatch.setattr(searching, "_try", lambda *args: tried.append(args))
+    run_search(SearchArguments(**options))
+    assert not tried
+    config = json.loads((Path(options["model"]) / "config.json").read_text())
+    assert config["budgets"]["half"] == [0.7, 0.5, 0.4, 0.3]
+
+
+def test_macs_and_token_counts(options):
+    folder = run_search(SearchArguments(**options | {"cost": "macs", "absolute": True, "screen_samples": []}))
+    measured = json.loads((folder / "front.json").read_text())["measured"]
+    assert all(isinstance(entry, int) for config, _, _ in measured for entry in config)
+    assert all(0 < cost <= 1 for _, _, cost in measured)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "genetic"}, "method is 'genetic'; valid are 'evolutionary'"),
+        ({"cost": "money"}, "cost is 'money'; valid are 'latency', 'macs'"),
+        ({"screen_samples": [20]}, "valid are rising numbers of questions"),
+        ({"held_out": 0.0}, "held_out is 0.0; valid are numbers between 0 and 1"),
+        ({"num_evaluations": 0}, "num_evaluations is 0"),
+        ({"length_configs": ["0.1,0.2,0.3,0.4"]}, "increases"),
+        ({"save_to": ["nowhere"]}, "nowhere is no folder with a model"),
+    ],
+)
+def test_bad_searches_are_refused_before_any_work(options, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        run_search(SearchArguments(**options | wrong))
+
+
+def test_a_model_that_cannot_drop_is_refused(options, bert_folder):
+    with pytest.raises(ValueError, match="BertForQuestionAnswering, which cannot drop tokens"):
+        run_search(SearchArguments(**options | {"model": str(bert_folder)}))
+
+
+def test_asking_in_ones_own_terms(options, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("ada wrote the song.")
+    question = [
+        "ask",
+        "--model",
+        options["model"],
+        "--question",
+        "who wrote?",
+        "--context-file",
+        str(tmp_path / "notes.txt"),
+    ]
+    assert main([*question, "--speedup", "2"]) == 2
+    assert "no measured budgets. hf-dynbert search finds them" in capsys.readouterr().err
+    run_search(SearchArguments(**options))
+    assert main([*question, "--max-latency-ms", "1e6"]) == 0
+    assert main([*question, "--max-latency-ms", "1e6", "--length-config", "half"]) == 2
+    assert "Give --length_config or --max_latency_ms, not both" in capsys.readouterr().err
