@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """A model that is asked for a latency, a cost or an accuracy, in any runtime."""
 
+import json
 import logging
 
 import torch
@@ -9,6 +10,8 @@ from .budgets.choice import Budget, choose_budget
 from .budgets.latency import machine_name, measure_latencies, remembered
 from .configuration_dynamic_tinybert import FULL
 
+
+QUESTION = 14  # tokens of a question with CLS and SEP, as in SQuAD
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +27,10 @@ class BudgetMixin:
     def runtime_name(self) -> str:
         """What computes, with its version: latencies of another say nothing."""
         kind = "int8" if getattr(self.config, "quantization_config", None) else str(self.dtype).removeprefix("torch.")
-        return f"PyTorch {torch.__version__} {kind}"
+        place = (
+            "" if self.device.type == "cpu" else f" on {torch.get_device_module(self.device).get_device_name(self.device)}"
+        )
+        return f"PyTorch {torch.__version__} {kind}{place}"
 
     @property
     def threads(self) -> int:
@@ -58,7 +64,7 @@ class BudgetMixin:
         """
         budgets = [Budget.read(name, entry) for name, entry in (self.config.budgets or {}).items()]
         budgets = [budget for budget in budgets if budget is not None]
-        if max_latency_ms is not None or speedup is not None:
+        if max_macs is None or max_latency_ms is not None or speedup is not None:
             budgets = self._timed_here(budgets)
         chosen = choose_budget(budgets, max_latency_ms, max_macs, min_f1, speedup)
         return FULL if chosen.length_config is None else list(chosen.length_config)
@@ -70,7 +76,8 @@ class BudgetMixin:
         if not elsewhere:
             return budgets
         tokens = max(budget.tokens or 1 for budget in budgets)
-        settings = [self.config.num_hidden_layers, self.config.hidden_size, self.config.vocab_size, self.config.importance]
+        unlike = {name: value for name, value in self.config.to_dict().items() if name not in ("budgets", "_name_or_path")}
+        settings = json.dumps(unlike, sort_keys=True, default=str)
         key = [machine, self.runtime_name, type(self).__name__, settings, tokens, [b.length_config for b in budgets]]
         latencies, path, new = remembered(key, lambda: self._time(budgets, tokens))
         if new:
@@ -83,12 +90,17 @@ class BudgetMixin:
     def _time(self, budgets: list[Budget], tokens: int) -> list[float]:
         generator = torch.Generator().manual_seed(0)  # its own: nobody else's chance is touched
         ids = torch.randint(self.config.vocab_size, (1, tokens), generator=generator)
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        if isinstance(device := getattr(self, "device", None), torch.device):
+        types = (torch.arange(tokens) >= min(QUESTION, tokens // 2)).long()[None]
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": types}
+        device = getattr(self, "device", None)
+        on_accelerator = isinstance(device, torch.device) and device.type != "cpu"
+        if on_accelerator:
             inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
 
         def call(index: int) -> None:
             with torch.inference_mode():
                 self(**inputs, length_config=budgets[index].length_config or FULL)
+            if on_accelerator:  # a call returns before it is done
+                torch.get_device_module(device).synchronize(device)
 
         return measure_latencies(call, range(len(budgets)))

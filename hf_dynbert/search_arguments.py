@@ -23,6 +23,8 @@ class SearchArguments:
         held_out (`float`): the search sees this part of the articles alone; training must have had the same value.
         search_samples (`int`): held-out questions that score a configuration.
         screen_samples (`list[int]`): fewer questions, rising, that a configuration must do well on before.
+        confirm_samples (`int`): further held-out questions, which the search has not seen: what is kept is measured and
+            named on them, since the best of many on one sample looks better than it is.
         eval_file (`list[str]`): dev questions; the budgets that are kept are scored on them once, at the end.
         eval_samples (`int`): so many of them, spread over the data.
         method, num_evaluations, seed: see `search_length_configs`.
@@ -42,6 +44,7 @@ class SearchArguments:
     held_out: float = field(default=0.1, metadata={"help": "Part of the questions that training held out, by article."})
     search_samples: int = field(default=800, metadata={"help": "Held-out questions that score a configuration."})
     screen_samples: list[int] = field(default_factory=lambda: [200], metadata={"help": "Fewer questions, tried before."})
+    confirm_samples: int = field(default=2000, metadata={"help": "Further held-out questions that name the budgets."})
     eval_file: list[str] | None = field(default=None, metadata={"help": "Dev questions, for what is kept, once."})
     eval_samples: int | None = field(default=None, metadata={"help": "Use so many of them."})
     method: str = field(default="evolutionary", metadata={"help": "How to search.", "choices": list(METHODS)})
@@ -66,7 +69,7 @@ class SearchArguments:
                 f"screen_samples is {self.screen_samples}, search_samples {self.search_samples}; valid are rising numbers "
                 "of questions, for example screen_samples 200 and search_samples 800."
             )
-        for name in ("num_evaluations", "latency_samples", "batch_size"):
+        for name in ("num_evaluations", "latency_samples", "batch_size", "confirm_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; valid are numbers from 1 on.")
         if not 0 < self.held_out < 1:

@@ -1,9 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """One search: from a model and held-out questions to its budgets, in its configuration, a table and a picture."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -17,14 +19,17 @@ from .budgets.space import LengthSpace
 from .configuration_dynamic_tinybert import FULL
 from .curve import markdown_table
 from .folders import replace_files
+from .intel.checkpoints import load_config
 from .length_config import count_macs, dropping_layers, parse_length_config
 from .question_answering.evaluate import SquadSample, run_windows
 from .question_answering.squad import load_squad, split_by_article
 from .search_arguments import SearchArguments
 
 
+JOURNAL = "search.journal"
 SPREAD = 8  # constant ratios that are measured beside the front
 COLUMNS = ["budget", "length configuration", "F1", "F1 lost", "MACs", "ms", "× full", "dev F1"]
+NOT_SEARCHED = ("budgets", "length_config", "transformers_version", "_name_or_path")  # what a search may change, and names
 
 logger = logging.getLogger(__name__)
 
@@ -35,32 +40,41 @@ class Bench:
     Args:
         model: a model for question answering that takes `length_config`.
         tokenizer (`PreTrainedTokenizerFast`): its tokenizer.
-        data (`datasets.Dataset`): held-out questions, in random order.
+        data (`datasets.Dataset`): held-out questions, in random order: those of the search, then those that confirm it.
         args ([`SearchArguments`]): how many of them, and what a call is.
+
+    Raises:
+        ValueError: no question is left to confirm what is found.
     """
 
     def __init__(self, model, tokenizer, data: Dataset, args: SearchArguments):
         self.model, self.tokenizer, self.args = model, tokenizer, args
+        if len(data) <= args.search_samples:
+            raise ValueError(
+                f"{len(data)} questions are held out; search_samples={args.search_samples} leaves none that the search has "
+                "not seen, to confirm what it finds. Use fewer, or hold out more (held_out, in training and here)."
+            )
+        encode = [tokenizer, args.max_length, args.stride]
         sizes = [*args.screen_samples, args.search_samples]
-        self.samples = [
-            SquadSample(tokenizer, data.select(range(min(size, len(data)))), args.max_length, args.stride) for size in sizes
-        ]
-        last = self.samples[-1]
-        self.tokens = round(sum(last.lengths) / len(last.lengths))
-        places = [index * len(last.order) // args.latency_samples for index in range(args.latency_samples)]
-        self.timed = [last.windows[last.order[place]] for place in places]
+        self.samples = [_sample(data.select(range(size)), *encode) for size in sizes]
+        rest = data.select(range(args.search_samples, min(len(data), args.search_samples + args.confirm_samples)))
+        self.confirming = _sample(rest, *encode)
+        lengths, order = self.confirming.lengths, self.confirming.order
+        self.tokens = round(sum(lengths) / len(lengths))
+        middles = [(2 * index + 1) * len(order) // (2 * args.latency_samples) for index in range(args.latency_samples)]
+        self.timed = [self.confirming.windows[order[place]] for place in middles]
 
     def evaluators(self) -> list:
-        """A function from a length configuration to F1 and cost, for each sample, the smallest first."""
+        """A function from a length configuration to F1 and cost, for each sample of the search, the smallest first."""
         return [lambda length_config, sample=sample: self._evaluate(length_config, sample) for sample in self.samples]
 
     def f1(self, length_config) -> float:
-        """F1 on all questions of the search."""
-        return self._f1(length_config, self.samples[-1])
+        """F1 on the questions that the search has not seen."""
+        return self._f1(length_config, self.confirming)
 
     def macs(self, length_config) -> float:
-        """Multiply-accumulates, mean over the questions of the search."""
-        lengths = self.samples[-1].lengths
+        """Multiply-accumulates, mean over the same."""
+        lengths = self.confirming.lengths
         return sum(count_macs(self.model.config, length_config, length) for length in lengths) / len(lengths)
 
     def latencies(self, length_configs: Sequence, turns: int = 5) -> list[float]:
@@ -85,34 +99,33 @@ class Bench:
 
 
 def run_search(args: SearchArguments) -> Path:
-    """Searches, resuming from `args.output_dir`, and puts the budgets that are worth keeping into the model's configuration.
+    """Searches, resuming from `args.output_dir`, and puts the budgets that are worth keeping into configurations.
 
     Args:
         args ([`SearchArguments`]): what to search on, and how.
 
     Returns:
-        `Path`: the folder with the results.
+        `Path`: the folder with the results. Where other processes still work on the same search, the last of them writes
+        these.
 
     Raises:
-        ValueError: a model that cannot drop tokens, bad data or options; before any work.
-        ImportError: Optuna is missing.
+        ValueError: a model that cannot drop tokens, folders whose models cannot have its budgets, bad data or options;
+            before any work.
+        ImportError: Optuna or matplotlib is missing.
     """
-    from .budgets.search import search_length_configs  # Optuna comes with the `search` extra; no other verb needs it
+    import matplotlib  # noqa: F401 (both come with the `search` extra, and no other verb needs them: missed before any work)
+
+    from .budgets.search import others_at_work, search_length_configs
 
     model, tokenizer = load_any(args.model, args.threads), AutoTokenizer.from_pretrained(args.model)
     if not hasattr(model.config, "resolve_length_config"):
         raise ValueError(f"{args.model} is a {type(model).__name__}, which cannot drop tokens: there is nothing to search.")
-    space = _space(model.config, args)
-    more = [parse_length_config(text) for text in args.length_configs]
-    for length_config in more:
-        model.config.resolve_length_config(length_config)
-    targets = [Path(folder) for folder in args.save_to or [args.model]]
-    missing = [str(folder) for folder in targets if not (folder / "config.json").is_file()]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} is no folder with a model; give save_to, folders that get the budgets.")
-    held_out = split_by_article(load_squad(args.train_file or args.dataset_name), args.held_out)[1].shuffle(seed=args.seed)
-    bench, output = Bench(model, tokenizer, held_out, args), Path(args.output_dir)
-    dev = _dev_sample(tokenizer, args)
+    targets = {Path(folder): _target_config(Path(folder), model.config) for folder in args.save_to or [args.model]}
+    space = _space(model.config, set.intersection(*(set(dropping_layers(config)) for config in targets.values())), args)
+    more = [model.config.resolve_length_config(parse_length_config(text)) for text in args.length_configs]
+    data = load_squad(args.train_file or args.dataset_name)
+    bench = Bench(model, tokenizer, split_by_article(data, args.held_out)[1].shuffle(seed=args.seed), args)
+    output, dev = Path(args.output_dir), _dev_sample(tokenizer, args)
     *screens, evaluate = bench.evaluators()
     result = search_length_configs(
         evaluate,
@@ -120,76 +133,159 @@ def run_search(args: SearchArguments) -> Path:
         args.num_evaluations,
         args.method,
         screens,
-        output / "search.journal",
+        output / JOURNAL,
         args.seed,
         start=list(model.config.length_configs.values()),
+        settings=_settings(bench, args),
     )
-    everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
-    found = [one.length_config for one in result.front if one.length_config != everything]
-    full, *found = _measured(bench, [None, *found], "front")
-    constant = _measured(bench, [space.decode(space.constant(ratio)) for ratio in _ratios(space)], "constant")
-    others = _measured(bench, more, "listed")
-    kept = keep_budgets(found, full)
-    named = name_budgets(kept, full)
-    scores = _dev_scores(model, dev, [full, *kept, *others], args.batch_size)
-    budgets = _entries(named, kept, full)
-    with replace_files(output) as folder:
-        rows = _rows(named, kept, constant, others, full, scores)
-        where = f"{full.machine}, {full.runtime}; {full.sample}, {full.tokens} tokens in the mean"
-        (folder / "front.md").write_text(f"{where}\n\n{markdown_table(rows, COLUMNS)}\n", encoding="utf-8")
-        report = {"budgets": budgets, "constant": [b.entry() for b in constant], "listed": [b.entry() for b in others]}
-        report["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
-        (folder / "front.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-        plot_front(kept, full, constant, others, named, folder / "front.png", where)
+    if others_at_work(output / JOURNAL):
+        logger.warning("Other processes still work on this search; the last of them measures and writes what was found.")
+        return output
+    report = _report(bench, result, space, more, dev)
     for folder in targets:
-        save_budgets(folder, budgets)
+        save_budgets(folder, report.entries())
+    with replace_files(output) as folder:
+        where = f"{report.full.machine}, {report.full.runtime}; {report.full.sample}, {bench.tokens} tokens in the mean"
+        (folder / "front.md").write_text(f"{where}\n\n{markdown_table(report.rows(), COLUMNS)}\n", encoding="utf-8")
+        found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
+        found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
+        (folder / "front.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        plot_front(report.kept, report.full, report.constant, report.listed, report.named, folder / "front.png", where)
     return output
 
 
 def save_budgets(folder: Path, budgets: dict[str, dict]) -> None:
-    """Puts measured budgets into a model folder's `config.json`, whole or not at all; budgets of other names stay."""
+    """Puts measured budgets into a model folder's `config.json`, whole or not at all, in the place of those measured before.
+
+    Budgets that a person gave, length configurations alone, stay.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kept = {name: entry for name, entry in (config.get("budgets") or {}).items() if not name.startswith("front-")}
-    config["budgets"] = kept | budgets
+    own = {name: entry for name, entry in (config.get("budgets") or {}).items() if not isinstance(entry, dict)}
+    config["budgets"] = {name: entry for name, entry in own.items() if name not in budgets} | budgets
     with replace_files(folder) as beside:
         (beside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _space(config, args: SearchArguments) -> LengthSpace:
-    layers = dropping_layers(config)
-    if args.absolute:
-        return LengthSpace.tokens(config.num_hidden_layers, args.max_length, layers)
-    return LengthSpace.shares(config.num_hidden_layers, layers)
+@dataclass(frozen=True)
+class Report:
+    """What was found, measured side by side on questions that the search has not seen.
+
+    Args:
+        full (`Budget`): all tokens.
+        kept (`list[Budget]`): the front, under the names it has in `config.budgets`.
+        named (`dict[str, Budget]`): those of it that are `accurate`, `balanced` or `fast`.
+        constant, listed (`list[Budget]`): to compare with.
+        scores (`dict[str, float]`): F1 on dev by name.
+    """
+
+    full: Budget
+    kept: list[Budget]
+    named: dict[str, Budget]
+    constant: list[Budget]
+    listed: list[Budget]
+    scores: dict[str, float]
+
+    def entries(self) -> dict[str, dict]:
+        """As `config.budgets` has them: the names, the rest of the front, and full length."""
+        found = self.named | {b.name: b for b in self.kept if b.length_config is not None and b.name not in self.named}
+        return {name: budget.entry() for name, budget in found.items()} | {FULL: self.full.entry()}
+
+    def rows(self) -> list[list[str]]:
+        """The table, full length first."""
+        front = [budget for budget in reversed(self.kept) if budget.length_config is not None]
+        return [self._row(budget) for budget in [self.full, *front, *self.constant, *self.listed]]
+
+    def _row(self, budget: Budget) -> list[str]:
+        names = [name for name, other in self.named.items() if other is budget] or [budget.name]
+        return [
+            ", ".join(names),
+            ", ".join(str(entry) for entry in budget.length_config or []) or "all tokens",
+            f"{budget.f1:.2f}",
+            f"{100 * (1 - budget.f1 / self.full.f1):.1f} %" if self.full.f1 else "-",
+            f"{100 * budget.macs / self.full.macs:.0f} %",
+            f"{budget.latency_ms:.1f}",
+            f"{self.full.latency_ms / budget.latency_ms:.2f}",
+            f"{self.scores[budget.name]:.2f}" if budget.name in self.scores else "",
+        ]
 
 
-def _ratios(space: LengthSpace) -> list[float]:
-    """Constant drop ratios up to one that leaves little."""
-    return [0.9 * index / SPREAD / len(space.layers) ** 0.5 for index in range(1, SPREAD + 1)]
+def _report(bench: Bench, result, space: LengthSpace, more: list, dev: SquadSample | None) -> Report:
+    """Measures what was found beside full length, constant ratios and what else a person listed; names what is kept."""
+    everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
+    found = [one.length_config for one in result.front if one.length_config != everything]
+    groups = {
+        "front": found,
+        "constant": [space.decode(space.constant(ratio)) for ratio in _ratios(space)],
+        "listed": [length_config for length_config in more if length_config is not None],
+    }
+    full, *rest = _measured(bench, groups)
+    kept = keep_budgets([budget for budget in rest if budget.name.startswith("front")], full)
+    named = name_budgets(kept, full)
+    firsts = {id(budget): name for name, budget in reversed(named.items())}
+    kept = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(kept, start=1)]
+    by_config = {str(budget.length_config): budget for budget in kept}
+    named = {name: by_config[str(budget.length_config)] for name, budget in named.items()}
+    constant, listed = ([b for b in rest if b.name.startswith(group)] for group in ("constant", "listed"))
+    scored = {budget.name: budget for budget in [full, *kept, *listed]}.values()
+    options = {"batch_size": bench.args.batch_size, "latency_samples": 0}
+    scores = {b.name: dev.evaluate(bench.model, b.length_config or FULL, **options).f1 for b in scored} if dev else {}
+    return Report(full, kept, named, constant, listed, scores)
 
 
-def _measured(bench: Bench, length_configs: list, name: str) -> list[Budget]:
-    """Each measured on all questions of the search, and timed side by side."""
-    if not length_configs:
-        return []
-    latencies, model = bench.latencies(length_configs), bench.model
-    place = {"machine": machine_name(model.threads), "runtime": model.runtime_name, "tokens": bench.tokens}
-    sample = f"{len(bench.samples[-1].data)} held-out questions"
+def _measured(bench: Bench, groups: dict[str, list]) -> list[Budget]:
+    """Full length and all others, timed side by side and scored on the confirming questions."""
+    names = [FULL, *(f"{group}-{number}" for group, found in groups.items() for number in range(1, 1 + len(found)))]
+    length_configs = [None, *(length_config for found in groups.values() for length_config in found)]
+    place = {"machine": machine_name(bench.model.threads), "runtime": bench.model.runtime_name, "tokens": bench.tokens}
+    place["sample"] = f"{len(bench.confirming.data)} held-out questions"
     return [
-        Budget(
-            FULL if length_config is None else f"{name}-{number}",
-            length_config,
-            bench.f1(length_config),
-            bench.macs(length_config),
-            latency,
-            sample=sample,
-            **place,
-        )
-        for number, (length_config, latency) in enumerate(zip(length_configs, latencies, strict=True), start=1)
+        Budget(name, length_config, bench.f1(length_config), bench.macs(length_config), latency, **place)
+        for name, length_config, latency in zip(names, length_configs, bench.latencies(length_configs), strict=True)
     ]
 
 
+def _target_config(folder: Path, searched):
+    """The configuration of a folder that gets the budgets."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} is no folder with a model; give save_to, folders that get the budgets.")
+    config = load_config(folder)
+    if config.num_hidden_layers != searched.num_hidden_layers:
+        raise ValueError(
+            f"{folder} has {config.num_hidden_layers} layers, the model that is searched {searched.num_hidden_layers}: the "
+            "same budgets cannot serve both."
+        )
+    return config
+
+
+def _space(config, layers: set[int], args: SearchArguments) -> LengthSpace:
+    layers = sorted(layers & set(dropping_layers(config)))
+    if args.absolute:
+        return LengthSpace.tokens(
+            config.num_hidden_layers, args.max_length, layers, positions=config.max_position_embeddings
+        )
+    return LengthSpace.shares(config.num_hidden_layers, layers)
+
+
+def _settings(bench: Bench, args: SearchArguments) -> dict:
+    """All that scores and costs depend on."""
+    config = {name: value for name, value in bench.model.config.to_dict().items() if name not in NOT_SEARCHED}
+    questions = hashlib.sha256(json.dumps(bench.samples[-1].data["question"][:]).encode()).hexdigest()[:16]
+    options = ("cost", "screen_samples", "search_samples", "max_length", "stride")
+    weights = [path for path in sorted(Path(args.model).glob("*")) if path.suffix in (".safetensors", ".bin")]
+    found = {name: getattr(args, name) for name in options} | {"questions": questions}
+    found["model"] = json.dumps(config, sort_keys=True, default=str)
+    found["weights"] = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights]
+    if args.cost == "latency":
+        found |= {"machine": machine_name(bench.model.threads), "runtime": bench.model.runtime_name}
+    return found
+
+
+def _sample(data: Dataset, tokenizer, max_length: int, stride: int) -> SquadSample:
+    return SquadSample(tokenizer, data, max_length, stride)
+
+
 def _dev_sample(tokenizer, args: SearchArguments) -> SquadSample | None:
-    """The dev questions, if there are any."""
+    """The dev questions, if there are any: scored once, and nothing is chosen by them."""
     if not args.eval_file:
         return None
     data = load_squad(args.eval_file, split="validation")
@@ -198,38 +294,10 @@ def _dev_sample(tokenizer, args: SearchArguments) -> SquadSample | None:
     return SquadSample(tokenizer, spread, args.max_length, args.stride)
 
 
-def _dev_scores(model, dev: SquadSample | None, budgets: list[Budget], batch_size: int) -> dict[str, float]:
-    """F1 of each on them: once, and nothing is chosen by it."""
-    options = {"batch_size": batch_size, "latency_samples": 0}
-    return {b.name: dev.evaluate(model, b.length_config or FULL, **options).f1 for b in budgets} if dev else {}
+def _ratios(space: LengthSpace) -> list[float]:
+    """Constant drop ratios up to one that leaves little."""
+    return [0.9 * index / SPREAD / len(space.layers) ** 0.5 for index in range(1, SPREAD + 1)]
 
 
-def _entries(named: dict[str, Budget], kept: list[Budget], full: Budget) -> dict[str, dict]:
-    """As `config.budgets` has them: the names, the rest of the front, and full length."""
-    taken = {id(budget) for budget in named.values()}
-    rest = [budget for budget in kept if id(budget) not in taken and budget.length_config is not None]
-    return (
-        {name: budget.entry() for name, budget in named.items()}
-        | {f"front-{number}": budget.entry() for number, budget in enumerate(rest, start=1)}
-        | {FULL: full.entry()}
-    )
-
-
-def _rows(named, kept, constant, others, full: Budget, scores: dict[str, float]) -> list[list[str]]:
-    names = {id(budget): name for name, budget in reversed(named.items())}
-    ordered = [*reversed([budget for budget in kept if budget.length_config is not None]), *constant, *others]
-    return [_row(names.get(id(budget), budget.name), budget, full, scores) for budget in [full, *ordered]]
-
-
-def _row(name: str, budget: Budget, full: Budget, scores: dict[str, float]) -> list[str]:
-    entries = budget.length_config or []
-    return [
-        name,
-        ", ".join(str(entry) for entry in entries) or "all tokens",
-        f"{budget.f1:.2f}",
-        f"{100 * (1 - budget.f1 / full.f1):.1f} %" if full.f1 else "-",
-        f"{100 * budget.macs / full.macs:.0f} %",
-        f"{budget.latency_ms:.1f}",
-        f"{full.latency_ms / budget.latency_ms:.2f}",
-        f"{scores[budget.name]:.2f}" if budget.name in scores else "",
-    ]
+def _listed(budgets: list[Budget]) -> list[dict]:
+    return [budget.entry() for budget in budgets]

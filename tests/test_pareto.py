@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hf_dynbert.budgets.pareto import dominates, front_ranks, hypervolume, pareto_front
+from hf_dynbert.budgets.pareto import by_rank_and_gap, dominates, front_ranks, hypervolume, pareto_front
 
 
 def cloud(seed, size=40):
@@ -47,3 +47,8 @@ def test_hypervolume_counts_the_grid(seed):
         for x, y in cells
     )
     assert hypervolume(points, reference) == pytest.approx(covered / 16)
+
+
+def test_order_by_rank_and_gap():
+    points = [(1, 1), (2, 2), (2.5, 2.2), (9, 9), (5, 1)]  # the last is beaten; of the front the ends come first, then gaps
+    assert sorted(range(5), key=by_rank_and_gap(points)) == [0, 3, 2, 1, 4]

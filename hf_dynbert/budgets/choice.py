@@ -43,7 +43,7 @@ class Budget:
     @classmethod
     def read(cls, name: str, entry) -> "Budget | None":
         """One of `config.budgets`, if it was measured."""
-        if not isinstance(entry, dict) or "f1" not in entry:
+        if not isinstance(entry, dict) or entry.get("f1") is None or entry.get("macs") is None:
             return None
         return cls(name=name, **{field: entry.get(field) for field in cls.__dataclass_fields__ if field != "name"})
 

@@ -8,7 +8,7 @@ from optuna.distributions import IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from .pareto import Point, front_ranks
+from .pareto import by_rank_and_gap
 from .space import LengthSpace
 
 
@@ -21,9 +21,10 @@ TRIES = 100  # children that were measured before: then the search may measure o
 class EvolutionarySampler(BaseSampler):
     """Proposes length configurations: first spread ones, then children of the best.
 
-    A child is a mutation (each gene, with probability 0.25, drawn between its neighbours') or a crossover (the mean of two
-    parents). Parents are the measured points nearest to the Pareto front, those in its gaps first. What is drawn depends on
-    the seed and on the points that are there, so a search that was killed goes on as if it had not been.
+    A child is a mutation (each gene, with probability 0.25, drawn between its neighbours or made equal to one), a crossover
+    (the mean of two parents), or, beyond the paper, one layer's drop made larger or smaller with all behind it. Parents
+    are the measured points nearest to the Pareto front, those in its gaps first. What is drawn depends on the seed and on
+    the points that are there, so a search that was killed goes on as if it had not been.
 
     Args:
         space (`LengthSpace`): what may be proposed.
@@ -52,13 +53,14 @@ class EvolutionarySampler(BaseSampler):
         raise ValueError(f"{param_name} is no gene of this search.")
 
     def _next(self, rng: random.Random, seen: set[tuple[int, ...]], measured: list) -> list[int]:
-        fresh = [genes for genes in self.space.spread(self.population) if tuple(genes) not in seen]
+        fresh = [genes for genes in self.space.first(self.population) if tuple(genes) not in seen]
         if fresh and (len(seen) < self.population or len(measured) < 2):
             return fresh[0]
         parents = self._parents(measured)
         for _ in range(TRIES):
             one, other = _pick(rng, parents), _pick(rng, parents)
-            child = self._mutated(rng, one) if rng.random() < 0.5 else _mean(one, other)
+            kind = rng.randrange(3)
+            child = self._mutated(rng, one) if kind == 0 else self._moved(rng, one) if kind == 1 else _mean(one, other)
             if tuple(child) not in seen:
                 return child
         return self._mutated(rng, rng.choice(parents))
@@ -66,7 +68,7 @@ class EvolutionarySampler(BaseSampler):
     def _parents(self, measured: list) -> list[tuple[int, ...]]:
         """The best, in order."""
         points = [(trial.values[0], trial.values[1]) for trial in measured]
-        order = sorted(range(len(points)), key=_by_rank_and_gap(points))
+        order = sorted(range(len(points)), key=by_rank_and_gap(points))
         return [genes_of(measured[index].params, self.space) for index in order[: self.population]]
 
     def _mutated(self, rng: random.Random, genes) -> list[int]:
@@ -74,9 +76,18 @@ class EvolutionarySampler(BaseSampler):
         for place in range(len(child)):
             if rng.random() < MUTATION_PROBABILITY:
                 above = child[place - 1] if place else self.space.highest
-                below = child[place + 1] if place + 1 < len(child) else self.space.lowest
-                child[place] = rng.randint(min(below, above), above)
+                below = min(child[place + 1] if place + 1 < len(child) else self.space.lowest, above)
+                # A third of the time no drop here, or the next layer's too: few large drops can beat many small ones
+                child[place] = rng.choice([above, below, rng.randint(below, above)])
         return child
+
+    def _moved(self, rng: random.Random, genes) -> list[int]:
+        """One layer drops more or less than before; those behind it keep their ratios."""
+        place = rng.randrange(len(genes))
+        above = genes[place - 1] if place else self.space.highest
+        value = rng.randint(self.space.lowest, above)
+        tail = [max(self.space.lowest, round(gene * value / genes[place])) for gene in genes[place:]]
+        return [*genes[:place], *tail]
 
 
 def distributions(space: LengthSpace) -> dict[str, IntDistribution]:
@@ -96,17 +107,3 @@ def _mean(one: Sequence[int], other: Sequence[int]) -> list[int]:
 def _pick(rng: random.Random, ordered: list):
     """The better of two at random."""
     return ordered[min(rng.randrange(len(ordered)), rng.randrange(len(ordered)))]
-
-
-def _by_rank_and_gap(points: list[Point]):
-    """A sorting key: nearest to the front first, there those with the widest gap around them (crowding distance)."""
-    ranks, gaps = front_ranks(points), [0.0] * len(points)
-    for rank in set(ranks):
-        members = sorted((index for index, at in enumerate(ranks) if at == rank), key=lambda index: points[index])
-        for axis in (0, 1):
-            values = [points[index][axis] for index in members]
-            extent = max(values) - min(values) or 1.0
-            for place, index in enumerate(members):
-                ends = place in (0, len(members) - 1)
-                gaps[index] += float("inf") if ends else abs(values[place + 1] - values[place - 1]) / extent
-    return lambda index: (ranks[index], -gaps[index], points[index])

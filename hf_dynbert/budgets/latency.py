@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import statistics
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HOME
 
+
+logger = logging.getLogger(__name__)
 
 WARMUP = 2  # calls of each that are not timed: the first compiles kernels and fills caches
 BURST = 3  # calls in a row of one, as a server makes them; the first of them is not timed
@@ -48,8 +51,10 @@ def machine_name(threads: int) -> str:
     """CPU and threads, one line."""
     info, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        name = names[0] if names else name
+        told = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        told = {key.strip(): value.strip() for key, value in told.items()}
+        parts = [told.get(key) for key in ("CPU implementer", "CPU part")]  # what ARM says instead of a name
+        name = told.get("model name") or " ".join([name, *filter(None, parts)])
     return f"{name}, {threads} threads"
 
 
@@ -74,8 +79,11 @@ def remembered(
     except (OSError, ValueError, KeyError, TypeError):  # never written, or not by us: measured anew
         pass
     found = measure()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as beside:
-        json.dump({"key": key, "latency_ms": found}, beside)
-    os.replace(beside.name, path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as beside:
+            json.dump({"key": key, "latency_ms": found}, beside)
+        os.replace(beside.name, path)
+    except OSError as error:  # a cache that cannot be written costs time, no more
+        logger.warning(f"Latencies could not be kept in {folder}: {error}")
     return found, path, True

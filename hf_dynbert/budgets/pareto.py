@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """What is worth keeping of many measured points: low cost, high score. Plain Python."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 Point = tuple[float, float]  # cost, score
@@ -62,3 +62,17 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     front = [inside[index] for index in pareto_front(inside)]
     ends = [cost for cost, _ in [*front[1:], reference]]
     return sum((end - cost) * (score - worst_score) for (cost, score), end in zip(front, ends, strict=False))
+
+
+def by_rank_and_gap(points: Sequence[Point]) -> Callable[[int], tuple]:
+    """A sorting key: nearest to the front first, there those with the widest gap around them (crowding distance)."""
+    ranks, gaps = front_ranks(points), [0.0] * len(points)
+    for rank in set(ranks):
+        members = sorted((index for index, at in enumerate(ranks) if at == rank), key=lambda index: points[index])
+        for axis in (0, 1):
+            values = [points[index][axis] for index in members]
+            extent = max(values) - min(values) or 1.0
+            for place, index in enumerate(members):
+                ends = place in (0, len(members) - 1)
+                gaps[index] += float("inf") if ends else abs(values[place + 1] - values[place - 1]) / extent
+    return lambda index: (ranks[index], -gaps[index], points[index])

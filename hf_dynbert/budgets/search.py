@@ -1,11 +1,14 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Search for the length configurations worth keeping: least cost, highest score. Knows no model, only a function."""
 
-import logging
+import contextlib
+import json
+import math
 import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import optuna
@@ -16,16 +19,15 @@ from optuna.trial import Trial, TrialState
 from tqdm.auto import tqdm
 
 from .evolution import EvolutionarySampler, distributions, genes_of
-from .pareto import Point, front_ranks, pareto_front
+from .pareto import Point, by_rank_and_gap, pareto_front
 from .space import LengthSpace
 
 
 METHODS = ("evolutionary", "tpe", "nsga2", "random")
 STUDY = "length-configurations"
 KEPT_BY_SCREEN = 3  # one in so many goes on to the next, larger sample (eta of successive halving, arXiv 1502.07943)
+FORGOTTEN = timedelta(hours=2)  # no evaluation takes so long; of another machine's processes nothing else is known
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-
-logger = logging.getLogger(__name__)
 
 LengthConfig = list[int] | list[float]
 Evaluate = Callable[[LengthConfig], tuple[float, float]]
@@ -75,6 +77,7 @@ def search_length_configs(
     storage: str | Path | None = None,
     seed: int = 0,
     start: Sequence[LengthConfig] = (),
+    settings: dict | None = None,
     progress: bool = True,
 ) -> SearchResult:
     """Searches for the Pareto front of any function from a length configuration to a score and a cost.
@@ -92,22 +95,28 @@ def search_length_configs(
             what each sees one in three goes on (successive halving).
         storage (`str` or `Path`, *optional*): a file; in memory when not given.
         seed (`int`, *optional*, defaults to 0): same seed, same front, in one process.
-        start (`list`, *optional*): length configurations to try first.
+        start (`list`, *optional*): length configurations to try first; those of the other kind (shares for a space of token
+            counts, or the reverse) are left out.
+        settings (`dict`, *optional*): all else that scores and costs depend on, as JSON can write it: model, questions,
+            machine. A storage of other settings is refused.
         progress (`bool`, *optional*): whether to show a bar with the front's size.
 
     Returns:
         [`SearchResult`]
 
     Raises:
-        ValueError: an unknown method, too few evaluations, or a storage that holds a search over another space.
+        ValueError: an unknown method, too few evaluations, a storage that holds another search, or a score or cost that is
+            not finite.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; valid are {', '.join(map(repr, METHODS))}.")
     if num_evaluations < 1:
         raise ValueError(f"num_evaluations is {num_evaluations}; valid are numbers from 1 on.")
-    study = _open(storage, space)
+    study = _open(storage, {"space": repr(space)} | (settings or {}))
+    kind = float if space.relative else int
     for length_config in start:
-        _enqueue(study, space, length_config)
+        if type(length_config[0]) is kind:
+            _enqueue(study, space, length_config)
     with tqdm(total=num_evaluations, initial=_done(study), disable=not progress, desc="Search", unit="config") as bar:
         while _done(study) < num_evaluations:
             study.sampler = _sampler(method, space, seed, _alive(study))
@@ -117,27 +126,46 @@ def search_length_configs(
     return _result(study)
 
 
-def _open(storage: str | Path | None, space: LengthSpace) -> optuna.Study:
-    """The study, new or as it was left; what a process that is dead was about to try is tried again."""
+def others_at_work(storage: str | Path) -> bool:
+    """Whether somebody else still works on this search: the last one to finish it does what comes after."""
+    study = _load(storage)
+    return any(not _is_dead(trial) for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def _load(storage: str | Path | None) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if storage is not None:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         storage = JournalStorage(JournalFileBackend(str(storage)))
-    study = optuna.create_study(storage=storage, study_name=STUDY, directions=["minimize", "maximize"], load_if_exists=True)
-    settings = study.user_attrs.setdefault("space", repr(space)) if study.user_attrs else None
-    if settings is None:
-        study.set_user_attr("space", repr(space))
-    elif settings != repr(space):
-        raise ValueError(f"This storage holds a search over {settings}, not {space!r}; give another file.")
+    return optuna.create_study(storage=storage, study_name=STUDY, directions=["minimize", "maximize"], load_if_exists=True)
+
+
+def _open(storage: str | Path | None, settings: dict) -> optuna.Study:
+    """The study, new or as it was left; what a process that is dead was about to try is tried again."""
+    study = _load(storage)
+    settings = json.loads(json.dumps(settings))
+    known = study.user_attrs.get("settings")
+    if known is None:
+        study.set_user_attr("settings", settings)
+    elif known != settings:
+        changed = {name for name in known | settings if known.get(name) != settings.get(name)}
+        told = "; ".join(f"{name} was {known.get(name)!r}, is {settings.get(name)!r}" for name in sorted(changed))
+        raise ValueError(f"{storage} holds another search ({told}): its results cannot be compared. Give another file.")
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _is_dead(trial.user_attrs.get("process", "")):
-            study.tell(trial.number, state=TrialState.FAIL)
+        if _is_dead(trial):
+            with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another process was faster
+                study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return study
 
 
 def _enqueue(study: optuna.Study, space: LengthSpace, length_config: LengthConfig) -> None:
+    """To be tried first, unless it was: one that failed was not."""
     params = dict(zip(distributions(space), space.encode(length_config), strict=True))
-    study.enqueue_trial(params, skip_if_exists=True)
+    for trial in study.get_trials(deepcopy=False):
+        planned = trial.system_attrs.get("fixed_params", trial.params)
+        if planned == params and trial.state != TrialState.FAIL:
+            return
+    study.enqueue_trial(params)
 
 
 def _sampler(method: str, space: LengthSpace, seed: int, index: int) -> BaseSampler:
@@ -154,7 +182,7 @@ def _sampler(method: str, space: LengthSpace, seed: int, index: int) -> BaseSamp
 def _try(study: optuna.Study, space: LengthSpace, evaluate: Evaluate, screens: Sequence[Evaluate]) -> None:
     """One configuration: screened, measured if it is good enough, and stored."""
     trial = study.ask(distributions(space))
-    trial.set_user_attr("process", f"{socket.gethostname()}:{os.getpid()}")
+    trial.set_user_attr("process", _process(os.getpid()))
     try:
         _measure(study, trial, space, evaluate, screens)
     except BaseException:  # an interrupt too: nobody works on it any more
@@ -168,31 +196,39 @@ def _measure(study: optuna.Study, trial: Trial, space: LengthSpace, evaluate: Ev
     trial.set_user_attr("length_config", length_config)
     twin = next((other for other in study.get_trials(deepcopy=False) if _is_twin(other, trial, length_config)), None)
     if twin is not None:
-        study.tell(trial, twin.values)
+        study.tell(trial, twin.values, state=twin.state)
         return
     for number, screen in enumerate(screens):
-        score, cost = screen(length_config)
+        score, cost = _finite(screen(length_config), length_config)
         trial.set_user_attr(_rung(number), (cost, score))
-        if not _goes_on(study, number, (cost, score)):
+        if not _goes_on(study, number, trial):
             study.tell(trial, state=TrialState.PRUNED)
             return
-    score, cost = evaluate(length_config)
+    score, cost = _finite(evaluate(length_config), length_config)
     study.tell(trial, (cost, score))
 
 
 def _is_twin(other, trial: Trial, length_config: LengthConfig) -> bool:
     same = other.user_attrs.get("length_config") == length_config
-    return same and other.number != trial.number and other.state == TrialState.COMPLETE
+    return same and other.number != trial.number and other.state in DONE
 
 
-def _goes_on(study: optuna.Study, number: int, point: Point) -> bool:
-    """Whether a point is among the best third of those that this screen saw."""
+def _finite(found: tuple[float, float], length_config: LengthConfig) -> tuple[float, float]:
+    if not all(map(math.isfinite, found)):
+        raise ValueError(f"{length_config} was given the score {found[0]} and the cost {found[1]}; both must be finite.")
+    return found
+
+
+def _goes_on(study: optuna.Study, number: int, trial: Trial) -> bool:
+    """Whether a point is among the best third of those that this screen saw: on the better front, in the wider gap."""
     name = _rung(number)
-    others = [trial.user_attrs[name] for trial in study.get_trials(deepcopy=False) if name in trial.user_attrs]
-    points = [tuple(other) for other in others]
-    ranks = front_ranks(points)
-    better = sum(rank < ranks[points.index(point)] for rank in ranks)
-    return better < max(1, len(points) / KEPT_BY_SCREEN)
+    seen = [
+        other for other in study.get_trials(deepcopy=False) if name in other.user_attrs and other.state != TrialState.FAIL
+    ]
+    points = [tuple(other.user_attrs[name]) for other in seen]
+    order = sorted(range(len(points)), key=by_rank_and_gap(points))
+    place = order.index([other.number for other in seen].index(trial.number))
+    return place < max(1, len(points) / KEPT_BY_SCREEN)
 
 
 def _rung(number: int) -> str:
@@ -208,10 +244,21 @@ def _alive(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING)))
 
 
-def _is_dead(process: str) -> bool:
-    """Whether a process of this machine is gone; of another machine nobody knows."""
-    host, _, number = process.partition(":")
-    if host != socket.gethostname():
+def _process(number: int) -> str:
+    """A process of this machine, with its start: numbers are used again."""
+    stat = Path(f"/proc/{number}/stat")
+    start = stat.read_text().rpartition(")")[2].split()[19] if stat.exists() else ""
+    return f"{socket.gethostname()}:{number}:{start}"
+
+
+def _is_dead(trial) -> bool:
+    """Whether nobody works on a running trial any more: its process is gone, or it has been at it for too long."""
+    if trial.datetime_start and datetime.now() - trial.datetime_start > FORGOTTEN:
+        return True
+    process = trial.user_attrs.get("process", "")
+    host, _, rest = process.partition(":")
+    number = rest.partition(":")[0]
+    if host != socket.gethostname() or not number:
         return False
     try:
         os.kill(int(number), 0)
@@ -219,7 +266,7 @@ def _is_dead(process: str) -> bool:
         return True
     except PermissionError:  # it lives, and is another user's
         return False
-    return False
+    return _process(int(number)) != process
 
 
 def _best(study: optuna.Study) -> str:

@@ -20,6 +20,8 @@ class LengthSpace:
         layers (`tuple[int]`): layers that may drop, from 0, rising.
         lowest, highest (`int`): least and most that a gene may be: hundredths of the example's tokens, or tokens.
         relative (`bool`): which of the two.
+        everything (`int`, *optional*): what stands for all tokens before the first layer that may drop; `highest` when not
+            given.
     """
 
     num_layers: int
@@ -27,6 +29,7 @@ class LengthSpace:
     lowest: int
     highest: int
     relative: bool
+    everything: int | None = None
 
     @classmethod
     def shares(cls, num_layers: int, layers: Sequence[int] | None = None, smallest: float = MIN_SHARE) -> "LengthSpace":
@@ -41,31 +44,54 @@ class LengthSpace:
 
     @classmethod
     def tokens(
-        cls, num_layers: int, longest: int, layers: Sequence[int] | None = None, fewest: int = MIN_TOKENS
+        cls,
+        num_layers: int,
+        longest: int,
+        layers: Sequence[int] | None = None,
+        fewest: int = MIN_TOKENS,
+        positions: int | None = None,
     ) -> "LengthSpace":
         """Token counts from `longest` down to `fewest`, as the papers have them (Dynamic-TinyBERT: 384 down to 91).
+
+        `positions` are the model's most: before the first layer that may drop nothing less is all tokens.
 
         Raises:
             ValueError: layers that are not there, or bounds that leave nothing.
         """
         if not MIN_TOKENS <= fewest < longest:
             raise ValueError(f"fewest is {fewest}, longest {longest}; valid are {MIN_TOKENS} <= fewest < longest.")
-        return cls(num_layers, _checked(layers, num_layers), fewest, longest, False)
+        return cls(num_layers, _checked(layers, num_layers), fewest, longest, False, positions)
 
     def decode(self, genes: Sequence[int]) -> list[int] | list[float]:
         """The length configuration of some genes: a dropped token does not come back, so each is at most the one before."""
-        left = dict(zip(self.layers, genes, strict=True))
-        entries = accumulate((min(left.get(layer, self.highest), self.highest) for layer in range(self.num_layers)), min)
+        left, whole = dict(zip(self.layers, genes, strict=True)), self.everything or self.highest
+        kept = (min(left[layer], self.highest) if layer in left else whole for layer in range(self.num_layers))
+        entries = accumulate(kept, min)
         return [entry / STEPS for entry in entries] if self.relative else list(entries)
 
     def encode(self, length_config: Sequence[int | float]) -> list[int]:
-        """The nearest genes of a length configuration; those of other layers are left out."""
+        """The nearest genes of a length configuration of the same kind; those of other layers are left out."""
         entries = [round(length_config[layer] * STEPS) if self.relative else length_config[layer] for layer in self.layers]
         return [min(self.highest, max(self.lowest, entry)) for entry in accumulate(entries, min)]
 
     def constant(self, ratio: float) -> list[int]:
         """The genes that drop the same ratio in each layer (arXiv 2010.07003, section 3.2)."""
         return self.encode(constant_drop(self.num_layers, ratio, None if self.relative else self.highest, self.layers))
+
+    def first(self, count: int) -> list[list[int]]:
+        """Genes to begin a search with: half of them spread (see below), half with one large drop, in each layer in turn.
+
+        Args:
+            count (`int`): how many; 4 or more.
+        """
+        one = count // 2
+        shares = [1 - (index // len(self.layers) + 1) / (one // len(self.layers) + 2) for index in range(one)]
+        drops = [max(self.lowest, round(share * self.highest)) for share in shares]
+        places = [index % len(self.layers) for index in range(one)]
+        single = [
+            [self.highest] * place + [drop] * (len(self.layers) - place) for place, drop in zip(places, drops, strict=True)
+        ]
+        return [*self.spread(count - one), *single]
 
     def spread(self, count: int) -> list[list[int]]:
         """Genes of constant ratio whose mean lengths are evenly spread from all tokens to the fewest, whatever the depth.

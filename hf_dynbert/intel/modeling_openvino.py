@@ -49,13 +49,15 @@ class LengthAdaptiveOVModel(BudgetMixin):
     @property
     def runtime_name(self) -> str:
         """OpenVINO, its version, and what the weights are."""
-        kinds = {op.get_element_type() for op in self.model.get_ops() if op.get_type_name() == "Constant"}
-        return f"OpenVINO {openvino.__version__} {'int8' if openvino.Type.i8 in kinds else 'fp32'}"
+        graph = self.model if isinstance(self.model, openvino.Model) else self.model.get_runtime_model()  # compile_only
+        kinds = {op.get_element_type() for op in graph.get_ops() if op.get_type_name() == "Constant"}
+        return f"OpenVINO {openvino.__version__} {'int8' if openvino.Type.i8 in kinds else 'fp32'} on {self._device}"
 
     @property
     def threads(self) -> int:
-        """How many a call takes: those of `ov_config`, or all cores."""
-        return int(self.ov_config.get("INFERENCE_NUM_THREADS", 0)) or os.cpu_count()
+        """How many a call takes: those of `ov_config`, or all cores that this process may use."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return int(self.ov_config.get("INFERENCE_NUM_THREADS", 0)) or cores
 
     def compile(self) -> None:
         """Compiles the model if it is not; one thread does, the others wait."""

@@ -57,7 +57,7 @@ class DistillationTrainer(Trainer):
         self.teacher, self.layers = teacher, None
         if args.learns_layers:
             self._set_up_layers()
-        if args.length_drop and args.budget_prob and not getattr(self.model.config, "budgets", None):
+        if args.length_drop and args.budget_prob and not getattr(self.model.config, "length_configs", None):
             raise ValueError(
                 f"budget_prob is {args.budget_prob}, but the model's config.budgets is empty. Give it budgets before "
                 'training, for example model.config.budgets = {"half": [0.7, 0.6, ...]}, or set budget_prob=0.'
