@@ -176,7 +176,14 @@ def test_a_killed_process_loses_nothing(tmp_path):
 
 def test_two_processes_work_on_one_search(tmp_path):
     script = CALLS.replace("{evaluations}", "40").replace("{more}", "time.sleep(0.03)")
-    both = [run(script, tmp_path / "s") for _ in range(2)]
+    script = script.replace(
+        "search_length_configs(evaluate", "print('ready', flush=True); input()\nsearch_length_configs(evaluate"
+    )
+    both = [run(script, tmp_path / "s", stdin=subprocess.PIPE) for _ in range(2)]
+    assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
+    for process in both:  # both have imported all: they start together
+        process.stdin.write("\n")
+        process.stdin.flush()
     lines = []
     for process in both:
         out, error = process.communicate()
