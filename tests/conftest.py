@@ -133,5 +133,20 @@ def squad_file(questions, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def articles_file(questions, tmp_path_factory):
+    """The same questions as articles, one a person: some can be held out."""
+    articles = {}
+    for row in questions:
+        paragraph = {
+            "context": row["context"],
+            "qas": [{"id": row["id"], "question": row["question"], "answers": answers(row)}],
+        }
+        articles.setdefault(row["title"], []).append(paragraph)
+    path = tmp_path_factory.mktemp("articles") / "train.json"
+    path.write_text(json.dumps({"data": [{"title": title, "paragraphs": found} for title, found in articles.items()]}))
+    return path
+
+
 def answers(row):
     return [{"text": row["answers"]["text"][0], "answer_start": row["answers"]["answer_start"][0]}]

@@ -30,30 +30,18 @@ report_to: none
 
 
 @pytest.fixture
-def squad_file(tmp_path, questions):
-    paragraphs = {}
-    for row in questions:
-        answers = [{"text": row["answers"]["text"][0], "answer_start": 0}]
-        question = {"id": row["id"], "question": row["question"], "answers": answers}
-        paragraphs.setdefault(row["title"], []).append({"context": row["context"], "qas": [question]})
-    path = tmp_path / "squad.json"
-    path.write_text(json.dumps({"data": [{"title": t, "paragraphs": p} for t, p in paragraphs.items()]}))
-    return path
-
-
-@pytest.fixture
-def recipe(tmp_path, bert_folder, squad_file):
+def recipe(tmp_path, bert_folder, articles_file):
     path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.format(model=bert_folder, output=tmp_path / "trained", data=squad_file))
+    path.write_text(RECIPE.format(model=bert_folder, output=tmp_path / "trained", data=articles_file))
     return path
 
 
-def test_train_evaluate_ask(recipe, squad_file, tmp_path, capsys):
+def test_train_evaluate_ask(recipe, articles_file, tmp_path, capsys):
     assert main(["train", str(recipe)]) == 0
     trained = tmp_path / "trained"
     assert not list(trained.glob(".writing-*"))
     capsys.readouterr()
-    options = ["--data", str(squad_file), "--max_length", "128", "--stride", "16", "--limit", "6"]
+    options = ["--data", str(articles_file), "--max_length", "128", "--stride", "16", "--limit", "6"]
     command = ["evaluate", "--model", str(trained), *options, "--length-config", "half", "--json"]
     assert main(command) == 0
     result = json.loads(capsys.readouterr().out)
@@ -111,8 +99,8 @@ def test_unknown_recipe_keys(recipe):
         (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "no such file"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(argv, message, bert_folder, squad_file, capsys):
-    argv = [{"MODEL": str(bert_folder), "DATA": str(squad_file)}.get(word, word) for word in argv]
+def test_bad_input_is_one_line_and_status_2(argv, message, bert_folder, articles_file, capsys):
+    argv = [{"MODEL": str(bert_folder), "DATA": str(articles_file)}.get(word, word) for word in argv]
     assert main(argv) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("hf-dynbert: ") and message.lower() in error.lower(), error

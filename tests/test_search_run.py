@@ -20,11 +20,11 @@ def model_folder(make_model, tokenizer, tmp_path):
 
 
 @pytest.fixture
-def options(model_folder, squad_file, tmp_path):
+def options(model_folder, articles_file, tmp_path):
     return {
         "model": str(model_folder),
         "output_dir": str(tmp_path / "found"),
-        "train_file": [str(squad_file)],
+        "train_file": [str(articles_file)],
         "held_out": 0.99,  # the tiny questions are one article
         "search_samples": 8,
         "confirm_samples": 4,
@@ -34,19 +34,6 @@ def options(model_folder, squad_file, tmp_path):
         "max_length": 128,
         "stride": 16,
     }
-
-
-@pytest.fixture
-def squad_file(questions, tmp_path):
-    """Articles by person: one is not held out."""
-    articles = {}
-    for row in questions:
-        answers = [{"text": row["answers"]["text"][0], "answer_start": 0}]
-        question = {"id": row["id"], "question": row["question"], "answers": answers}
-        articles.setdefault(row["title"], []).append({"context": row["context"], "qas": [question]})
-    path = tmp_path / "squad.json"
-    path.write_text(json.dumps({"data": [{"title": t, "paragraphs": p} for t, p in articles.items()]}))
-    return path
 
 
 @pytest.fixture
@@ -69,9 +56,9 @@ def scores(monkeypatch):
     monkeypatch.setattr("hf_dynbert.search_run.Bench._f1", f1)
 
 
-def test_search_as_a_person_types_it(options, squad_file, capsys):
+def test_search_as_a_person_types_it(options, articles_file, tmp_path, capsys):
     folder = options["model"]
-    listed = ["--length_configs", "30,20,10,5", "--eval_file", str(squad_file)]
+    listed = ["--length_configs", "30,20,10,5", "--eval_file", str(articles_file)]
     flags = [
         word for name, value in options.items() for word in (f"--{name}", *(value if isinstance(value, list) else [value]))
     ]
@@ -79,14 +66,14 @@ def test_search_as_a_person_types_it(options, squad_file, capsys):
     printed = capsys.readouterr().out
     assert "all tokens" in printed and "listed-1" in printed and "constant-1" in printed
     for name in ("search.journal", "front.json", "front.md", "front.png"):
-        assert (squad_file.parent / "found" / name).stat().st_size > 0
+        assert (tmp_path / "found" / name).stat().st_size > 0
     model = AutoModelForQuestionAnswering.from_pretrained(folder)
     budgets = model.config.budgets
     assert budgets["half"] == [0.7, 0.5, 0.4, 0.3]  # a person's own stays
     full = budgets["full"]
     assert full["length_config"] is None and full["latency_ms"] > 0 and "held-out questions" in full["sample"]
     assert model.budget(speedup=1.0) is not None
-    report = json.loads((squad_file.parent / "found" / "front.json").read_text())
+    report = json.loads((tmp_path / "found" / "front.json").read_text())
     assert len(report["measured"]) <= 8 and report["budgets"] == {n: b for n, b in budgets.items() if n != "half"}
 
 
