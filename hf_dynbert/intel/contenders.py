@@ -4,7 +4,6 @@
 import dataclasses
 import functools
 import json
-import platform
 import random
 from collections.abc import Callable
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from transformers import (
 )
 
 from ..benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from ..budgets.latency import machine_name
 from ..curve import markdown_table
 from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
@@ -208,12 +208,7 @@ def plain_forms(make, folder: Path, length: int) -> dict[str, Path]:
 
 def machine_description(threads: int) -> str:
     """One line: CPU, threads, versions."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    return f"{cpu}, {threads} threads, PyTorch {torch.__version__}, OpenVINO {version('openvino')}"
+    return f"{machine_name(threads)}, PyTorch {torch.__version__}, OpenVINO {version('openvino')}"
 
 
 def _random_input(rng: random.Random, names: set, length: int) -> dict[str, np.ndarray]:
