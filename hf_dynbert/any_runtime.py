@@ -7,20 +7,26 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 
-def load_any(model: str, threads: int | None = None):
+def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
     """Loads a PyTorch checkpoint, or an OpenVINO folder.
 
     Args:
         model (`str`): folder, or for PyTorch a Hub id.
         threads (`int`, *optional*): of each call; all cores when not given.
+        dtype (`str`, *optional*, defaults to `"float32"`): of the weights of a PyTorch checkpoint.
 
     Returns:
         A model of transformers, of Optimum-Intel's kind, or of ours.
+
+    Raises:
+        ValueError: another dtype for an OpenVINO folder, whose precision lies in the file.
     """
     if not (Path(model) / "openvino_model.xml").exists():
         if threads:
             torch.set_num_threads(threads)
-        return AutoModelForQuestionAnswering.from_pretrained(model, dtype="float32").eval()
+        return AutoModelForQuestionAnswering.from_pretrained(model, dtype=dtype).eval()
+    if dtype != "float32":
+        raise ValueError(f"{model} is an OpenVINO folder and computes as it was exported; leave dtype={dtype!r} out.")
     from . import OVDynamicTinyBertForQuestionAnswering  # see its reason there
 
     settings = {"ov_config": {"INFERENCE_NUM_THREADS": threads}} if threads else {}

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from transformers import AutoTokenizer, HfArgumentParser, pipeline
@@ -54,6 +55,7 @@ class EvaluateArguments:
     max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of a window."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
     latency_samples: int = field(default=50, metadata={"help": "Windows to time at batch 1."})
+    dtype: Literal["float32", "bfloat16"] = field(default="float32", metadata={"help": "Of a PyTorch model's weights."})
     json: bool = field(default=False, metadata={"help": "Print one JSON object and nothing else."})
     predictions: str | None = field(default=None, metadata={"help": "Write the answers to this JSON file."})
 
@@ -118,7 +120,7 @@ def evaluate(args: EvaluateArguments) -> None:
         _, data = split_by_article(data, args.held_out)
     if args.limit:
         data = data.select(range(min(args.limit, len(data))))
-    model = load_any(args.model)
+    model = load_any(args.model, dtype=args.dtype)
     result = evaluate_squad(
         model,
         AutoTokenizer.from_pretrained(args.model),

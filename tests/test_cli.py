@@ -48,6 +48,8 @@ def test_train_evaluate_ask(recipe, articles_file, tmp_path, capsys):
     assert result["examples"] == 6
     assert {"exact_match", "f1", "macs_mean", "latency_ms_p50"} <= set(result)
     assert result["length_config"] == [0.8, 0.6, 0.5, 0.3]
+    assert main([*command, "--dtype", "bfloat16"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 6
     text = tmp_path / "context.txt"
     text.write_text("ada lit the tower by night.")
     command = ["ask", "--model", str(trained), "--question", "who lit the tower?", "--context-file", str(text)]

@@ -20,7 +20,7 @@ from transformers import (
 from hf_dynbert import DistillationArguments
 from hf_dynbert.training.layer_maps import layer_map
 from hf_dynbert.training.losses import relation_divergence, relation_scores, score_error, state_error
-from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe import freeze_lowest, run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 
 
@@ -192,6 +192,31 @@ def test_a_teacher_is_fine_tuned_as_it_is(mpnet, squad_file, tmp_path):
     assert type(model) is MPNetForQuestionAnswering and model.config.hidden_dropout_prob == 0.0
     before = AutoModelForQuestionAnswering.from_pretrained(mpnet)
     assert not torch.equal(model.qa_outputs.weight, before.qa_outputs.weight)
+
+
+def test_frozen_layers_stay_as_they_are(mpnet, squad_file, tmp_path):
+    args = DistillationArguments(str(tmp_path / "out"), length_drop=False, max_steps=1, use_cpu=True, report_to=[])
+    data = DataArguments(train_file=[str(squad_file)], max_length=120, stride=8)
+    source = ModelArguments(str(mpnet), length_adaptive=False, freeze_layers=2)
+    before = AutoModelForQuestionAnswering.from_pretrained(mpnet).state_dict()
+    after = AutoModelForQuestionAnswering.from_pretrained(run_recipe(source, data, args)).state_dict()
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    lowest = ("embeddings", "relative_attention_bias", "layer.0.", "layer.1.")
+    assert moved and not [name for name in moved if any(part in name for part in lowest)]
+    assert {name for name in after if "layer.2." in name} <= moved
+
+
+@pytest.mark.parametrize("layers", [-1, 4])
+def test_a_model_is_not_frozen_altogether(bert_folder, layers):
+    with pytest.raises(ValueError, match=f"freeze_layers={layers}, but the model has 4 layers"):
+        freeze_lowest(AutoModelForQuestionAnswering.from_pretrained(bert_folder), layers)
+
+
+def test_a_length_adaptive_model_can_be_frozen_below(make_model):
+    model = make_model()
+    freeze_lowest(model, 1)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen and all("embeddings" in name or "layer.0." in name for name in frozen)
 
 
 def test_a_model_as_it_is_cannot_learn_to_drop(mpnet, tmp_path):

@@ -291,11 +291,13 @@ def test_collator_pads_on_the_tokenizers_side(tokenizer, side):
     assert torch.equal(batch["teacher_start"] > 0, batch["attention_mask"].bool())
 
 
-def test_a_recipe_with_a_teacher(bert_folder, squad_file, tmp_path):
+@pytest.mark.parametrize("teacher_dtype", ["float32", "bfloat16"])
+def test_a_recipe_with_a_teacher(bert_folder, squad_file, tmp_path, teacher_dtype):
     options = {"num_sandwich": 1, "max_steps": 2, "use_cpu": True, "report_to": [], "logging_steps": 1}
     args = DistillationArguments(str(tmp_path / "out"), **options)
     data = DataArguments([str(squad_file)], max_length=120, stride=8, teacher_cache_dir=str(tmp_path / "cache"))
-    folder = run_recipe(ModelArguments(str(bert_folder), teacher_model_name_or_path=str(bert_folder)), data, args)
+    model = ModelArguments(str(bert_folder), teacher_model_name_or_path=str(bert_folder), teacher_dtype=teacher_dtype)
+    folder = run_recipe(model, data, args)
     assert AutoModelForQuestionAnswering.from_pretrained(folder).config.model_type == "dynamic_tinybert"
     assert list((tmp_path / "cache").rglob("*.arrow"))
 

@@ -396,6 +396,7 @@ def test_what_a_student_of_plain_text_reads_the_teacher_reads(pairs, tokenizer):
         ({}, {"task": "poetry"}, {}, "task is 'poetry'; valid are 'question-answering'"),
         ({}, {"task": "plain-text", "train_file": ["a.txt"]}, {}, "plain text has no labels and no answers"),
         ({}, {}, {"importance_target": "teacher"}, "importance_target='teacher' needs teacher_model_name_or_path"),
+        ({"teacher_model_name_or_path": "t", "teacher_dtype": "bfloat16"}, {}, {"hidden_weight": 1.0}, "use bf16: true"),
         ({"layers": [0], "config_overrides": SHAPE}, {}, {}, "use it without config_overrides"),
         ({}, {}, {"hidden_weight": 1.0, "length_drop": False}, "give teacher_model_name_or_path"),
         ({}, {"task": "text-classification", "train_file": ["a.csv"], "held_out": 0.1}, {}, "articles of questions"),

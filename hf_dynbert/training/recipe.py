@@ -11,6 +11,7 @@ from ..backbones import convert_config
 from ..folders import replace_files
 from .arguments import DistillationArguments
 from .collator import DistillationCollator
+from .observation import encoder_layers
 from .recipe_arguments import DataArguments, ModelArguments
 from .tasks import TASKS, Task
 from .trainer import DistillationTrainer
@@ -88,9 +89,27 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
         model = task.model_class.from_pretrained(source, dtype="float32", **overrides)
     else:
         model = task.model_class.from_backbone(source, layers=model_args.layers, **overrides).float()
+    freeze_lowest(model, model_args.freeze_layers)
     if model_args.attn_implementation:
         model.set_attn_implementation(model_args.attn_implementation)
     return model
+
+
+def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
+    """Keeps the embeddings and so many of the lowest layers as they are, so that no gradient is computed for them.
+
+    Raises:
+        ValueError: not fewer than the model has.
+    """
+    if not 0 <= layers < model.config.num_hidden_layers:
+        raise ValueError(f"freeze_layers={layers}, but the model has {model.config.num_hidden_layers} layers; freeze fewer.")
+    if not layers:
+        return
+    blocks = encoder_layers(model)
+    frozen = [model.get_input_embeddings(), *blocks[:layers]]
+    frozen += [m for name, m in model.base_model.named_modules() if name in ("embeddings", "encoder.relative_attention_bias")]
+    for module in frozen:  # MPNet keeps the bias of positions, which every layer reads, beside its layers
+        module.requires_grad_(False)
 
 
 def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
@@ -100,7 +119,7 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
         ValueError: answers are learned, but the checkpoint has no head that gives them; or other labels than are named.
     """
     source = model_args.teacher_model_name_or_path
-    teacher, found = task.auto_class.from_pretrained(source, dtype="float32", output_loading_info=True)
+    teacher, found = task.auto_class.from_pretrained(source, dtype=model_args.teacher_dtype, output_loading_info=True)
     if task.has_answers and args.learns_answers and found["missing_keys"]:
         raise ValueError(
             f"{source} was not fine-tuned for {task.args.task}: {', '.join(sorted(found['missing_keys']))} would be random. "
@@ -144,6 +163,10 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
             args.learns_layers and not teacher,
             "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; give "
             "teacher_model_name_or_path.",
+        ),
+        (
+            args.learns_layers and model_args.teacher_dtype != "float32",
+            "teacher_dtype is for a teacher's answers; where its layers are learned too, leave it out and use bf16: true.",
         ),
         (
             args.learns_importance and not (teacher and data_args.task == "question-answering"),

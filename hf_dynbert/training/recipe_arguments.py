@@ -2,6 +2,7 @@
 """What a recipe says of its model and of its data; how it trains is in `DistillationArguments`."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..question_answering.features import STRIDE
 
@@ -16,12 +17,14 @@ class ModelArguments:
     Args:
         model_name_or_path (`str`): folder or Hub id of a BERT, RoBERTa, DistilBERT or DynamicTinyBert checkpoint.
         layers (`list[int]`): take these layers of it alone, counted from 0; see `from_backbone`.
+        freeze_layers (`int`): so many of the lowest layers, and the embeddings, stay as they are: less to compute.
         config_overrides (`str`): fields of its configuration to change, as JSON; the model then starts from nothing, in any
             shape, for example `{"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200}`.
         length_adaptive (`bool`): whether it becomes a DynamicTinyBert; `False` fine-tunes a model of any architecture that
             transformers knows for the task as what it is, for example a teacher (with `length_drop=False`).
         teacher_model_name_or_path (`str`): folder or Hub id of a model for the same task, of any architecture and with any
             tokenizer, whose answers are learned too (see `teacher_predictions` and `teacher_logits`), or whose layers.
+        teacher_dtype (`str`): of its weights while it answers; bfloat16 halves the time on CPUs that multiply it fast.
         teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, where its own configuration
             says only LABEL_0 and so on.
         protect_first_segment, protect_first_segment_until, dropped_logits, importance_match, importance_match_until,
@@ -32,9 +35,11 @@ class ModelArguments:
 
     model_name_or_path: str = field(metadata={"help": "Folder or Hub id to start from."})
     layers: list[int] | None = field(default=None, metadata={"help": "Take these layers alone, from 0."})
+    freeze_layers: int = field(default=0, metadata={"help": "So many of the lowest layers stay as they are."})
     config_overrides: str | None = field(default=None, metadata={"help": "Configuration of a model from nothing, JSON."})
     length_adaptive: bool = field(default=True, metadata={"help": "Make a DynamicTinyBert of it; false: as it is."})
     teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Folder or Hub id of a teacher."})
+    teacher_dtype: Literal["float32", "bfloat16"] = field(default="float32", metadata={"help": "Of the teacher's weights."})
     teacher_class_names: list[str] | None = field(default=None, metadata={"help": "The teacher's labels in its order."})
     protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
     protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
