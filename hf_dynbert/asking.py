@@ -6,9 +6,9 @@ import logging
 
 import torch
 
-from .budgets.choice import Budget, choose_budget
-from .budgets.latency import machine_name, measure_latencies, remembered
+from .budget import Budget, choose_budget
 from .configuration_dynamic_tinybert import FULL
+from .latency import machine_name, measure_latencies, remembered
 
 
 QUESTION = 14  # tokens of a question with CLS and SEP, as in SQuAD
@@ -76,7 +76,11 @@ class BudgetMixin:
         if not elsewhere:
             return budgets
         tokens = max(budget.tokens or 1 for budget in budgets)
-        unlike = {name: value for name, value in self.config.to_dict().items() if name not in ("budgets", "_name_or_path")}
+        unlike = {
+            name: value
+            for name, value in self.config.to_dict().items()
+            if name not in ("budgets", "_name_or_path", "auto_map")
+        }
         settings = json.dumps(unlike, sort_keys=True, default=str)
         key = [machine, self.runtime_name, type(self).__name__, settings, tokens, [b.length_config for b in budgets]]
         latencies, path, new = remembered(key, lambda: self._time(budgets, tokens))

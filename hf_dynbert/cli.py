@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The command `hf-dynbert`: `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`."""
+"""The command `hf-dynbert`: `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`, `push`."""
 
 import dataclasses
 import difflib
@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from .any_runtime import load_any
 from .benchmark import table_of
+from .hub import push_folder
 from .intel.arguments import BenchmarkArguments, QuantizeArguments
 from .intel.quantize import quantize as make_int8
 from .length_config import parse_length_config
@@ -35,6 +36,7 @@ USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
   evaluate  --model DIR --data FILE.json  exact match, F1, operations and latency at one length configuration
   benchmark --model DIR --data FILE.json  latency beside plain models, in PyTorch and OpenVINO, fp32 and int8
   ask       --model DIR --question Q --context-file F   answer one question
+  push      --model DIR --repo USER/NAME  publish the folder on the Hub, in one commit
 
 A recipe is a YAML file of options; options on the command line win. hf-dynbert VERB --help lists the options."""
 
@@ -77,6 +79,17 @@ class AskArguments:
     top_k: int = field(default=1, metadata={"help": "How many answers."})
     max_answer_len: int = field(default=15, metadata={"help": "Most tokens of an answer."})
     json: bool = field(default=False, metadata={"help": "Print one JSON object and nothing else."})
+
+
+@dataclass
+class PushArguments:
+    """Options of `push`."""
+
+    model: str = field(metadata={"help": "Folder with model and tokenizer."})
+    repo: str = field(metadata={"help": "Repository on the Hub, user/name; made if it is not there."})
+    private: bool | None = field(default=None, metadata={"help": "Make it private, if it is made."})
+    revision: str | None = field(default=None, metadata={"help": "Branch; main when not given."})
+    message: str = field(default="Upload model", metadata={"help": "What the commit says."})
 
 
 def train(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
@@ -153,6 +166,11 @@ def ask(args: AskArguments) -> None:
         _show(item, args.json)
 
 
+def push(args: PushArguments) -> None:
+    """Publishes a folder and prints where."""
+    print(push_folder(args.model, args.repo, args.private, args.revision, args.message))
+
+
 VERBS = {
     "train": (train, (ModelArguments, DataArguments, DistillationArguments)),
     "search": (search, (SearchArguments,)),
@@ -160,6 +178,7 @@ VERBS = {
     "evaluate": (evaluate, (EvaluateArguments,)),
     "benchmark": (benchmark, (BenchmarkArguments,)),
     "ask": (ask, (AskArguments,)),
+    "push": (push, (PushArguments,)),
 }
 
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +45,18 @@ from .drop_and_restore import (
     select_tokens,
     take_tokens,
 )
+from .int8_quantizer import DynamicInt8Config  # noqa: F401 (registers int8 also where this file is loaded alone)
 from .late_interaction import soft_matches, take_segment, window_coverage
 from .length_config import dropping_layers, skip_layers
+
+
+if (
+    TYPE_CHECKING
+):  # never run: transformers reads here which files to load beside this one where the package is not installed
+    from .budget import Budget  # noqa: F401 (see above)
+    from .int8_kernels import kernel_for  # noqa: F401
+    from .int8_layers import Int8Linear  # noqa: F401
+    from .latency import measure_latencies  # noqa: F401
 
 
 # Where untrained scorers start. Of two states of the same word in different places the cosine is well above 3/8, of others
@@ -329,11 +340,13 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
                 init.constant_(module.threshold, THRESHOLD)
 
     def save_pretrained(self, *args, **kwargs) -> None:
-        """Writes the parameters under their present names, whatever older ones they were loaded from.
+        """Writes the model, and this code beside it for those who load it with `trust_remote_code=True`.
 
-        Older BERT checkpoints say `LayerNorm.gamma`; a Trainer of transformers 5.5 that resumes does not know that name.
+        Parameters have their present names, whatever older ones they were loaded from: older BERT checkpoints say
+        `LayerNorm.gamma`, which a Trainer of transformers 5.5 that resumes does not know.
         """
         kwargs.setdefault("save_original_format", False)
+        self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
 
     @classmethod
@@ -563,3 +576,8 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
             token_scores=outputs.token_scores,
             kept_tokens=outputs.kept_tokens,
         )
+
+
+DynamicTinyBertModel.register_for_auto_class("AutoModel")
+DynamicTinyBertForQuestionAnswering.register_for_auto_class("AutoModelForQuestionAnswering")
+DynamicTinyBertForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

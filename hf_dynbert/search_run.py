@@ -12,14 +12,14 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from .any_runtime import load_any
-from .budgets.choice import Budget, keep_budgets, name_budgets
-from .budgets.latency import machine_name, measure_latencies
+from .budget import Budget, keep_budgets, name_budgets
 from .budgets.plot import plot_front
 from .budgets.space import LengthSpace
 from .configuration_dynamic_tinybert import FULL
 from .curve import markdown_table
 from .folders import replace_files
 from .intel.checkpoints import load_config
+from .latency import machine_name, measure_latencies
 from .length_config import count_macs, dropping_layers, parse_length_config
 from .question_answering.evaluate import SquadSample, run_windows
 from .question_answering.squad import load_squad, split_by_article

@@ -6,10 +6,9 @@ import logging
 import pytest
 import torch
 
-from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
-from hf_dynbert.budgets import latency
-from hf_dynbert.budgets.choice import Budget, choose_budget, keep_budgets, name_budgets
-from hf_dynbert.budgets.latency import machine_name, measure_latencies, remembered
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, latency
+from hf_dynbert.budget import Budget, choose_budget, keep_budgets, name_budgets
+from hf_dynbert.latency import machine_name, measure_latencies, remembered
 
 
 FULL = Budget("full", None, 80.0, 4e9, 20.0, 160)

@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .choice import Budget
+from ..budget import Budget
 
 
 def plot_front(

@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from ..benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
-from ..budgets.latency import machine_name
 from ..curve import markdown_table
+from ..latency import machine_name
 from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..question_answering.features import encode_windows

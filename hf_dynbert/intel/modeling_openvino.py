@@ -93,10 +93,11 @@ class LengthAdaptiveOVModel(BudgetMixin):
         return super().from_pretrained(model_id, *args, config=config, **kwargs)
 
     def _save_config(self, save_directory) -> None:
-        """Under a type that transformers knows without this package; `load_config` reads the true one."""
+        """Under a type that transformers knows, without code of this package; `load_config` reads the true one."""
         super()._save_config(save_directory)
         path = Path(save_directory) / "config.json"
         values = json.loads(path.read_text(encoding="utf-8"))
+        values.pop("auto_map", None)
         if values["model_type"] == DynamicTinyBertConfig.model_type:
             values |= {"model_type": FOREIGN_TYPE, "dynamic_model_type": DynamicTinyBertConfig.model_type}
             with replace_files(path.parent) as beside:

@@ -107,7 +107,9 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
         return
     blocks = encoder_layers(model)
     frozen = [model.get_input_embeddings(), *blocks[:layers]]
-    frozen += [m for name, m in model.base_model.named_modules() if name in ("embeddings", "encoder.relative_attention_bias")]
+    frozen += [
+        m for name, m in model.base_model.named_modules() if name in ("embeddings", "encoder.relative_attention_bias")
+    ]
     for module in frozen:  # MPNet keeps the bias of positions, which every layer reads, beside its layers
         module.requires_grad_(False)
 

@@ -14,7 +14,13 @@ from tqdm.auto import tqdm
 
 SHARD = 256  # rows that are kept at once: what a killed pass loses, a minute or two of a large teacher on two cores
 VERSION = 1  # raise it when the same models, data and settings give other answers
-NOT_ANSWERS = ("transformers_version", "architectures", "id2label", "label2id")  # of a configuration: names, no numbers
+NOT_ANSWERS = (
+    "transformers_version",
+    "architectures",
+    "id2label",
+    "label2id",
+    "auto_map",
+)  # of a configuration: names, no numbers
 
 
 def map_in_shards(

@@ -1,0 +1,125 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""A folder on the Hub: in one commit, or not at all."""
+
+import json
+from fnmatch import fnmatch
+from pathlib import Path
+
+import httpx
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError, safe_open
+
+
+# What belongs to a model; checkpoints, logs and pickles stay where they are
+WANTED = (
+    "*.json",
+    "*.jinja",
+    "*.md",
+    "*.model",
+    "*.png",
+    "*.py",
+    "*.safetensors",
+    "*.txt",
+    "openvino_*.bin",
+    "openvino_*.xml",
+)
+FORBIDDEN, UNAUTHORIZED = 403, 401
+
+
+def push_folder(
+    folder: str | Path,
+    repo_id: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    message: str = "Upload model",
+    token: str | None = None,
+) -> str:
+    """Uploads a folder that a verb of ours or `save_pretrained` wrote: model, tokenizer, budgets, card, plots.
+
+    All files come with one commit, so that nobody ever pulls half of them; a push that broke off is repeated with the same
+    call and sends large files that arrived no second time.
+
+    Args:
+        folder (`str` or `Path`): a PyTorch model in safetensors, or an OpenVINO one, with its tokenizer.
+        repo_id (`str`): `user/name`; made if it is not there.
+        private (`bool`, *optional*): whether a new repository is private; else what its owner's default is.
+        revision (`str`, *optional*): branch, made from main if it is not there.
+        message (`str`, *optional*): of the commit.
+        token (`str`, *optional*): with the right to write; that of `hf auth login` or `HF_TOKEN` when not given.
+
+    Returns:
+        `str`: address of the commit.
+
+    Raises:
+        ValueError: a folder that could not be pulled as a model, before anything is sent.
+        OSError: the Hub refused, or could not be reached.
+    """
+    folder = Path(folder)
+    paths = model_files(folder)
+    api = HfApi(library_name="hf_dynbert", token=token)
+    try:
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        adds = [CommitOperationAdd(path.name, path) for path in paths]
+        return api.create_commit(repo_id, adds, commit_message=message, revision=revision).commit_url
+    except RepositoryNotFoundError as error:
+        raise OSError(f"{repo_id} is not there, or not yours to write: {_who()} ({_first_line(error)})") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        hint = f" {_who()}" if status in (UNAUTHORIZED, FORBIDDEN) else ""
+        raise OSError(f"The Hub refused {repo_id}: {_first_line(error)}{hint}") from error
+    except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: of one of the threads that upload large files
+        raise OSError(
+            f"{folder} did not reach {repo_id} ({_first_line(error)} {_first_line(error.__cause__ or '')}). Nothing was "
+            "published; the same call goes on with what is missing."
+        ) from error
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a folder that make a model on the Hub.
+
+    Raises:
+        ValueError: no configuration, no weights that are safe to load, damaged ones, or no tokenizer.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder. Give one that hf-dynbert train or save_pretrained wrote.")
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and any(fnmatch(path.name, one) for one in WANTED)]
+    names = {path.name for path in paths}
+    if "config.json" not in names:
+        raise ValueError(f"{folder} holds no config.json: it is no model. A checkpoint-* folder in it may be one.")
+    _check_config(folder / "config.json")
+    weights = [path for path in paths if path.suffix == ".safetensors"]
+    if not weights and not {"openvino_model.xml", "openvino_model.bin"} <= names:
+        pickles = [path.name for path in folder.iterdir() if path.name in ("pytorch_model.bin", "model.pt", "model.pkl")]
+        said = f"only {pickles[0]}, a pickle, which is not safe to load" if pickles else "no weights"
+        raise ValueError(f"{folder} holds {said}: save the model with save_pretrained, which writes model.safetensors.")
+    for path in weights:
+        try:
+            with safe_open(path, "numpy") as file:
+                file.keys()
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged or incomplete ({error}); save the model again.") from error
+    if not names & {"tokenizer.json", "vocab.txt", "tokenizer.model"}:
+        raise ValueError(
+            f"{folder} holds no tokenizer, without which nobody can ask: tokenizer.save_pretrained({str(folder)!r})"
+        )
+    return paths
+
+
+def _check_config(path: Path) -> None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); save the model again.") from error
+    if not isinstance(values, dict) or "model_type" not in values:
+        raise ValueError(f"{path} says no model_type: it is no configuration of transformers.")
+
+
+def _who() -> str:
+    return "log in with `hf auth login`, or give a token with the right to write."
+
+
+def _first_line(error: object) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")

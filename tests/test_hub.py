@@ -1,0 +1,317 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Push and pull with the unmodified client, over HTTP, against a Hub on loopback."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import huggingface_hub
+import pytest
+import torch
+from conftest import make_batch
+from hub_server import TOKEN, Hub
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+from hf_dynbert import DynamicInt8Config, DynamicTinyBertForQuestionAnswering
+from hf_dynbert.cli import main
+from hf_dynbert.hub import push_folder
+
+
+BUDGETS = {"half": [0.8, 0.6, 0.5, 0.3], "fast": {"length_config": [0.8, 0.4, 0.4, 0.2], "f1": 70.0, "macs": 1e6}}
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """The client looks at this Hub, with an empty cache, and waits for nothing between attempts."""
+    with Hub() as served:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        constants = huggingface_hub.constants
+        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", served.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", served.endpoint)
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        yield served
+
+
+@pytest.fixture
+def folder(make_model, tokenizer, tmp_path):
+    folder = tmp_path / "model"
+    make_model(importance="learned", budgets=BUDGETS).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pull(tmp_path):
+    """Loads from the Hub into a cache of the test's own."""
+
+    def pulled(repo_id, model_class=AutoModelForQuestionAnswering, **options):
+        return model_class.from_pretrained(repo_id, **{"cache_dir": tmp_path / "cache"} | options)
+
+    return pulled
+
+
+def answers(model, length_config="half"):
+    with torch.inference_mode():
+        output = model(**make_batch(), length_config=length_config)
+    return torch.stack([output.start_logits, output.end_logits])
+
+
+def test_what_is_pushed_is_pulled(hub, folder, pull, tokenizer):
+    (folder / "checkpoint-5").mkdir()
+    (folder / "checkpoint-5" / "config.json").write_text("{}")
+    (folder / "training_args.bin").write_bytes(b"a pickle")
+    url = push_folder(folder, "ada/tiny")
+    assert url.startswith(f"{hub.endpoint}/ada/tiny/commit/") and len(hub.repos["ada/tiny"].commits) == 2  # with the first
+    assert not {"training_args.bin", "checkpoint-5/config.json"} & set(hub.files("ada/tiny"))
+    model, mine = pull("ada/tiny"), AutoModelForQuestionAnswering.from_pretrained(folder)
+    assert type(model) is DynamicTinyBertForQuestionAnswering and model.config.budgets == BUDGETS
+    assert all(torch.equal(answers(model, name), answers(mine, name)) for name in ("full", "half", "fast"))
+    pulled = pull("ada/tiny", AutoTokenizer)
+    assert pulled("who lit the tower?").input_ids == tokenizer("who lit the tower?").input_ids
+
+
+def test_push_to_hub_of_transformers(hub, make_model, tokenizer, pull):
+    model = make_model(importance="learned", budgets=BUDGETS)
+    model.push_to_hub("tiny", private=True)
+    tokenizer.push_to_hub("tiny")
+    assert hub.repos["ada/tiny"].private
+    assert torch.equal(answers(pull("ada/tiny")), answers(model))
+    assert pull("ada/tiny", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
+
+
+def test_int8_in_pytorch(hub, folder, pull, tokenizer, tmp_path):
+    quantized = AutoModelForQuestionAnswering.from_pretrained(folder, quantization_config=DynamicInt8Config())
+    quantized.save_pretrained(tmp_path / "int8")
+    tokenizer.save_pretrained(tmp_path / "int8")
+    push_folder(tmp_path / "int8", "ada/int8")
+    assert torch.equal(answers(pull("ada/int8")), answers(quantized))
+
+
+def test_the_command(hub, folder, pull, capsys):
+    assert main(["push", "--model", str(folder), "--repo", "ada/tiny", "--revision", "v2", "--message", "Second try"]) == 0
+    assert capsys.readouterr().out.startswith(hub.endpoint)
+    assert set(hub.files("ada/tiny")) == {".gitattributes"} and "model.safetensors" in hub.files("ada/tiny", "v2")
+    assert pull("ada/tiny", revision="v2").config.budgets == BUDGETS
+    assert main(["push", "--model", str(folder / "nowhere"), "--repo", "ada/tiny"]) == 2
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_private_repositories(hub, folder, pull, monkeypatch, tmp_path):
+    push_folder(folder, "ada/secret", private=True)
+    assert pull("ada/secret").config.budgets == BUDGETS
+    monkeypatch.setenv("HF_TOKEN", "hf_of_ben")
+    with pytest.raises(OSError, match="ada/secret is not a local folder and is not a valid model identifier"):
+        pull("ada/secret", cache_dir=tmp_path / "cold")
+    with pytest.raises(OSError, match="log in with `hf auth login`"):
+        push_folder(folder, "ada/secret")
+    with pytest.raises(OSError, match="log in with `hf auth login`"):
+        push_folder(folder, "ada/another")
+    assert "ada/another" not in hub.repos
+
+
+def test_unknown_revisions(hub, folder, pull):
+    push_folder(folder, "ada/tiny")
+    with pytest.raises(OSError, match="v7 is not a valid git identifier"):
+        pull("ada/tiny", revision="v7")
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"after": 1000}], ids=["500", "cut"])
+def test_an_upload_that_breaks_off_publishes_nothing(hub, folder, pull, fault):
+    hub.fail("PUT", "/large/", times=99, **fault)
+    with pytest.raises(OSError, match="Nothing was published; the same call goes on"):
+        push_folder(folder, "ada/tiny")
+    assert set(hub.files("ada/tiny")) == {".gitattributes"}
+    hub.faults.clear()
+    push_folder(folder, "ada/tiny")
+    assert pull("ada/tiny").config.budgets == BUDGETS
+
+
+@pytest.mark.parametrize("status", [409, 412, 500])
+def test_a_commit_that_is_refused_publishes_nothing(hub, folder, status):
+    hub.fail("POST", "/commit/", status=status, times=99)
+    with pytest.raises(OSError, match="The Hub refused ada/tiny"):
+        push_folder(folder, "ada/tiny")
+    assert set(hub.files("ada/tiny")) == {".gitattributes"}
+    sent = sum(method == "PUT" for method, _, _ in hub.log)
+    hub.faults.clear()
+    push_folder(folder, "ada/tiny")
+    assert sum(method == "PUT" for method, _, _ in hub.log) == sent, "what had arrived was sent again"
+
+
+def test_a_download_that_is_cut_once_goes_on_where_it_was(hub, folder, pull, monkeypatch):
+    push_folder(folder, "ada/tiny")
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 500)  # what is kept, in steps; else 10 MB
+    hub.fail("GET", "/large/", after=1000)
+    assert torch.equal(answers(pull("ada/tiny")), answers(AutoModelForQuestionAnswering.from_pretrained(folder)))
+    assert ("GET", 206) in {(method, status) for method, path, status in hub.log if "/large/" in path}
+
+
+def test_a_download_that_breaks_off_leaves_nothing_to_load(hub, folder, pull, tmp_path):
+    push_folder(folder, "ada/tiny")
+    hub.fail("GET", "/large/", after=1000, times=99)
+    with pytest.raises(Exception, match="(?i)ada/tiny|peer|connection|disconnected|incomplete"):
+        pull("ada/tiny")
+    assert not list((tmp_path / "cache").rglob("snapshots/*/model.safetensors"))
+    hub.faults.clear()
+    assert torch.equal(answers(pull("ada/tiny")), answers(AutoModelForQuestionAnswering.from_pretrained(folder)))
+
+
+def test_a_server_that_fails_is_no_missing_model(hub, folder, pull):
+    push_folder(folder, "ada/tiny")
+    hub.fail("HEAD", "config.json", status=500, times=99)
+    with pytest.raises(OSError, match="(?i)500|couldn't connect"):
+        pull("ada/tiny")
+
+
+def test_offline_with_a_warm_cache(hub, folder, pull, monkeypatch):
+    push_folder(folder, "ada/tiny")
+    warm = answers(pull("ada/tiny"))
+    pull("ada/tiny", AutoTokenizer)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    asked = len(hub.log)
+    assert torch.equal(answers(pull("ada/tiny")), warm) and pull("ada/tiny", AutoTokenizer)
+    assert len(hub.log) == asked
+    with pytest.raises(OSError, match="offline|cached"):
+        pull("ada/other")
+
+
+class Bomb:
+    """A pickle that leaves a trace when it is loaded as pickle."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "says no model_type"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            "only pytorch_model.bin, a pickle",
+        ),
+        (lambda folder: os.truncate(folder / "model.safetensors", 5000), "damaged or incomplete"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
+    ],
+)
+def test_folders_that_nobody_could_load_are_not_pushed(hub, folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(ValueError, match=message):
+        push_folder(folder, "ada/tiny")
+    assert not hub.log
+
+
+ALONE = """
+import json, sys
+sys.modules["hf_dynbert"] = None  # as if it were not installed
+import torch
+from transformers import AutoModelForQuestionAnswering
+
+found = {}
+batch = {name: torch.tensor(rows) for name, rows in json.loads(sys.argv[1]).items()}
+for source in sys.argv[2:]:
+    try:
+        AutoModelForQuestionAnswering.from_pretrained(source)
+    except ValueError as error:
+        assert "trust_remote_code" in str(error) or "dynamic_tinybert" in str(error), error
+    else:
+        raise SystemExit("code was run that nobody trusted")
+    model = AutoModelForQuestionAnswering.from_pretrained(source, trust_remote_code=True).eval()
+    for name in ("full", *model.config.length_configs):
+        with torch.inference_mode():
+            output = model(**batch, length_config=name)
+        found[f"{source} {name}"] = [output.start_logits.tolist(), output.end_logits.tolist()]
+assert not [name for name in sys.modules if name.startswith("hf_dynbert") and sys.modules[name]]
+print(json.dumps(found))
+"""
+
+
+def test_without_our_package(hub, folder, tokenizer, tmp_path):
+    int8 = tmp_path / "int8"
+    AutoModelForQuestionAnswering.from_pretrained(folder, quantization_config=DynamicInt8Config()).save_pretrained(int8)
+    tokenizer.save_pretrained(int8)
+    push_folder(folder, "ada/tiny")
+    batch = json.dumps({name: rows.tolist() for name, rows in make_batch().items()})
+    sources = {str(folder): folder, "ada/tiny": folder, str(int8): int8}
+    here = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+    run = subprocess.run(
+        [sys.executable, "-c", ALONE, batch, *sources], capture_output=True, text=True, env=os.environ | here, cwd=tmp_path
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = json.loads(run.stdout[run.stdout.index('{"') :])
+    for source, place in sources.items():
+        mine = AutoModelForQuestionAnswering.from_pretrained(place)
+        for name in ("full", "half", "fast"):
+            torch.testing.assert_close(torch.tensor(found[f"{source} {name}"]), answers(mine, name))
+
+
+@pytest.mark.parametrize("trust", [None, True])
+def test_with_our_package_no_code_of_a_repository_runs(folder, trust):
+    for path in folder.glob("*.py"):
+        path.write_text("raise SystemExit('this must not run')")
+    model = AutoModelForQuestionAnswering.from_pretrained(folder, trust_remote_code=trust)
+    assert type(model) is DynamicTinyBertForQuestionAnswering
+
+
+def test_a_saved_folder_says_where_its_code_is(folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    assert config["auto_map"] == {
+        "AutoConfig": "configuration_dynamic_tinybert.DynamicTinyBertConfig",
+        "AutoModelForQuestionAnswering": "modeling_dynamic_tinybert.DynamicTinyBertForQuestionAnswering",
+    }
+    again = AutoModelForQuestionAnswering.from_pretrained(folder)
+    again.save_pretrained(tmp_path / "again")
+    for path in folder.iterdir():
+        if path.name in os.listdir(tmp_path / "again"):
+            assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_a_pickle_is_read_as_data_alone(folder, tmp_path):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    with pytest.raises(Exception, match="(?i)weights_only|pickle|Unsupported"):
+        AutoModelForQuestionAnswering.from_pretrained(folder)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budgets": {"half": [0.8, 0.9, 0.5, 0.3]}}, 'budgets\\["half"\\]'),
+        ({"budgets": {"half": [0.8, 0.6]}}, 'budgets\\["half"\\]'),
+        ({"budgets": {"full": [0.8, 0.6, 0.5, 0.3]}}, "cannot be redefined"),
+        ({"length_config": [2.0, 0.6, 0.5, 0.3]}, "length"),
+        ({"importance": "luck"}, "importance is 'luck'"),
+    ],
+)
+def test_impossible_configurations_are_refused(folder, change, message):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ValueError, match=message):
+        AutoModelForQuestionAnswering.from_pretrained(folder)
+
+
+def test_foreign_models_and_other_shapes_are_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "foreign")
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "foreign" / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
+    with pytest.raises(ValueError, match="is a 'gpt2' checkpoint"):
+        DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "foreign")
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+    with pytest.raises(RuntimeError, match="(?i)size mismatch|ignore_mismatched_sizes"):
+        AutoModelForQuestionAnswering.from_pretrained(folder)
