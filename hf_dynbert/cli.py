@@ -2,6 +2,7 @@
 """The command `hf-dynbert`: `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`, `push`."""
 
 import dataclasses
+import datetime
 import difflib
 import json
 import sys
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from .any_runtime import load_any
 from .benchmark import table_of
+from .card import write_evaluation
 from .hub import push_folder
 from .intel.arguments import BenchmarkArguments, QuantizeArguments
 from .intel.quantize import quantize as make_int8
@@ -28,6 +30,7 @@ from .training.recipe import run_recipe
 from .training.recipe_arguments import DataArguments, ModelArguments
 
 
+SAVED = ("f1", "exact_match", "macs_mean", "macs_ratio")  # of an evaluation, in a folder; latencies are a machine's
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
   train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
@@ -60,6 +63,7 @@ class EvaluateArguments:
     dtype: Literal["float32", "bfloat16"] = field(default="float32", metadata={"help": "Of a PyTorch model's weights."})
     json: bool = field(default=False, metadata={"help": "Print one JSON object and nothing else."})
     predictions: str | None = field(default=None, metadata={"help": "Write the answers to this JSON file."})
+    save: bool = field(default=False, metadata={"help": "Keep the result in the model's folder, for its card."})
 
 
 @dataclass
@@ -129,6 +133,8 @@ def benchmark(args: BenchmarkArguments) -> None:
 def evaluate(args: EvaluateArguments) -> None:
     """Prints what `evaluate_squad` measures."""
     data = load_squad(args.data, split=args.split)
+    if args.save and not (Path(args.model) / "config.json").exists():
+        raise ValueError(f"--save keeps the result in the model's folder, and {args.model} is none.")
     if args.held_out:
         _, data = split_by_article(data, args.held_out)
     if args.limit:
@@ -147,6 +153,9 @@ def evaluate(args: EvaluateArguments) -> None:
     )
     if args.predictions:
         Path(args.predictions).write_text(json.dumps(result.predictions, ensure_ascii=False), encoding="utf-8")
+    if args.save:
+        name = args.length_config or "default"
+        write_evaluation(args.model, _questions(args, len(data)), name, {key: result.to_dict()[key] for key in SAVED})
     _show(result.to_dict(), args.json)
 
 
@@ -274,6 +283,20 @@ def _asked(model, args: AskArguments):
     if wishes and not hasattr(model, "budget"):
         raise ValueError(f"{type(model).__name__} has no budgets to choose from; load a DynamicTinyBert.")
     return model.budget(**wishes) if wishes else _length_config(args.length_config)
+
+
+def _questions(args: EvaluateArguments, examples: int) -> dict:
+    """What was evaluated on, without where it lies."""
+    files = [Path(name).name for name in args.data if Path(name).exists()]
+    dataset = None if files else args.data[0]
+    return {
+        "data": ", ".join(files) or f"{dataset} {args.split}",
+        "dataset": dataset,
+        "split": args.split if dataset else None,
+        "examples": examples,
+        "whole": not args.limit and not args.held_out,
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def _length_config(text: str | None):

@@ -6,9 +6,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx
-from huggingface_hub import CommitOperationAdd, HfApi
+import yaml
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
+
+from .card import for_repository
 
 
 # What belongs to a model; checkpoints, logs and pickles stay where they are
@@ -62,7 +65,7 @@ def push_folder(
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        adds = [CommitOperationAdd(path.name, path) for path in paths]
+        adds = [_added(path, folder, repo_id) for path in paths]
         return api.create_commit(repo_id, adds, commit_message=message, revision=revision).commit_url
     except RepositoryNotFoundError as error:
         raise OSError(f"{repo_id} is not there, or not yours to write: {_who()} ({_first_line(error)})") from error
@@ -75,6 +78,14 @@ def push_folder(
             f"{folder} did not reach {repo_id} ({_first_line(error)} {_first_line(error.__cause__ or '')}). Nothing was "
             "published; the same call goes on with what is missing."
         ) from error
+
+
+def _added(path: Path, folder: Path, repo_id: str) -> CommitOperationAdd:
+    """A file as it will be there; the card says where."""
+    name = path.relative_to(folder).as_posix()
+    if name != "README.md":
+        return CommitOperationAdd(name, path)
+    return CommitOperationAdd(name, for_repository(path.read_text(encoding="utf-8"), repo_id).encode())
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -105,7 +116,8 @@ def model_files(folder: Path) -> list[Path]:
         raise ValueError(
             f"{folder} holds no tokenizer, without which nobody can ask: tokenizer.save_pretrained({str(folder)!r})"
         )
-    return paths
+    _check_card(folder / "README.md")
+    return paths + sorted((folder / ".eval_results").glob("*.yaml"))
 
 
 def _check_config(path: Path) -> None:
@@ -115,6 +127,18 @@ def _check_config(path: Path) -> None:
         raise ValueError(f"{path} is not JSON ({error}); save the model again.") from error
     if not isinstance(values, dict) or "model_type" not in values:
         raise ValueError(f"{path} says no model_type: it is no configuration of transformers.")
+
+
+def _check_card(path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        ModelCard.load(path)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"The metadata between the first two lines of --- in {path} is broken ({_first_line(error)}). Mend it, or "
+            "delete the file and let hf-dynbert write it."
+        ) from error
 
 
 def _who() -> str:

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from .any_runtime import load_any
 from .budget import Budget, keep_budgets, name_budgets
 from .budgets.plot import plot_front
 from .budgets.space import LengthSpace
+from .card import write_card
 from .configuration_dynamic_tinybert import FULL
 from .curve import markdown_table
 from .folders import replace_files
@@ -29,7 +31,9 @@ from .search_arguments import SearchArguments
 JOURNAL = "search.journal"
 SPREAD = 8  # constant ratios that are measured beside the front
 COLUMNS = ["budget", "length configuration", "F1", "F1 lost", "MACs", "ms", "× full", "dev F1"]
-NOT_SEARCHED = ("budgets", "length_config", "transformers_version", "_name_or_path")  # what a search may change, and names
+PICTURE = "front.png"
+# What a search may change, and names
+NOT_SEARCHED = ("budgets", "length_config", "transformers_version", "_name_or_path", "auto_map")
 
 logger = logging.getLogger(__name__)
 
@@ -142,15 +146,18 @@ def run_search(args: SearchArguments) -> Path:
         logger.warning("Other processes still work on this search; the last of them measures and writes what was found.")
         return output
     report = _report(bench, result, space, more, dev)
-    for folder in targets:
-        save_budgets(folder, report.entries())
     with replace_files(output) as folder:
         where = f"{report.full.machine}, {report.full.runtime}; {report.full.sample}, {bench.tokens} tokens in the mean"
         (folder / "front.md").write_text(f"{where}\n\n{markdown_table(report.rows(), COLUMNS)}\n", encoding="utf-8")
         found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
         found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
         (folder / "front.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-        plot_front(report.kept, report.full, report.constant, report.listed, report.named, folder / "front.png", where)
+        plot_front(report.kept, report.full, report.constant, report.listed, report.named, folder / PICTURE, where)
+    for folder in targets:
+        save_budgets(folder, report.entries())
+        if folder.resolve() != output.resolve():
+            shutil.copy(output / PICTURE, folder / PICTURE)
+        write_card(folder)
     return output
 
 

@@ -13,9 +13,18 @@ import pytest
 import torch
 from conftest import make_batch
 from hub_server import TOKEN, Hub
+from huggingface_hub import ModelCard
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from hf_dynbert import DynamicInt8Config, DynamicTinyBertForQuestionAnswering
+from hf_dynbert import (
+    DistillationArguments,
+    DistillationCollator,
+    DistillationTrainer,
+    DynamicInt8Config,
+    DynamicTinyBertForQuestionAnswering,
+    training_features,
+)
+from hf_dynbert.card import write_evaluation
 from hf_dynbert.cli import main
 from hf_dynbert.hub import push_folder
 
@@ -77,6 +86,44 @@ def test_what_is_pushed_is_pulled(hub, folder, pull, tokenizer):
     assert all(torch.equal(answers(model, name), answers(mine, name)) for name in ("full", "half", "fast"))
     pulled = pull("ada/tiny", AutoTokenizer)
     assert pulled("who lit the tower?").input_ids == tokenizer("who lit the tower?").input_ids
+
+
+def test_the_card_knows_where_it_stands_and_survives(hub, folder, make_model):
+    result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5}
+    found = {"data": "SQuAD", "dataset": "rajpurkar/squad", "split": "validation", "examples": 10570, "whole": True}
+    write_evaluation(folder, found, "half", result)
+    push_folder(folder, "ada/tiny")
+    card = hub.files("ada/tiny")["README.md"].decode()
+    assert 'from_pretrained("ada/tiny")' in card and "USER/NAME" not in card
+    assert b"74.57" in hub.files("ada/tiny")[".eval_results/squad.yaml"]
+    assert ModelCard.load("ada/tiny").data.eval_results[0].metric_value == 74.57
+    make_model().push_to_hub("tiny")  # as transformers does it: it keeps the card that is there
+    assert 'from_pretrained("ada/tiny")' in hub.files("ada/tiny")["README.md"].decode()
+
+
+@pytest.mark.parametrize("strategy", ["end", "every_save", "checkpoint"])
+def test_a_trainer_that_pushes(hub, make_model, tokenizer, questions, pull, tmp_path, strategy):
+    args = DistillationArguments(
+        str(tmp_path / "out"),
+        max_steps=4,
+        save_steps=2,
+        use_cpu=True,
+        report_to=[],
+        push_to_hub=True,
+        hub_model_id="tiny",
+        hub_strategy=strategy,
+    )
+    features = training_features(questions, tokenizer, max_length=120, stride=8)
+    model = make_model(budgets=BUDGETS)
+    collator = DistillationCollator(tokenizer)
+    trainer = DistillationTrainer(model, args, train_dataset=features, data_collator=collator, processing_class=tokenizer)
+    trainer.train()
+    trainer.push_to_hub(dataset="rajpurkar/squad")
+    pulled = pull("ada/tiny")
+    assert pulled.config.budgets == BUDGETS and torch.equal(answers(pulled), answers(model.eval()))
+    card = ModelCard.load("ada/tiny")
+    assert card.data.datasets == ["rajpurkar/squad"] and "| max_steps | 4 |" in card.content
+    assert ("last-checkpoint/trainer_state.json" in hub.files("ada/tiny")) == (strategy == "checkpoint")
 
 
 def test_push_to_hub_of_transformers(hub, make_model, tokenizer, pull):
@@ -207,6 +254,8 @@ class Bomb:
         ),
         (lambda folder: os.truncate(folder / "model.safetensors", 5000), "damaged or incomplete"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
+        (lambda folder: (folder / "README.md").write_text("---\ntags: [a\n---\n"), "metadata .* is broken"),
+        (lambda folder: (folder / "README.md").write_text("---\njust words\n---\n"), "metadata .* is broken"),
     ],
 )
 def test_folders_that_nobody_could_load_are_not_pushed(hub, folder, spoil, message):

@@ -3,21 +3,21 @@
 
 import dataclasses
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
 from datasets import Dataset
 from transformers import AutoTokenizer
 
+from ..card import QUANTIZATION as RECORD
+from ..card import TRAINING, write_card
 from ..folders import replace_files
 from ..question_answering.evaluate import evaluate_squad
 from ..question_answering.squad import load_squad, split_by_article
 from .arguments import QuantizeArguments
 from .checkpoints import load_config
 from .narrowing import narrowed
-
-
-RECORD = "quantization.json"
 
 
 def quantize(args: QuantizeArguments) -> Path:
@@ -56,6 +56,10 @@ def quantize(args: QuantizeArguments) -> Path:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        training = Path(args.model) / TRAINING  # a card says where its model comes from
+        if training.exists():
+            shutil.copy(training, folder / TRAINING)
+    write_card(args.output_dir)
     return Path(args.output_dir)
 
 

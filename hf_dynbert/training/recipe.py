@@ -52,12 +52,14 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         train_dataset=features,
         data_collator=DistillationCollator(tokenizer),
         processing_class=tokenizer,
+        about=_about(model_args, data_args),
     )
     output = Path(args.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
             trainer.save_model(str(folder))
+        trainer.create_model_card()
     trainer.accelerator.wait_for_everyone()
     return output
 
@@ -133,6 +135,23 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
     if names:
         teacher.config.id2label = dict(enumerate(names))
     return teacher
+
+
+def _about(model_args: ModelArguments, data_args: DataArguments) -> dict:
+    """For the card: names, never where files lie."""
+    files = [Path(name).name for name in data_args.train_file or []]
+    dataset = None if files else data_args.dataset_name
+    held_out = f", without {100 * data_args.held_out:g} % of the articles" if data_args.held_out else ""
+    return {
+        "base_model": _name(model_args.model_name_or_path),
+        "teacher": _name(model_args.teacher_model_name_or_path),
+        "dataset": dataset,
+        "data": (", ".join(files) or dataset or "") + held_out,
+    }
+
+
+def _name(source: str | None) -> str | None:
+    return Path(source).name if source and Path(source).exists() else source
 
 
 def _is_ours(source: str, task: Task) -> bool:

@@ -12,12 +12,13 @@ from transformers import Trainer
 
 from ..drop_and_restore import first_segment, first_token
 from ..length_config import dropping_layers
-from ..modeling_dynamic_tinybert import TokenScorer
+from ..modeling_dynamic_tinybert import DynamicTinyBertPreTrainedModel, TokenScorer
 from .arguments import DistillationArguments
 from .layer_distillation import LayerDistillation, LayerTrace
 from .length_drop import SubModel, sample_sandwich
 from .losses import answer_distribution, divergence, saliency, soft_cross_entropy, target_divergence
 from .observation import observe
+from .record import write_record
 from .teachers import INPUTS, LOGITS, PLACES, TARGETS, TYPES
 
 
@@ -41,6 +42,8 @@ class DistillationTrainer(Trainer):
         args (`DistillationArguments`): the objective, and what every Trainer takes.
         teacher (`PreTrainedModel`, *optional*): needed by the terms between layers. It reads `teacher_input_ids` where the
             features have them (see `teacher_inputs`), and the student's own tokens where not.
+        about (`dict`, *optional*): for the model's card: `base_model`, `teacher` (both by name), `dataset` (a Hub id),
+            `data` (in a person's words).
         kwargs: what every Trainer takes.
 
     Example:
@@ -51,9 +54,17 @@ class DistillationTrainer(Trainer):
     ```
     """
 
-    def __init__(self, model=None, args: DistillationArguments | None = None, teacher=None, **kwargs):
+    def __init__(
+        self,
+        model=None,
+        args: DistillationArguments | None = None,
+        teacher=None,
+        about: dict | None = None,
+        **kwargs,
+    ):
         args = args or DistillationArguments()
         super().__init__(model=model, args=args, **kwargs)
+        self.about = about or {}
         self.teacher, self.layers = teacher, None
         if args.learns_layers:
             self._set_up_layers()
@@ -236,6 +247,14 @@ class DistillationTrainer(Trainer):
         super().save_model(output_dir, _internal_call=_internal_call)
         if _internal_call and self._projection and self.args.should_save:
             save_file(self._projection.state_dict(), Path(output_dir) / PROJECTION)
+
+    def create_model_card(self, dataset: str | None = None, finetuned_from: str | None = None, **kwargs) -> None:
+        """The card of a length-adaptive model says more than the parent's; see `write_card`."""
+        if not isinstance(self.accelerator.unwrap_model(self.model), DynamicTinyBertPreTrainedModel):
+            super().create_model_card(dataset=dataset, finetuned_from=finetuned_from, **kwargs)
+        elif self.is_world_process_zero():
+            given = {"dataset": dataset, "base_model": finetuned_from}
+            write_record(self, self.about | {name: value for name, value in given.items() if value}, self.args.output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -1,0 +1,314 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""A model card, written from what lies in a model's folder: what it is, how it was trained, rounded and evaluated."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
+
+from .budget import Budget
+from .folders import replace_files
+from .length_config import count_macs
+
+
+TRAINING, QUANTIZATION, EVALUATION = "training.json", "quantization.json", "evaluation.json"
+OURS = "<!-- Written by hf_dynbert from the records beside it; without this line it is yours, and stays as you left it. -->"
+PLACE = "USER/NAME"  # until the folder is pushed, and its name known
+TASKS = {"QuestionAnswering": "question-answering", "SequenceClassification": "text-classification"}
+TOKENS = 384  # for which operations are told where nothing was measured
+BENCHMARK = ("rajpurkar/squad", "validation")  # the one data set of the Hub whose leaderboard takes extractive answers
+PAPERS = {
+    "length": ("Length-Adaptive Transformer", "Kim and Cho", 2021, "2010.07003"),
+    "dynamic": ("Dynamic-TinyBERT", "Guskin et al.", 2021, "2111.09645"),
+    "quala": ("QuaLA-MiniLM", "Guskin et al.", 2022, "2210.17114"),
+    "tinybert": ("TinyBERT", "Jiao et al.", 2020, "1909.10351"),
+    "minilm": ("MiniLM", "Wang et al.", 2020, "2002.10957"),
+    "minilmv2": ("MiniLMv2", "Wang et al.", 2021, "2012.15828"),
+    "distillation": ("Distilling the Knowledge in a Neural Network", "Hinton et al.", 2015, "1503.02531"),
+}
+
+
+def write_card(folder: str | Path) -> Path | None:
+    """Writes `README.md`, and `.eval_results/` where the model was evaluated on a benchmark of the Hub.
+
+    A card that a person wrote or changed stays: it is theirs once the comment that marks ours is gone.
+
+    Args:
+        folder (`str` or `Path`): a model of ours.
+
+    Returns:
+        `Path` or `None`: the card, if it was written.
+    """
+    folder = Path(folder)
+    path = folder / "README.md"
+    if path.exists() and OURS not in path.read_text(encoding="utf-8"):
+        return None
+    card, entries = make_card(folder), benchmark_entries(folder)
+    with replace_files(folder) as beside:
+        card.save(beside / path.name)
+    if entries:
+        (folder / ".eval_results").mkdir(exist_ok=True)
+        with replace_files(folder / ".eval_results") as beside:
+            text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+            (beside / "squad.yaml").write_text(text, encoding="utf-8")
+    return path
+
+
+def make_card(folder: Path) -> ModelCard:
+    """The card of a folder.
+
+    Args:
+        folder (`Path`): a model of ours.
+
+    Returns:
+        [`~huggingface_hub.ModelCard`].
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    training, int8, evaluation = (_record(folder, name) for name in (TRAINING, QUANTIZATION, EVALUATION))
+    task = _task(config)
+    openvino = (folder / "openvino_model.xml").exists()
+    tags = [
+        "hf_dynbert",
+        "length-adaptive",
+        "drop-and-restore",
+        *(["openvino"] if openvino else []),
+        *(["int8"] if int8 else []),
+    ]
+    base = training.get("base_model")
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=task,
+        base_model=base if base and "/" in base else None,
+        datasets=[training["dataset"]] if training.get("dataset") else None,
+        tags=tags,
+        model_name=folder.name if evaluation else None,
+        eval_results=_model_index(evaluation, task) or None,
+    )
+    parts = [
+        f"# {folder.name}",
+        OURS,
+        _promise(config, training, openvino, bool(int8)),
+        "## Ask it" if task == "question-answering" else "## Use it",
+        _snippet(task, openvino, _first_budget(config)),
+        "## Budgets",
+        _budgets(config),
+        *(f"![F1 against latency and operations]({path.name})" for path in sorted(folder.glob("front*.png"))),
+        *_section("Evaluation", _evaluated(evaluation)),
+        *_section("Training", _trained(training)),
+        *_section("int8", _quantized(int8)),
+        "## Limits",
+        _limits(task),
+        "## Papers",
+        _papers(training),
+    ]
+    return ModelCard("---\n" + data.to_yaml() + "\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n")
+
+
+def for_repository(card: str, repo_id: str) -> str:
+    """A card's text once it is known where it will stand; a person's own card as it is."""
+    return card.replace(PLACE, repo_id) if OURS in card else card
+
+
+def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -> None:
+    """Keeps what was measured at one budget in the folder, beside what was measured on the same questions before.
+
+    Args:
+        folder (`str` or `Path`): a model of ours.
+        found (`dict`): `data` in a person's words, `dataset` and `split` where they are of the Hub, `examples`, `whole`
+            (whether that is all there is), `date`.
+        name (`str`): the budget.
+        result (`dict`): `f1`, `exact_match` and `macs_ratio`.
+    """
+    folder = Path(folder)
+    before = _record(folder, EVALUATION)
+    same = all(before.get(key) == value for key, value in found.items() if key != "date")
+    results = (before["results"] if same and before else {}) | {name: result}
+    with replace_files(folder) as beside:
+        (beside / EVALUATION).write_text(json.dumps(found | {"results": results}, indent=1) + "\n", encoding="utf-8")
+    write_card(folder)
+
+
+def benchmark_entries(folder: Path) -> list[EvalResultEntry]:
+    """What of a folder's evaluation belongs on a leaderboard of the Hub."""
+    evaluation = _record(folder, EVALUATION)
+    if (evaluation.get("dataset"), evaluation.get("split")) != BENCHMARK or not evaluation.get("whole"):
+        return []
+    return [
+        EvalResultEntry(BENCHMARK[0], metric, round(result[metric], 2), date=evaluation.get("date"), notes=f"budget {name}")
+        for name, result in evaluation["results"].items()
+        for metric in ("f1", "exact_match")
+    ]
+
+
+def _record(folder: Path, name: str) -> dict:
+    path = folder / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _task(config: dict) -> str:
+    architecture = "".join(config.get("architectures") or [])
+    return next((task for name, task in TASKS.items() if name in architecture), "feature-extraction")
+
+
+def _first_budget(config: dict) -> str:
+    return next((name for name in config.get("budgets") or {} if name != "full"), "full")
+
+
+def _promise(config: dict, training: dict, openvino: bool, int8: bool) -> str:
+    teacher = f", distilled from {training['teacher']}" if training.get("teacher") else ""
+    kind = " in int8" if int8 else ""
+    runtime = "OpenVINO" if openvino else "PyTorch"
+    shape = f"{config['num_hidden_layers']} layers and hidden size {config['hidden_size']}"
+    return (
+        f"A BERT of {shape}{kind} for {runtime}{teacher}. It answers at any budget of time: each call says how many tokens "
+        "leave each layer (drop-and-restore), and pays for no more."
+    )
+
+
+def _snippet(task: str, openvino: bool, budget: str) -> str:
+    if task == "question-answering":
+        load = {
+            True: ["from hf_dynbert import OVDynamicTinyBertForQuestionAnswering as Model  # needs the intel extra"],
+            False: ["from hf_dynbert import DynamicTinyBertForQuestionAnswering as Model"],
+        }[openvino]
+        use = [
+            'ask = pipeline("extractive-qa", model=model, tokenizer=tokenizer)',
+            'context = "The lamp of Skerrow Point was lit by Ada Marsh in 1907."',
+            'print(ask(question="Who lit the lamp?", context=context))',
+            f'print(ask(question="Who lit the lamp?", context=context, length_config="{budget}"))',
+        ]
+        imports = "from transformers import AutoTokenizer, pipeline"
+    else:
+        kind = "OVDynamicTinyBert" if openvino else "DynamicTinyBert"
+        head = "ForSequenceClassification" if task == "text-classification" else "Model"
+        load = [f"from hf_dynbert import {kind}{head} as Model"]
+        use = [f'print(model(**tokenizer("A text.", return_tensors="pt"), length_config="{budget}"))']
+        imports = "from transformers import AutoTokenizer"
+    lines = [
+        *load,
+        imports,
+        "",
+        f'model, tokenizer = Model.from_pretrained("{PLACE}"), AutoTokenizer.from_pretrained("{PLACE}")',
+        *use,
+    ]
+    text = "```python\n" + "\n".join(lines) + "\n```"
+    if openvino:
+        return text + "\n\nOptimum-Intel alone loads it too, and answers at the default budget."
+    head = "".join(name for name, found in TASKS.items() if found == task)
+    auto = f"AutoModelFor{head}" if head else "AutoModel"
+    return text + f'\n\nWithout hf_dynbert: `{auto}.from_pretrained("{PLACE}", trust_remote_code=True)`.'
+
+
+def _budgets(config: dict) -> str:
+    lines = ["| budget | leaves each layer | F1 | MACs | latency |", "|---|---|---|---|---|"]
+    notes = []
+    for name, entry in {"full": None, **(config.get("budgets") or {})}.items():
+        budget = Budget.read(name, entry)
+        length_config = (entry.get("length_config") if isinstance(entry, dict) else entry) or "all tokens"
+        shown = length_config if isinstance(length_config, str) else ", ".join(f"{one:g}" for one in length_config)
+        if budget is None:
+            macs = count_macs(SimpleNamespace(**config), None if isinstance(length_config, str) else length_config, TOKENS)
+            lines.append(f"| `{name}` | {shown} | | {macs / 1e9:.2f} G at {TOKENS} tokens | |")
+            continue
+        latency = "" if budget.latency_ms is None else f"{budget.latency_ms:.1f} ms"
+        lines.append(f"| `{name}` | {shown} | {budget.f1:.2f} | {budget.macs / 1e9:.2f} G | {latency} |")
+        where = f"F1 and MACs: mean over {budget.sample}." if budget.sample else ""
+        if latency:
+            where += f" Latency: batch 1, {budget.tokens} tokens, {budget.machine}, {budget.runtime}."
+        notes.append(where)
+    text = "Whole numbers are tokens, fractions shares of the example's own tokens; any other list works too.\n\n"
+    return text + "\n".join(lines) + "".join(f"\n\n{note}" for note in dict.fromkeys(notes) if note)
+
+
+def _model_index(evaluation: dict, task: str) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=evaluation.get("dataset") or "custom",
+            dataset_name=evaluation.get("data") or "custom",
+            dataset_split=evaluation.get("split"),
+            metric_type=metric,
+            metric_name=f"{metric} at budget {name}",
+            metric_value=round(result[metric], 2),
+        )
+        for name, result in evaluation.get("results", {}).items()
+        for metric in ("f1", "exact_match")
+    ]
+
+
+def _evaluated(evaluation: dict) -> str:
+    if not evaluation:
+        return ""
+    lines = ["| budget | EM | F1 | MACs |", "|---|---|---|---|"]
+    for name, result in evaluation["results"].items():
+        macs = f"{100 * result['macs_ratio']:.0f} %"
+        lines.append(f"| `{name}` | {result['exact_match']:.2f} | {result['f1']:.2f} | {macs} |")
+    return f"{evaluation['data']}, {evaluation['examples']} questions.\n\n" + "\n".join(lines)
+
+
+def _trained(training: dict) -> str:
+    if not training:
+        return ""
+    about = {
+        "started from": training.get("base_model"),
+        "teacher": training.get("teacher"),
+        "data": training.get("data"),
+        "examples": training.get("examples"),
+        **training.get("hyperparameters", {}),
+        "took": f"{training['minutes']:.0f} minutes on {training['machine']}" if "minutes" in training else None,
+        "versions": ", ".join(f"{name} {number}" for name, number in training.get("versions", {}).items()),
+    }
+    return _rows(about)
+
+
+def _quantized(int8: dict) -> str:
+    if not int8:
+        return ""
+    arguments = {name: value for name, value in int8["arguments"].items() if value not in (None, [], "")}
+    measured = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_int8", {}).items())
+    exact = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_fp32", {}).items())
+    about = {
+        "F1 of int8": measured and f"{measured} ({int8['f1_questions']} questions; in floats {exact})",
+        "kept in floats": ", ".join(int8.get("kept_in_fp32") or []),
+        **arguments,
+        "versions": ", ".join(f"{name} {number}" for name, number in int8.get("versions", {}).items()),
+    }
+    return _rows(about)
+
+
+def _rows(about: dict) -> str:
+    lines = [f"| {name} | {value} |" for name, value in about.items() if value not in (None, "", [])]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _section(title: str, text: str) -> list[str]:
+    return [f"## {title}", text] if text else []
+
+
+def _limits(task: str) -> str:
+    answers = (
+        "It finds a span of the context; it does not write, and is not trained to say that there is no answer.\n"
+        if task == "question-answering"
+        else ""
+    )
+    return (
+        f"{answers}It knows the language and the kind of text it was trained on. Dropping tokens pays for inputs of a "
+        "hundred tokens and more, on CPUs; latencies are those of the machine named beside them."
+    )
+
+
+def _papers(training: dict) -> str:
+    settings = training.get("hyperparameters", {})
+    used = ["length", "dynamic", "quala"]
+    if training.get("teacher"):
+        used.append("distillation")
+    if any(settings.get(name) for name in ("hidden_weight", "attention_weight", "embedding_weight")):
+        used.append("tinybert")
+    if settings.get("relation_weight"):
+        used += ["minilm", "minilmv2"]
+    lines = (PAPERS[name] for name in used)
+    return "\n".join(
+        f"- {title} ({who}, {year}): [arXiv {number}](https://arxiv.org/abs/{number})" for title, who, year, number in lines
+    )

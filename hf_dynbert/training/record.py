@@ -1,0 +1,80 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""What a model's card says of its training."""
+
+import dataclasses
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from ..card import TRAINING, write_card
+from ..folders import replace_files
+from ..latency import machine_name
+from .arguments import DistillationArguments
+
+
+USUAL = (  # of TrainingArguments, what repeats a training; paths, names and tokens are nobody's business
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "bf16",
+    "seed",
+)
+PACKAGES = ("hf_dynbert", "transformers", "torch")
+
+
+def training_record(trainer, about: dict) -> dict:
+    """What repeats a training, and what it took.
+
+    Args:
+        trainer (`DistillationTrainer`): after training.
+        about (`dict`): what it does not know: `base_model`, `teacher`, `dataset` (a Hub id), `data` (a person's words).
+
+    Returns:
+        `dict`: as JSON can write it.
+    """
+    args = trainer.args
+    inherited = {field.name for field in dataclasses.fields(TrainingArguments)}
+    own = {
+        field.name: getattr(args, field.name)
+        for field in dataclasses.fields(DistillationArguments)
+        if field.name not in inherited and getattr(args, field.name) != _default(field)
+    }
+    values = {name: getattr(args, name) for name in USUAL} | own
+    record = {name: value for name, value in about.items() if value}
+    record["hyperparameters"] = {name: _plain(value) for name, value in values.items() if value not in (-1, False, None)}
+    if trainer.train_dataset is not None and hasattr(trainer.train_dataset, "__len__"):
+        record["examples"] = len(trainer.train_dataset)
+    times = [entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry]
+    if times:
+        record |= {"minutes": round(times[-1] / 60, 1), "machine": _machine(args.device)}
+    return record | {"versions": {name: version(name) for name in PACKAGES}}
+
+
+def write_record(trainer, about: dict, folder: str | Path) -> None:
+    """Writes a training's record into the folder of its model, and the card from it."""
+    record = training_record(trainer, about)
+    with replace_files(Path(folder)) as beside:
+        (beside / TRAINING).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_card(folder)
+
+
+def _default(field: dataclasses.Field):
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _plain(value):
+    return value if isinstance(value, (bool, int, float, str, list)) else str(getattr(value, "value", value))
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cpu":
+        return machine_name(torch.get_num_threads())
+    return torch.get_device_module(device).get_device_name(device)

@@ -1,0 +1,127 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+import json
+import re
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
+
+from hf_dynbert import DistillationArguments, DistillationCollator, DistillationTrainer, training_features
+from hf_dynbert.card import OURS, PLACE, for_repository, write_card, write_evaluation
+from hf_dynbert.cli import main
+
+
+BUDGETS = {
+    "half": [0.8, 0.6, 0.5, 0.3],
+    "fast": {
+        "length_config": [0.8, 0.4, 0.4, 0.2],
+        "f1": 71.25,
+        "macs": 1.5e9,
+        "latency_ms": 9.5,
+        "tokens": 164,
+        "machine": "A CPU, 2 threads",
+        "runtime": "PyTorch 2 float32",
+        "sample": "600 held-out questions",
+    },
+}
+
+
+@pytest.fixture
+def folder(make_model, tokenizer, tmp_path):
+    folder = tmp_path / "tiny-squad"
+    make_model(importance="learned", budgets=BUDGETS).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def evaluated(**changes):
+    found = {"data": "rajpurkar/squad validation", "dataset": "rajpurkar/squad", "split": "validation"}
+    return found | {"examples": 10570, "whole": True, "date": "2026-01-02"} | changes
+
+
+def test_the_snippet_runs(folder, capsys):
+    card = for_repository(write_card(folder).read_text(), str(folder))
+    code = re.search(r"```python\n(.*?)```", card, re.S)[1]
+    exec(compile(code, "card", "exec"), {})  # noqa: S102 (our own text: that it runs is what is tested)
+    assert capsys.readouterr().out.count("'answer'") == 2 and 'length_config="fast"' in code
+
+
+def test_budgets_are_told_with_what_was_measured(folder):
+    card = write_card(folder).read_text()
+    assert "| `half` | 0.8, 0.6, 0.5, 0.3 | | " in card
+    assert "| `fast` | 0.8, 0.4, 0.4, 0.2 | 71.25 | 1.50 G | 9.5 ms |" in card
+    assert "mean over 600 held-out questions. Latency: batch 1, 164 tokens, A CPU, 2 threads, PyTorch 2 float32." in card
+    assert "## Evaluation" not in card and "## Training" not in card and "front.png" not in card
+    (folder / "front.png").write_bytes(b"a picture")
+    assert "](front.png)" in write_card(folder).read_text()
+
+
+def test_metadata(folder):
+    result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5}
+    (folder / "training.json").write_text(json.dumps({"base_model": "org/base", "dataset": "rajpurkar/squad"}))
+    write_evaluation(folder, evaluated(), "half", result)
+    write_evaluation(folder, evaluated(date="2026-01-03"), "full", result | {"macs_ratio": 1.0})
+    data = ModelCard.load(folder / "README.md").data  # parses model-index too, or says what is wrong with it
+    assert (data.library_name, data.pipeline_tag) == ("transformers", "question-answering")
+    assert (data.base_model, data.datasets) == ("org/base", ["rajpurkar/squad"])
+    assert [(one.metric_type, one.metric_value) for one in data.eval_results] == [("f1", 74.57), ("exact_match", 63.2)] * 2
+    entries = parse_eval_result_entries(yaml.safe_load((folder / ".eval_results" / "squad.yaml").read_text()))
+    assert {(entry.dataset_id, entry.value, entry.notes) for entry in entries} == {
+        ("rajpurkar/squad", value, f"budget {name}") for value in (74.57, 63.2) for name in ("half", "full")
+    }
+
+
+@pytest.mark.parametrize("part", [{"whole": False}, {"dataset": None}])
+def test_parts_of_a_benchmark_are_no_entry_of_it(folder, part):
+    result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5}
+    write_evaluation(folder, evaluated(**part), "half", result)
+    assert "74.57" in (folder / "README.md").read_text() and not (folder / ".eval_results").exists()
+
+
+def test_other_questions_replace_an_evaluation(folder):
+    result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5}
+    write_evaluation(folder, evaluated(), "half", result)
+    write_evaluation(folder, evaluated(examples=100, whole=False), "full", result)
+    assert set(json.loads((folder / "evaluation.json").read_text())["results"]) == {"full"}
+
+
+def test_a_persons_card_stays(folder):
+    path = write_card(folder)
+    path.write_text(path.read_text().replace(OURS, "").replace("# tiny-squad", "# My own words"))
+    assert write_card(folder) is None and "My own words" in path.read_text()
+    assert for_repository(path.read_text(), "ada/tiny") == path.read_text()
+
+
+def test_a_recipe_writes_the_card(bert_folder, squad_file, articles_file, tmp_path):
+    output = tmp_path / "out"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"model_name_or_path: {bert_folder}\nteacher_model_name_or_path: {bert_folder}\n")
+    options = ["--train_file", str(squad_file), "--output_dir", str(output), "--max_length", "120", "--stride", "8"]
+    options += ["--teacher_cache_dir", str(tmp_path / "cache"), "--hub_token", "hf_secret"]
+    assert main(["train", str(recipe), *options, "--max_steps", "2", "--use_cpu", "--report_to", "none"]) == 0
+    card = (output / "README.md").read_text()
+    assert f"distilled from {bert_folder.name}" in card and f"| data | {squad_file.name} |" in card
+    assert "| learning_rate | 5e-05 |" in card and "| max_steps | 2 |" in card and "arxiv.org/abs/1503.02531" in card
+    assert re.search(r"\| took \| \d+ minutes on .*threads \|", card)
+    told = "".join(path.read_text() for path in output.glob("*") if path.suffix in (".md", ".json") and path.is_file())
+    assert str(tmp_path) not in told and "hf_secret" not in told
+    evaluate = ["evaluate", "--model", str(output), "--data", str(articles_file), "--limit", "6", "--max_length", "128"]
+    assert main([*evaluate, "--stride", "16", "--latency_samples", "0", "--length_config", "full", "--save", "--json"]) == 0
+    assert f"{articles_file.name}, 6 questions." in (output / "README.md").read_text()
+
+
+def test_a_trainers_card(make_model, tokenizer, questions, tmp_path):
+    args = DistillationArguments(str(tmp_path / "out"), max_steps=1, use_cpu=True, report_to=[], hidden_weight=0.0)
+    features = training_features(questions, tokenizer, max_length=120, stride=8)
+    trainer = DistillationTrainer(
+        make_model(budgets=BUDGETS),
+        args,
+        train_dataset=features,
+        data_collator=DistillationCollator(tokenizer),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    trainer.save_model()
+    trainer.create_model_card(dataset="rajpurkar/squad", finetuned_from="org/base")
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert card.data.base_model == "org/base" and OURS in card.content and PLACE in card.content
