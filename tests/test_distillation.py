@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from conftest import make_batch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForQuestionAnswering,
     BertConfig,
@@ -204,6 +204,29 @@ def test_frozen_layers_stay_as_they_are(mpnet, squad_file, tmp_path):
     lowest = ("embeddings", "relative_attention_bias", "layer.0.", "layer.1.")
     assert moved and not [name for name in moved if any(part in name for part in lowest)]
     assert {name for name in after if "layer.2." in name} <= moved
+
+
+def test_a_teacher_with_older_names_resumes_where_it_was(mpnet, squad_file, tmp_path):
+    weights = load_file(mpnet / "model.safetensors")
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    for new, old in older.items():
+        weights = {name.replace(new, old): tensor for name, tensor in weights.items()}
+    save_file(weights, mpnet / "model.safetensors", metadata={"format": "pt"})
+    data = DataArguments(train_file=[str(squad_file)], max_length=120, stride=8)
+    source = ModelArguments(str(mpnet), length_adaptive=False, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+    def train(folder):
+        options = {"max_steps": 4, "save_steps": 2, "use_cpu": True, "report_to": [], "learning_rate": 1e-2}
+        args = DistillationArguments(str(folder), length_drop=False, **options)
+        run_recipe(source, data, args)
+        return AutoModelForQuestionAnswering.from_pretrained(folder).state_dict()
+
+    whole = train(tmp_path / "whole")
+    (tmp_path / "again").mkdir()
+    (tmp_path / "whole" / "checkpoint-2").rename(tmp_path / "again" / "checkpoint-2")
+    resumed = train(tmp_path / "again")
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor)
 
 
 @pytest.mark.parametrize("layers", [-1, 4])

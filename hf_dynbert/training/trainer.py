@@ -258,6 +258,10 @@ class DistillationTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        mine = self.model if model is None else model
+        if not isinstance(mine, DynamicTinyBertPreTrainedModel):  # ours are written under the names that are read here
+            saved = type(mine).from_pretrained(resume_from_checkpoint, dtype=mine.dtype)  # knows LayerNorm.gamma and its kin
+            mine.load_state_dict(saved.state_dict())
         if self._projection:
             self._projection.load_state_dict(load_file(Path(resume_from_checkpoint) / PROJECTION))
 
