@@ -1,5 +1,6 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The command `hf-dynbert`: `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`, `push`."""
+"""The command `hf-dynbert`: `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`, `convert`,
+`push`."""
 
 import dataclasses
 import datetime
@@ -16,6 +17,7 @@ from transformers import AutoTokenizer, HfArgumentParser, pipeline
 from .any_runtime import load_any
 from .benchmark import table_of
 from .card import write_evaluation
+from .conversion import convert as convert_checkpoint
 from .hub import push_folder
 from .intel.arguments import BenchmarkArguments, QuantizeArguments
 from .intel.quantize import quantize as make_int8
@@ -39,6 +41,7 @@ USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
   evaluate  --model DIR --data FILE.json  exact match, F1, operations and latency at one length configuration
   benchmark --model DIR --data FILE.json  latency beside plain models, in PyTorch and OpenVINO, fp32 and int8
   ask       --model DIR --question Q --context-file F   answer one question
+  convert   --model DIR --output_dir DIR2 make a BERT, RoBERTa or DistilBERT checkpoint length-adaptive, without training
   push      --model DIR --repo USER/NAME  publish the folder on the Hub, in one commit
 
 A recipe is a YAML file of options; options on the command line win. hf-dynbert VERB --help lists the options."""
@@ -83,6 +86,18 @@ class AskArguments:
     top_k: int = field(default=1, metadata={"help": "How many answers."})
     max_answer_len: int = field(default=15, metadata={"help": "Most tokens of an answer."})
     json: bool = field(default=False, metadata={"help": "Print one JSON object and nothing else."})
+
+
+@dataclass
+class ConvertArguments:
+    """Options of `convert`."""
+
+    model: str = field(metadata={"help": "Folder or Hub id of a BERT, RoBERTa or DistilBERT checkpoint."})
+    output_dir: str = field(metadata={"help": "Folder to write."})
+    task: Literal["question-answering", "text-classification"] | None = field(
+        default=None, metadata={"help": "What its head is for; the checkpoint's own when not given."}
+    )
+    budgets: str | None = field(default=None, metadata={"help": "Named length configurations, JSON."})
 
 
 @dataclass
@@ -175,6 +190,15 @@ def ask(args: AskArguments) -> None:
         _show(item, args.json)
 
 
+def convert(args: ConvertArguments) -> None:
+    """Makes a folder of a checkpoint that people already have."""
+    try:
+        budgets = json.loads(args.budgets) if args.budgets else None
+    except ValueError as error:
+        raise ValueError(f"--budgets is no JSON ({error}); write for example '{{\"half\": [0.8, 0.6, 0.4]}}'.") from error
+    print(f"Saved in {convert_checkpoint(args.model, args.output_dir, args.task, budgets)}")
+
+
 def push(args: PushArguments) -> None:
     """Publishes a folder and prints where."""
     print(push_folder(args.model, args.repo, args.private, args.revision, args.message))
@@ -187,6 +211,7 @@ VERBS = {
     "evaluate": (evaluate, (EvaluateArguments,)),
     "benchmark": (benchmark, (BenchmarkArguments,)),
     "ask": (ask, (AskArguments,)),
+    "convert": (convert, (ConvertArguments,)),
     "push": (push, (PushArguments,)),
 }
 

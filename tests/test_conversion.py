@@ -1,0 +1,120 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Checkpoints that people already have, in the shapes they were published in; only their vocabularies are smaller here."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from conftest import make_batch
+from transformers import (
+    AutoModelForQuestionAnswering,
+    BertConfig,
+    BertForQuestionAnswering,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+)
+
+from hf_dynbert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
+from hf_dynbert.cli import main
+from hf_dynbert.conversion import convert
+
+
+SHAPE = {"vocab_size": 200, "num_hidden_layers": 6, "num_attention_heads": 12}
+PUBLISHED = {
+    # 6 layers, hidden 768, ReLU: the shape of Intel/dynamic_tinybert
+    "dynamic-tinybert": lambda: BertForQuestionAnswering(
+        BertConfig(**SHAPE, hidden_size=768, intermediate_size=3072, hidden_act="relu", length_config=None)
+    ),
+    # MiniLMv2 from RoBERTa: the shape of sguskin/dynamic-minilmv2-L6-H384-squad1.1
+    "minilmv2": lambda: RobertaForQuestionAnswering(
+        RobertaConfig(
+            **SHAPE,
+            hidden_size=384,
+            intermediate_size=1536,
+            max_position_embeddings=514,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+        )
+    ),
+    "distilbert": lambda: DistilBertForQuestionAnswering(DistilBertConfig(vocab_size=200)),
+}
+
+
+@pytest.fixture(params=PUBLISHED)
+def source(request, tokenizer, tmp_path):
+    torch.manual_seed(0)
+    model = PUBLISHED[request.param]().eval()
+    model.save_pretrained(tmp_path / request.param)
+    tokenizer.save_pretrained(tmp_path / request.param)
+    return model, tmp_path / request.param
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["safetensors", "pytorch_model.bin"])
+def test_answers_stay_and_budgets_run(source, tmp_path, old):
+    model, folder = source
+    if old:
+        (folder / "model.safetensors").unlink()
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    assert main(["convert", "--model", str(folder), "--output_dir", str(tmp_path / "out")]) == 0
+    converted = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out")
+    assert type(converted) is DynamicTinyBertForQuestionAnswering
+    batch = make_batch()
+    if model.config.model_type != "bert":
+        batch.pop("token_type_ids")
+    if model.config.model_type == "roberta":  # whose padding has number 1
+        batch["input_ids"] = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, 1)
+    with torch.inference_mode():
+        wanted, found = model(**batch), converted(**batch)
+        half = converted(**batch, length_config="half", output_hidden_states=True)
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(found.start_logits[real], wanted.start_logits[real], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.end_logits[real], wanted.end_logits[real], atol=1e-5, rtol=0)
+    assert not torch.allclose(half.start_logits[real], wanted.start_logits[real], atol=1e-5)
+    assert set(converted.config.budgets) == {"three-quarters", "half"}
+    assert f"| started from | {folder.name} |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_another_head_needs_a_task(sizes, tokenizer, tmp_path):
+    BertModel(BertConfig(**sizes)).save_pretrained(tmp_path / "encoder")
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(ValueError, match="say what it shall be for with task"):
+        convert(str(tmp_path / "encoder"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    convert(str(tmp_path / "encoder"), tmp_path / "out", task="text-classification", budgets={"low": [4, 3, 2, 1]})
+    model = DynamicTinyBertForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert model.config.budgets == {"low": [4, 3, 2, 1]}
+
+
+def test_bad_sources_are_one_line_and_status_2(sizes, tokenizer, tmp_path, capsys):
+    folder = tmp_path / "gpt"
+    tokenizer.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "architectures": ["GPT2ForQuestionAnswering"]}))
+    assert main(["convert", "--model", str(folder), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "'gpt2' model cannot become" in capsys.readouterr().err
+    assert main(["convert", "--model", str(folder), "--output_dir", str(tmp_path / "out"), "--budgets", "{"]) == 2
+    assert "is no JSON" in capsys.readouterr().err
+
+
+class Bomb:
+    """A pickle that leaves a trace when it is loaded as pickle."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_an_old_checkpoint_is_read_as_data_alone(bert_folder, tokenizer, tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "config.json").write_text((bert_folder / "config.json").read_text())
+    tokenizer.save_pretrained(folder)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    with pytest.raises(Exception, match="(?i)weights_only|pickle|Unsupported"):
+        convert(str(folder), tmp_path / "out")
+    assert not (tmp_path / "exploded").exists() and not (tmp_path / "out").exists()
