@@ -24,7 +24,7 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     training_features,
 )
-from hf_dynbert.card import write_evaluation
+from hf_dynbert.card import write_card, write_evaluation
 from hf_dynbert.cli import main
 from hf_dynbert.hub import push_folder
 
@@ -141,6 +141,34 @@ def test_int8_in_pytorch(hub, folder, pull, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "int8")
     push_folder(tmp_path / "int8", "ada/int8")
     assert torch.equal(answers(pull("ada/int8")), answers(quantized))
+
+
+@pytest.mark.parametrize("runtime", ["ours", "the command"])
+def test_int8_in_openvino(hub, folder, pull, tokenizer, tmp_path, runtime):
+    pytest.importorskip("optimum.intel", reason="needs the intel extra")
+    from optimum.intel import OVModelForQuestionAnswering, OVWeightQuantizationConfig
+
+    from hf_dynbert import OVDynamicTinyBertForQuestionAnswering
+
+    int8 = OVWeightQuantizationConfig(bits=8)
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, export=True, quantization_config=int8)
+    saved = tmp_path / "openvino"
+    model.save_pretrained(saved)
+    tokenizer.save_pretrained(saved)
+    write_card(saved)
+    if runtime == "ours":
+        model.push_to_hub(saved, "ada/openvino", private=True)
+    else:
+        assert main(["push", "--model", str(saved), "--repo", "ada/openvino"]) == 0
+    assert len(hub.repos["ada/openvino"].commits) == 2 and not [
+        name for name in hub.files("ada/openvino") if name.endswith(".py")
+    ]
+    assert "OVDynamicTinyBertForQuestionAnswering" in hub.files("ada/openvino")["README.md"].decode()
+    pulled = pull("ada/openvino", OVDynamicTinyBertForQuestionAnswering)
+    assert pulled.config.budgets == BUDGETS
+    assert all(torch.equal(answers(pulled, name), answers(model, name)) for name in ("full", "half", "fast"))
+    plain = pull("ada/openvino", OVModelForQuestionAnswering)(**make_batch())  # which knows nothing of us
+    assert torch.isfinite(plain.start_logits).all()
 
 
 def test_the_command(hub, folder, pull, capsys):

@@ -19,6 +19,7 @@ from ..asking import BudgetMixin
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
 from ..folders import replace_files
+from ..hub import push_folder
 from ..length_config import encode_length_config
 from .checkpoints import load_config
 from .export import DIAL, attach_dial, has_dial
@@ -91,6 +92,16 @@ class LengthAdaptiveOVModel(BudgetMixin):
         if config is None:
             config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
         return super().from_pretrained(model_id, *args, config=config, **kwargs)
+
+    def push_to_hub(
+        self,
+        save_directory: str | Path,
+        repository_id: str,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Uploads a folder that `save_pretrained` wrote, with what else lies in it, in one commit; see `push_folder`."""
+        return push_folder(save_directory, repository_id, private=private, token=token)
 
     def _save_config(self, save_directory) -> None:
         """Under a type that transformers knows, without code of this package; `load_config` reads the true one."""
