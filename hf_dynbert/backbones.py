@@ -1,11 +1,22 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """BERT, RoBERTa and DistilBERT checkpoints as weights and configuration of one architecture."""
 
+import contextlib
 import re
 from collections.abc import Sequence
+from pickle import UnpicklingError
 
+import httpx
 import transformers
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
 
@@ -37,6 +48,10 @@ RENAMES: dict[str, list[tuple[str, str]]] = {
         (r"^distilbert\.transformer\.layer\.(\d+)\.ffn\.lin2\.", r"bert.encoder.layer.\1.output.dense."),
         (r"^distilbert\.transformer\.layer\.(\d+)\.output_layer_norm\.", r"bert.encoder.layer.\1.output.LayerNorm."),
     ],
+}
+AUTO_CLASSES = {
+    "ForQuestionAnswering": AutoModelForQuestionAnswering,
+    "ForSequenceClassification": AutoModelForSequenceClassification,
 }
 BY_LAYER = ("length_config", "budgets", "drop_layers")  # what says something of each layer, and nothing to fewer
 SAME_CONFIG_FIELDS = (
@@ -163,14 +178,45 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 
 def _load(source: str, model_class) -> PreTrainedModel:
-    """Loads a checkpoint with the head it was saved with, if it names one."""
+    """Loads a checkpoint with the head it was saved with; where it names none that is known, with one for this model."""
     config = AutoConfig.from_pretrained(source)
     if config.model_type == model_class.config_class.model_type:
         return model_class.from_pretrained(source)
     architecture = getattr(transformers, (config.architectures or [""])[0], None)
-    if config.model_type not in RENAMES or architecture is None:
+    if config.model_type not in RENAMES:
         architecture = AutoModel
-    return architecture.from_pretrained(source)
+    elif architecture is None:
+        head = next((head for head in AUTO_CLASSES if model_class.__name__.endswith(head)), None)
+        architecture = AUTO_CLASSES.get(head, AutoModel)
+    with one_clear_error(source):
+        return architecture.from_pretrained(source)
+
+
+@contextlib.contextmanager
+def one_clear_error(name: str):
+    """What loading weights may raise, told in one way.
+
+    Raises:
+        OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
+        ValueError: weights of other shapes than the configuration's.
+    """
+    try:
+        yield
+    except (SafetensorError, UnpicklingError) as error:
+        raise OSError(
+            f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors "
+            f"({str(error).splitlines()[0]}). Download or save them again, as model.safetensors."
+        ) from error
+    except httpx.HTTPError as error:
+        raise OSError(
+            f"{name} did not arrive whole ({error}). Nothing was kept of it; the same call tries again."
+        ) from error
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise ValueError(
+            f"The weights of {name} have other shapes than its config.json says; one of the two is another model's. {error}"
+        ) from error
 
 
 def _rename(name: str, rules: list[tuple[str, str]]) -> str:

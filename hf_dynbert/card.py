@@ -30,30 +30,38 @@ PAPERS = {
 }
 
 
-def write_card(folder: str | Path) -> Path | None:
+def write_card(folder: str | Path, repo_id: str | None = None) -> Path | None:
     """Writes `README.md`, and `.eval_results/` where the model was evaluated on a benchmark of the Hub.
 
     A card that a person wrote or changed stays: it is theirs once the comment that marks ours is gone.
 
     Args:
-        folder (`str` or `Path`): a model of ours.
+        folder (`str` or `Path`): a model of ours; of others none is written.
+        repo_id (`str`, *optional*): where it will stand; `push_folder` fills it in where it is not known yet.
 
     Returns:
         `Path` or `None`: the card, if it was written.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     path = folder / "README.md"
-    if path.exists() and OURS not in path.read_text(encoding="utf-8"):
+    if not is_ours(folder) or (path.exists() and OURS not in path.read_text(encoding="utf-8")):
         return None
-    card, entries = make_card(folder), benchmark_entries(folder)
+    text, entries = str(make_card(folder)), benchmark_entries(folder)
     with replace_files(folder) as beside:
-        card.save(beside / path.name)
+        (beside / path.name).write_text(for_repository(text, repo_id) if repo_id else text, encoding="utf-8")
+    (folder / ".eval_results" / "squad.yaml").unlink(missing_ok=True)
     if entries:
         (folder / ".eval_results").mkdir(exist_ok=True)
         with replace_files(folder / ".eval_results") as beside:
             text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
             (beside / "squad.yaml").write_text(text, encoding="utf-8")
     return path
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder holds a length-adaptive model, in whatever runtime."""
+    config = _record(folder, "config.json")
+    return config.get("dynamic_model_type", config.get("model_type")) == "dynamic_tinybert"
 
 
 def make_card(folder: Path) -> ModelCard:
@@ -66,7 +74,8 @@ def make_card(folder: Path) -> ModelCard:
         [`~huggingface_hub.ModelCard`].
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    training, int8, evaluation = (_record(folder, name) for name in (TRAINING, QUANTIZATION, EVALUATION))
+    training, int8 = _record(folder, TRAINING), _record(folder, QUANTIZATION)
+    evaluation = _evaluation(folder, config)
     task = _task(config)
     openvino = (folder / "openvino_model.xml").exists()
     tags = [
@@ -76,12 +85,15 @@ def make_card(folder: Path) -> ModelCard:
         *(["openvino"] if openvino else []),
         *(["int8"] if int8 else []),
     ]
+    tags += _listed(training.get("tags"))
     base = training.get("base_model")
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag=task,
         base_model=base if base and "/" in base else None,
-        datasets=[training["dataset"]] if training.get("dataset") else None,
+        datasets=_listed(training.get("dataset")) or None,
+        language=training.get("language"),
+        license=training.get("license"),
         tags=tags,
         model_name=folder.name if evaluation else None,
         eval_results=_model_index(evaluation, task) or None,
@@ -119,7 +131,7 @@ def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -
         found (`dict`): `data` in a person's words, `dataset` and `split` where they are of the Hub, `examples`, `whole`
             (whether that is all there is), `date`.
         name (`str`): the budget.
-        result (`dict`): `f1`, `exact_match` and `macs_ratio`.
+        result (`dict`): `f1`, `exact_match`, `macs_ratio` and the `length_config` that was used.
     """
     folder = Path(folder)
     before = _record(folder, EVALUATION)
@@ -132,7 +144,7 @@ def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -
 
 def benchmark_entries(folder: Path) -> list[EvalResultEntry]:
     """What of a folder's evaluation belongs on a leaderboard of the Hub."""
-    evaluation = _record(folder, EVALUATION)
+    evaluation = _evaluation(folder, _record(folder, "config.json"))
     if (evaluation.get("dataset"), evaluation.get("split")) != BENCHMARK or not evaluation.get("whole"):
         return []
     return [
@@ -145,6 +157,25 @@ def benchmark_entries(folder: Path) -> list[EvalResultEntry]:
 def _record(folder: Path, name: str) -> dict:
     path = folder / name
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _evaluation(folder: Path, config: dict) -> dict:
+    """What was measured of the budgets as they are now; a search may have given their names to others."""
+    evaluation = _record(folder, EVALUATION)
+    meant = {"full": None} | {
+        name: entry["length_config"] if isinstance(entry, dict) else entry
+        for name, entry in (config.get("budgets") or {}).items()
+    }
+    now = {
+        name: found
+        for name, found in evaluation.get("results", {}).items()
+        if name not in meant or found["length_config"] == meant[name]
+    }
+    return evaluation | {"results": now} if now else {}
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
 
 
 def _task(config: dict) -> str:

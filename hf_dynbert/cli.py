@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import httpx
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from .any_runtime import load_any
 from .benchmark import table_of
-from .card import write_evaluation
+from .card import is_ours, write_evaluation
 from .conversion import convert as convert_checkpoint
 from .hub import push_folder
 from .intel.arguments import BenchmarkArguments, QuantizeArguments
@@ -32,7 +34,19 @@ from .training.recipe import run_recipe
 from .training.recipe_arguments import DataArguments, ModelArguments
 
 
-SAVED = ("f1", "exact_match", "macs_mean", "macs_ratio")  # of an evaluation, in a folder; latencies are a machine's
+SAVED = (
+    "f1",
+    "exact_match",
+    "macs_mean",
+    "macs_ratio",
+    "length_config",
+)  # of an evaluation, in a folder; latencies are a machine's
+BAD_INPUT = (
+    ValueError,
+    OSError,
+    StrictDataclassError,
+    httpx.HTTPError,
+)  # of a person, a file or a network: one line, no trace
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
   train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
@@ -106,7 +120,7 @@ class PushArguments:
 
     model: str = field(metadata={"help": "Folder with model and tokenizer."})
     repo: str = field(metadata={"help": "Repository on the Hub, user/name; made if it is not there."})
-    private: bool | None = field(default=None, metadata={"help": "Make it private, if it is made."})
+    private: bool = field(default=False, metadata={"help": "Make it private, if it is made."})
     revision: str | None = field(default=None, metadata={"help": "Branch; main when not given."})
     message: str = field(default="Upload model", metadata={"help": "What the commit says."})
 
@@ -148,8 +162,8 @@ def benchmark(args: BenchmarkArguments) -> None:
 def evaluate(args: EvaluateArguments) -> None:
     """Prints what `evaluate_squad` measures."""
     data = load_squad(args.data, split=args.split)
-    if args.save and not (Path(args.model) / "config.json").exists():
-        raise ValueError(f"--save keeps the result in the model's folder, and {args.model} is none.")
+    if args.save and not is_ours(Path(args.model)):
+        raise ValueError(f"--save keeps the result in a length-adaptive model's folder, and {args.model} is none.")
     if args.held_out:
         _, data = split_by_article(data, args.held_out)
     if args.limit:
@@ -168,10 +182,10 @@ def evaluate(args: EvaluateArguments) -> None:
     )
     if args.predictions:
         Path(args.predictions).write_text(json.dumps(result.predictions, ensure_ascii=False), encoding="utf-8")
-    if args.save:
-        name = args.length_config or "default"
-        write_evaluation(args.model, _questions(args, len(data)), name, {key: result.to_dict()[key] for key in SAVED})
     _show(result.to_dict(), args.json)
+    if args.save:
+        found = {key: result.to_dict()[key] for key in SAVED}
+        write_evaluation(args.model, _questions(args, len(data)), args.length_config or "default", found)
 
 
 def ask(args: AskArguments) -> None:
@@ -201,7 +215,7 @@ def convert(args: ConvertArguments) -> None:
 
 def push(args: PushArguments) -> None:
     """Publishes a folder and prints where."""
-    print(push_folder(args.model, args.repo, args.private, args.revision, args.message))
+    print(push_folder(args.model, args.repo, args.private or None, args.revision, args.message))
 
 
 VERBS = {
@@ -232,7 +246,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         verb, classes = _verb(argv[0])
         verb(*parse_arguments(argv[1:], classes, prog=f"hf-dynbert {argv[0]}"))
-    except (ValueError, OSError) as error:
+    except BAD_INPUT as error:
         print(f"hf-dynbert: {error}", file=sys.stderr)
         return 2
     return 0
@@ -312,13 +326,14 @@ def _asked(model, args: AskArguments):
 
 def _questions(args: EvaluateArguments, examples: int) -> dict:
     """What was evaluated on, without where it lies."""
-    files = [Path(name).name for name in args.data if Path(name).exists()]
-    dataset = None if files else args.data[0]
+    names = [Path(name).name if Path(name).exists() else f"{name} {args.split}" for name in args.data]
+    dataset = args.data[0] if len(args.data) == 1 and not Path(args.data[0]).exists() else None
     return {
-        "data": ", ".join(files) or f"{dataset} {args.split}",
+        "data": ", ".join(names),
         "dataset": dataset,
         "split": args.split if dataset else None,
         "examples": examples,
+        "settings": {name: getattr(args, name) for name in ("held_out", "max_length", "stride", "dtype")},
         "whole": not args.limit and not args.held_out,
         "date": datetime.date.today().isoformat(),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer
 
 from .backbones import convert_config
-from .card import TRAINING, write_card
+from .card import EVALUATION, TRAINING, write_card
 from .folders import replace_files
 from .length_config import fit_length_config
 from .modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
@@ -47,11 +47,12 @@ def convert(source: str, output_dir: str | Path, task: str | None = None, budget
         layers = range(shape.num_hidden_layers)
         budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}
     model = model_class.from_backbone(source, **({"budgets": budgets} if budgets else {}))
-    base = Path(source).name if Path(source).exists() else source
+    base = Path(source).resolve().name if Path(source).exists() else source
     with replace_files(Path(output_dir)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / TRAINING).write_text(json.dumps({"base_model": base}) + "\n", encoding="utf-8")
+    (Path(output_dir) / EVALUATION).unlink(missing_ok=True)  # of what was there before
     write_card(output_dir)
     return Path(output_dir)
 

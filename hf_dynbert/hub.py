@@ -2,6 +2,7 @@
 """A folder on the Hub: in one commit, or not at all."""
 
 import json
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from .card import for_repository
+from .card import for_repository, write_card
 
 
 # What belongs to a model; checkpoints, logs and pickles stay where they are
@@ -27,6 +28,7 @@ WANTED = (
     "openvino_*.bin",
     "openvino_*.xml",
 )
+CONSTANT = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')
 FORBIDDEN, UNAUTHORIZED = 403, 401
 
 
@@ -59,6 +61,8 @@ def push_folder(
         OSError: the Hub refused, or could not be reached.
     """
     folder = Path(folder)
+    model_files(folder)  # or an error, before anything is written
+    write_card(folder)
     paths = model_files(folder)
     api = HfApi(library_name="hf_dynbert", token=token)
     try:
@@ -101,7 +105,7 @@ def model_files(folder: Path) -> list[Path]:
     if "config.json" not in names:
         raise ValueError(f"{folder} holds no config.json: it is no model. A checkpoint-* folder in it may be one.")
     _check_config(folder / "config.json")
-    weights = [path for path in paths if path.suffix == ".safetensors"]
+    weights = [path for path in paths if fnmatch(path.name, "model*.safetensors")]
     if not weights and not {"openvino_model.xml", "openvino_model.bin"} <= names:
         pickles = [path.name for path in folder.iterdir() if path.name in ("pytorch_model.bin", "model.pt", "model.pkl")]
         said = f"only {pickles[0]}, a pickle, which is not safe to load" if pickles else "no weights"
@@ -112,6 +116,8 @@ def model_files(folder: Path) -> list[Path]:
                 file.keys()
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged or incomplete ({error}); save the model again.") from error
+    if "openvino_model.bin" in names:
+        _check_openvino(folder)
     if not names & {"tokenizer.json", "vocab.txt", "tokenizer.model"}:
         raise ValueError(
             f"{folder} holds no tokenizer, without which nobody can ask: tokenizer.save_pretrained({str(folder)!r})"
@@ -127,6 +133,14 @@ def _check_config(path: Path) -> None:
         raise ValueError(f"{path} is not JSON ({error}); save the model again.") from error
     if not isinstance(values, dict) or "model_type" not in values:
         raise ValueError(f"{path} says no model_type: it is no configuration of transformers.")
+
+
+def _check_openvino(folder: Path) -> None:
+    """OpenVINO's graph says where in the weights each constant lies."""
+    graph, weights = folder / "openvino_model.xml", folder / "openvino_model.bin"
+    ends = [int(begin) + int(size) for begin, size in CONSTANT.findall(graph.read_text(encoding="utf-8"))]
+    if max(ends, default=0) > weights.stat().st_size:
+        raise ValueError(f"{weights} is incomplete: {graph.name} names {max(ends)} bytes. Save the model again.")
 
 
 def _check_card(path: Path) -> None:

@@ -32,7 +32,7 @@ from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .asking import BudgetMixin
-from .backbones import load_backbone
+from .backbones import load_backbone, one_clear_error
 from .configuration_dynamic_tinybert import IMPORTANCES, DynamicTinyBertConfig
 from .drop_and_restore import (
     LayerBudget,
@@ -348,6 +348,17 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
         kwargs.setdefault("save_original_format", False)
         self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """As everywhere in transformers; weights that cannot be read are one clear error.
+
+        Raises:
+            OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
+            ValueError: weights of other shapes than the configuration's, or an impossible configuration.
+        """
+        with one_clear_error(pretrained_model_name_or_path):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
     def from_backbone(cls, source, layers: Sequence[int] | None = None, **config_overrides):

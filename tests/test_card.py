@@ -26,6 +26,10 @@ BUDGETS = {
 }
 
 
+RESULT = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5, "length_config": [0.8, 0.6, 0.5, 0.3]}
+FULL = RESULT | {"macs_ratio": 1.0, "length_config": None}
+
+
 @pytest.fixture
 def folder(make_model, tokenizer, tmp_path):
     folder = tmp_path / "tiny-squad"
@@ -57,10 +61,9 @@ def test_budgets_are_told_with_what_was_measured(folder):
 
 
 def test_metadata(folder):
-    result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5}
     (folder / "training.json").write_text(json.dumps({"base_model": "org/base", "dataset": "rajpurkar/squad"}))
-    write_evaluation(folder, evaluated(), "half", result)
-    write_evaluation(folder, evaluated(date="2026-01-03"), "full", result | {"macs_ratio": 1.0})
+    write_evaluation(folder, evaluated(), "half", RESULT)
+    write_evaluation(folder, evaluated(date="2026-01-03"), "full", FULL)
     data = ModelCard.load(folder / "README.md").data  # parses model-index too, or says what is wrong with it
     assert (data.library_name, data.pipeline_tag) == ("transformers", "question-answering")
     assert (data.base_model, data.datasets) == ("org/base", ["rajpurkar/squad"])
@@ -71,17 +74,31 @@ def test_metadata(folder):
     }
 
 
+def test_an_evaluation_of_another_budget_of_the_same_name_is_not_shown(folder):
+    write_evaluation(folder, evaluated(), "half", RESULT)
+    assert "74.57" in (folder / "README.md").read_text() and (folder / ".eval_results" / "squad.yaml").exists()
+    config = json.loads((folder / "config.json").read_text())
+    config["budgets"]["half"] = [0.7, 0.6, 0.5, 0.3]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "74.57" not in write_card(folder).read_text() and not (folder / ".eval_results" / "squad.yaml").exists()
+
+
+def test_models_of_others_get_no_card_and_keep_no_evaluation(bert_folder, articles_file, capsys):
+    assert write_card(bert_folder) is None and not (bert_folder / "README.md").exists()
+    options = ["--data", str(articles_file), "--limit", "2", "--max_length", "128", "--stride", "16", "--save"]
+    assert main(["evaluate", "--model", str(bert_folder), *options]) == 2
+    assert "length-adaptive model's folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("part", [{"whole": False}, {"dataset": None}])
 def test_parts_of_a_benchmark_are_no_entry_of_it(folder, part):
-    result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5}
-    write_evaluation(folder, evaluated(**part), "half", result)
+    write_evaluation(folder, evaluated(**part), "half", RESULT)
     assert "74.57" in (folder / "README.md").read_text() and not (folder / ".eval_results").exists()
 
 
 def test_other_questions_replace_an_evaluation(folder):
-    result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5}
-    write_evaluation(folder, evaluated(), "half", result)
-    write_evaluation(folder, evaluated(examples=100, whole=False), "full", result)
+    write_evaluation(folder, evaluated(), "half", RESULT)
+    write_evaluation(folder, evaluated(examples=100, whole=False), "full", FULL)
     assert set(json.loads((folder / "evaluation.json").read_text())["results"]) == {"full"}
 
 
@@ -101,10 +118,12 @@ def test_a_recipe_writes_the_card(bert_folder, squad_file, articles_file, tmp_pa
     assert main(["train", str(recipe), *options, "--max_steps", "2", "--use_cpu", "--report_to", "none"]) == 0
     card = (output / "README.md").read_text()
     assert f"distilled from {bert_folder.name}" in card and f"| data | {squad_file.name} |" in card
+    assert "| seed | 42 |" in card and "| max_length | 120 |" in card and "| weight_decay | 0.0 |" in card
     assert "| learning_rate | 5e-05 |" in card and "| max_steps | 2 |" in card and "arxiv.org/abs/1503.02531" in card
     assert re.search(r"\| took \| \d+ minutes on .*threads \|", card)
     told = "".join(path.read_text() for path in output.glob("*") if path.suffix in (".md", ".json") and path.is_file())
     assert str(tmp_path) not in told and "hf_secret" not in told
+    assert not [path for path in output.rglob("*") if path.is_file() and b"hf_secret" in path.read_bytes()]
     evaluate = ["evaluate", "--model", str(output), "--data", str(articles_file), "--limit", "6", "--max_length", "128"]
     assert main([*evaluate, "--stride", "16", "--latency_samples", "0", "--length_config", "full", "--save", "--json"]) == 0
     assert f"{articles_file.name}, 6 questions." in (output / "README.md").read_text()

@@ -10,8 +10,8 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import AutoTokenizer
 
+from ..card import EVALUATION, TRAINING, write_card
 from ..card import QUANTIZATION as RECORD
-from ..card import TRAINING, write_card
 from ..folders import replace_files
 from ..question_answering.evaluate import evaluate_squad
 from ..question_answering.squad import load_squad, split_by_article
@@ -43,6 +43,10 @@ def quantize(args: QuantizeArguments) -> Path:
         reference = measure(backend.exact())
         model, kept, scores = backend.tune(measure, reference)
     arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("model", "output_dir")}
+    if args.train_file:
+        del arguments["dataset_name"]
+    elif Path(args.dataset_name).exists():
+        arguments["dataset_name"] = Path(args.dataset_name).name
     arguments["train_file"] = [Path(name).name for name in args.train_file or []]  # where they lay is nobody's business
     record = {
         "arguments": arguments,
@@ -59,6 +63,7 @@ def quantize(args: QuantizeArguments) -> Path:
         training = Path(args.model) / TRAINING  # a card says where its model comes from
         if training.exists():
             shutil.copy(training, folder / TRAINING)
+    (Path(args.output_dir) / EVALUATION).unlink(missing_ok=True)  # of what was there before
     write_card(args.output_dir)
     return Path(args.output_dir)
 

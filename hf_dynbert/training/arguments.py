@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """What the trainer can be told, beside `TrainingArguments`."""
 
+import copy
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
@@ -150,6 +151,15 @@ class DistillationArguments(TrainingArguments):
             raise ValueError(
                 "always_smallest=False with num_sandwich=0 leaves no sub-model to train; use num_sandwich=1 or more."
             )
+
+    def __getstate__(self) -> dict:
+        """Checkpoints keep the arguments and may be published; a token is nobody's business."""
+        return self.__dict__ | {"hub_token": None}
+
+    def __deepcopy__(self, memo) -> "DistillationArguments":
+        copied = object.__new__(type(self))
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
 
     @property
     def learns_layers(self) -> bool:

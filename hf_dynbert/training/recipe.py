@@ -9,12 +9,18 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from ..backbones import convert_config
 from ..folders import replace_files
+from ..modeling_dynamic_tinybert import TokenScorer
 from .arguments import DistillationArguments
 from .collator import DistillationCollator
 from .observation import encoder_layers
 from .recipe_arguments import DataArguments, ModelArguments
 from .tasks import TASKS, Task
 from .trainer import DistillationTrainer
+
+
+# What a card repeats of a recipe, besides what the trainer knows
+REPEATED = ("max_length", "stride", "max_train_samples", "augmentation_model_name_or_path", "augmentation_copies")
+SHAPED = ("layers", "freeze_layers", "config_overrides")
 
 
 def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> Path:
@@ -52,15 +58,17 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         train_dataset=features,
         data_collator=DistillationCollator(tokenizer),
         processing_class=tokenizer,
-        about=_about(model_args, data_args),
+        about=_about(model_args, data_args, task),
     )
     output = Path(args.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
-            trainer.save_model(str(folder))
+            trainer.save_model(str(folder), _internal_call=True)  # else it would publish the folder it writes beside
         trainer.create_model_card()
     trainer.accelerator.wait_for_everyone()
+    if args.push_to_hub:
+        trainer.push_to_hub()
     return output
 
 
@@ -114,6 +122,9 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
     ]
     for module in frozen:  # MPNet keeps the bias of positions, which every layer reads, beside its layers
         module.requires_grad_(False)
+    for module in blocks.modules():  # learned importance is new, and nothing without training
+        if isinstance(module, TokenScorer):
+            module.requires_grad_(True)
 
 
 def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
@@ -137,21 +148,24 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
     return teacher
 
 
-def _about(model_args: ModelArguments, data_args: DataArguments) -> dict:
+def _about(model_args: ModelArguments, data_args: DataArguments, task: Task) -> dict:
     """For the card: names, never where files lie."""
-    files = [Path(name).name for name in data_args.train_file or []]
-    dataset = None if files else data_args.dataset_name
+    sources = data_args.train_file or [data_args.dataset_name or task.default_dataset]
+    names = [_name(source) for source in sources if source]
+    dataset = names[0] if names and not Path(sources[0]).exists() else None
     held_out = f", without {100 * data_args.held_out:g} % of the articles" if data_args.held_out else ""
     return {
         "base_model": _name(model_args.model_name_or_path),
         "teacher": _name(model_args.teacher_model_name_or_path),
         "dataset": dataset,
-        "data": (", ".join(files) or dataset or "") + held_out,
+        "data": ", ".join(names) + held_out,
+        "options": {name: getattr(data_args, name) for name in REPEATED if getattr(data_args, name)}
+        | {name: getattr(model_args, name) for name in SHAPED if getattr(model_args, name)},
     }
 
 
 def _name(source: str | None) -> str | None:
-    return Path(source).name if source and Path(source).exists() else source
+    return Path(source).resolve().name if source and Path(source).exists() else source
 
 
 def _is_ours(source: str, task: Task) -> bool:

@@ -3,15 +3,16 @@
 
 import dataclasses
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+import transformers
 from transformers import TrainingArguments
 
-from ..card import TRAINING, write_card
+from ..card import EVALUATION, TRAINING, write_card
 from ..folders import replace_files
 from ..latency import machine_name
+from ..version import __version__
 from .arguments import DistillationArguments
 
 
@@ -27,7 +28,6 @@ USUAL = (  # of TrainingArguments, what repeats a training; paths, names and tok
     "bf16",
     "seed",
 )
-PACKAGES = ("hf_dynbert", "transformers", "torch")
 
 
 def training_record(trainer, about: dict) -> dict:
@@ -47,23 +47,30 @@ def training_record(trainer, about: dict) -> dict:
         for field in dataclasses.fields(DistillationArguments)
         if field.name not in inherited and getattr(args, field.name) != _default(field)
     }
-    values = {name: getattr(args, name) for name in USUAL} | own
+    usual = {name: getattr(args, name) for name in USUAL}
+    if args.max_steps <= 0:
+        del usual["max_steps"]
     record = {name: value for name, value in about.items() if value}
-    record["hyperparameters"] = {name: _plain(value) for name, value in values.items() if value not in (-1, False, None)}
+    values = {name: value for name, value in (usual | own).items() if value is not None}
+    record["hyperparameters"] = {name: _plain(value) for name, value in (values | record.pop("options", {})).items()}
+    record["hyperparameters"]["processes"] = args.world_size
     if trainer.train_dataset is not None and hasattr(trainer.train_dataset, "__len__"):
         record["examples"] = len(trainer.train_dataset)
     times = [entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry]
-    if times:
+    if times and not trainer.resumed:  # which knows of its last part alone
         record |= {"minutes": round(times[-1] / 60, 1), "machine": _machine(args.device)}
-    return record | {"versions": {name: version(name) for name in PACKAGES}}
+    return record | {
+        "versions": {"hf_dynbert": __version__, "transformers": transformers.__version__, "torch": torch.__version__}
+    }
 
 
-def write_record(trainer, about: dict, folder: str | Path) -> None:
-    """Writes a training's record into the folder of its model, and the card from it."""
+def write_record(trainer, about: dict, folder: str | Path, repo_id: str | None = None) -> None:
+    """Writes a training's record into the folder of its model, and the card; what was measured of it before goes."""
     record = training_record(trainer, about)
+    (Path(folder) / EVALUATION).unlink(missing_ok=True)
     with replace_files(Path(folder)) as beside:
         (beside / TRAINING).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    write_card(folder)
+    write_card(folder, repo_id)
 
 
 def _default(field: dataclasses.Field):

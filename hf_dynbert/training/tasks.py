@@ -44,6 +44,7 @@ class Task(ABC):
     Attributes:
         model_class, auto_class: of the student, and of what stays as it is.
         has_answers (`bool`): whether models have a head for it.
+        default_dataset (`str`, *optional*): on the Hub, where no data is named.
         data (`datasets.Dataset`): the rows.
     """
 
@@ -51,6 +52,7 @@ class Task(ABC):
     auto_class: type
     max_length: int
     has_answers = True
+    default_dataset: str | None = None
 
     def __init__(self, data_args: DataArguments, args: DistillationArguments):
         self.args, self.training = data_args, args
@@ -110,10 +112,11 @@ class QuestionAnswering(Task):
     """Spans of contexts."""
 
     model_class, auto_class, max_length = DynamicTinyBertForQuestionAnswering, AutoModelForQuestionAnswering, MAX_LENGTH
+    default_dataset = "rajpurkar/squad"
 
     def load(self) -> Dataset:
         """Questions with their contexts, without the articles that are held out."""
-        data = load_squad(self.args.train_file or self.args.dataset_name or "rajpurkar/squad")
+        data = load_squad(self.args.train_file or self.args.dataset_name or self.default_dataset)
         return split_by_article(data, self.args.held_out)[0] if self.args.held_out else data
 
     def features(self, tokenizer) -> Dataset:

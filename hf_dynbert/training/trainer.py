@@ -3,12 +3,14 @@
 
 import inspect
 import random
+import shutil
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..drop_and_restore import first_segment, first_token
 from ..length_config import dropping_layers
@@ -64,7 +66,7 @@ class DistillationTrainer(Trainer):
     ):
         args = args or DistillationArguments()
         super().__init__(model=model, args=args, **kwargs)
-        self.about = about or {}
+        self.about, self.resumed = about or {}, False
         self.teacher, self.layers = teacher, None
         if args.learns_layers:
             self._set_up_layers()
@@ -245,19 +247,48 @@ class DistillationTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The model alone; a checkpoint has the projection to the teacher's width beside it."""
         super().save_model(output_dir, _internal_call=_internal_call)
-        if _internal_call and self._projection and self.args.should_save:
+        of_checkpoint = output_dir is not None and Path(output_dir).name.startswith(PREFIX_CHECKPOINT_DIR)
+        if of_checkpoint and self._projection and self.args.should_save:
             save_file(self._projection.state_dict(), Path(output_dir) / PROJECTION)
 
-    def create_model_card(self, dataset: str | None = None, finetuned_from: str | None = None, **kwargs) -> None:
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
         """The card of a length-adaptive model says more than the parent's; see `write_card`."""
         if not isinstance(self.accelerator.unwrap_model(self.model), DynamicTinyBertPreTrainedModel):
-            super().create_model_card(dataset=dataset, finetuned_from=finetuned_from, **kwargs)
+            super().create_model_card(
+                language, license, tags, model_name, finetuned_from, tasks, dataset_tags, dataset, dataset_args
+            )
         elif self.is_world_process_zero():
-            given = {"dataset": dataset, "base_model": finetuned_from}
-            write_record(self, self.about | {name: value for name, value in given.items() if value}, self.args.output_dir)
+            given = {
+                "language": language,
+                "license": license,
+                "tags": tags,
+                "base_model": finetuned_from,
+                "dataset": dataset or dataset_tags,
+            }
+            about = self.about | {name: value for name, value in given.items() if value}
+            write_record(self, about, self.args.output_dir, self.hub_model_id)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """With the code that those need who do not have this package, which the parent leaves behind."""
+        if self.is_world_process_zero():
+            for path in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(path, self.args.output_dir)
+        super()._push_from_checkpoint(checkpoint_folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.resumed = True
         mine = self.model if model is None else model
         if not isinstance(mine, DynamicTinyBertPreTrainedModel):  # ours are written under the names that are read here
             saved = type(mine).from_pretrained(resume_from_checkpoint, dtype=mine.dtype)  # knows LayerNorm.gamma and its kin
