@@ -207,10 +207,13 @@ def one_clear_error(name: str):
             f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors "
             f"({str(error).splitlines()[0]}). Download or save them again, as model.safetensors."
         ) from error
-    except httpx.HTTPError as error:
-        raise OSError(
-            f"{name} did not arrive whole ({error}). Nothing was kept of it; the same call tries again."
-        ) from error
+    except (OSError, httpx.HTTPError) as error:
+        broke = error  # transformers may say that there is no such file; what stands behind it says why
+        while broke is not None and not isinstance(broke, httpx.TransportError):
+            broke = broke.__cause__ or broke.__context__
+        if broke is None:
+            raise
+        raise OSError(f"{name} did not arrive whole ({broke}). Nothing was kept; the same call tries again.") from error
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
