@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pickle import UnpicklingError
 
-import httpx
 import transformers
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # which HTTP library it stands on, its release decides
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -207,9 +207,9 @@ def one_clear_error(name: str):
             f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors "
             f"({str(error).splitlines()[0]}). Download or save them again, as model.safetensors."
         ) from error
-    except (OSError, httpx.HTTPError) as error:
+    except (OSError, HTTPError) as error:
         broke = error  # transformers may say that there is no such file; what stands behind it says why
-        while broke is not None and not isinstance(broke, httpx.TransportError):
+        while broke is not None and (not isinstance(broke, HTTPError) or isinstance(broke, HfHubHTTPError)):
             broke = broke.__cause__ or broke.__context__
         if broke is None:
             raise

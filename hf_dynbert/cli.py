@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import httpx
 import yaml
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.errors import HTTPError, StrictDataclassError
 from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from .any_runtime import load_any
@@ -45,7 +44,7 @@ BAD_INPUT = (
     ValueError,
     OSError,
     StrictDataclassError,
-    httpx.HTTPError,
+    HTTPError,
 )  # of a person, a file or a network: one line, no trace
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 

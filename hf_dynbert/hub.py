@@ -6,10 +6,9 @@ import re
 from fnmatch import fnmatch
 from pathlib import Path
 
-import httpx
 import yaml
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from .card import for_repository, write_card
@@ -77,7 +76,7 @@ def push_folder(
         status = error.response.status_code if error.response is not None else None
         hint = f" {_who()}" if status in (UNAUTHORIZED, FORBIDDEN) else ""
         raise OSError(f"The Hub refused {repo_id}: {_first_line(error)}{hint}") from error
-    except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: of one of the threads that upload large files
+    except (HTTPError, RuntimeError) as error:  # RuntimeError: of one of the threads that upload large files
         raise OSError(
             f"{folder} did not reach {repo_id} ({_first_line(error)} {_first_line(error.__cause__ or '')}). Nothing was "
             "published; the same call goes on with what is missing."

@@ -57,6 +57,7 @@ class Hub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+        self.storage = f"http://localhost:{self.server.server_port}"  # another host, as on the Hub: the client cares
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -253,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._repo(repo_id, write=True)
         objects = []
         for one in json.loads(self.body)["objects"]:
-            action = {"upload": {"href": f"{self.hub.endpoint}/large/{one['oid']}"}}
+            action = {"upload": {"href": f"{self.hub.storage}/large/{one['oid']}"}}
             known = one["oid"] in self.hub.large
             objects.append({"oid": one["oid"], "size": one["size"], **({} if known else {"actions": action})})
         raise _Answer(200, {"transfer": "basic", "objects": objects})
@@ -299,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
         oid = hashlib.sha256(content).hexdigest()
         self.hub.large[oid] = content
         about |= {"X_Linked_Etag": f'"{oid}"', "X_Linked_Size": len(content)}
-        raise _Answer(302, b"", Location=f"{self.hub.endpoint}/large/{oid}", **about)
+        raise _Answer(302, b"", Location=f"{self.hub.storage}/large/{oid}", **about)
 
     def _send(self, content: bytes, number: str, **headers):
         wanted, status = self.headers.get("Range"), 200

@@ -48,6 +48,9 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", served.endpoint)
+        monkeypatch.setattr(
+            "transformers.utils.hub._hf_api", None, raising=False
+        )  # newer releases keep one with its address
         monkeypatch.setattr("time.sleep", lambda _: None)
         yield served
 
