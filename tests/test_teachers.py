@@ -73,8 +73,11 @@ def test_align():
     source = np.array([[0, 0], [0, 3], [3, 8], [9, 12], [20, 22]])  # a special one, "abc", "defgh", "jkl", one beyond
     target = np.array([[0, 0], [0, 2], [2, 5], [5, 8], [10, 11]])
     firsts, lasts = align(source, target, np.array([1, 2, 3, 4]), np.array([1, 2, 3, 4]))
-    assert firsts.tolist() == [-1, 1, 2, 4, -1]
-    assert lasts.tolist() == [-1, 2, 3, 4, -1]
+    assert firsts.tolist() == [-1, 1, 2, 4, 4]
+    assert lasts.tolist() == [-1, 2, 3, 4, 4]
+    left_out = np.array([[4, 5], [8, 9]])  # between [0, 4], [6, 8] and [9, 12] of the other: an accent, a blank
+    firsts, lasts = align(left_out, np.array([[0, 4], [6, 8], [9, 12]]), np.array([0, 1]), np.array([0, 1, 2]))
+    assert firsts.tolist() == [1, 2] and lasts.tolist() == [0, 1]
     firsts, lasts = align(source, target, np.array([1]), np.array([], dtype=int))
     assert set(firsts) == set(lasts) == {-1}
 
@@ -93,7 +96,7 @@ def test_both_read_the_same_characters(tokenizer, letters, swapped):
         assert list(view.inputs) == teacher.model_input_names
         assert len(view.starts) == len(view.ends) == len(ids)
         known = view.starts >= 0
-        assert np.array_equal(known, view.ends >= 0) and (view.starts <= view.ends)[known].all()
+        assert np.array_equal(known, view.ends >= 0)
         assert known[0] and view.starts[0] == view.ends[0] == 0
         inside = window.in_context
         seen = window.offsets[inside]
@@ -104,6 +107,7 @@ def test_both_read_the_same_characters(tokenizer, letters, swapped):
         ]
         assert len(ids) == len(wanted) + len(sequences)
         mine = [place for place in range(len(ids)) if known[place] and place]
+        assert len(mine) == sum(b > a for a, b in wanted)  # no character is lost
         for place in mine:
             assert inside[view.starts[place]] and inside[view.ends[place]]
         for a, b in wanted:
@@ -275,11 +279,12 @@ def test_gradient_accumulation_changes_nothing(make_model, taught, tokenizer, tm
     start, weights = make_model(**STILL), []
     for size, steps in ((8, 1), (2, 4)):
         options = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "max_steps": 2}
+        options |= {"optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0}  # what hides a wrong scale is off
         model = copy.deepcopy(start)
         trainer_for(model, taught, tokenizer, tmp_path, length_drop=False, **options).train()
         weights.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
-    # 2e-5: gradients summed in another order; Adam's first steps are as long for tiny gradients as for large ones
-    torch.testing.assert_close(*weights, atol=2e-5, rtol=0)
+    assert (weights[0] - torch.cat([parameter.flatten() for parameter in start.parameters()])).abs().max() > 1e-3
+    torch.testing.assert_close(*weights, atol=1e-5, rtol=0)  # gradients summed in another order, two steps
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -159,6 +159,6 @@ def _span(window: Window, answers: dict) -> tuple[int, int]:
     starts, ends = window.offsets[context, 0], window.offsets[context, 1]
     if starts[0] > first or ends[-1] < last:
         return 0, 0
-    start = context[np.flatnonzero(starts <= first)[-1]]
-    end = context[np.flatnonzero(ends >= last)[0]]
+    start = context[np.flatnonzero(ends > first)[0]]  # the tokenizer may have left out an answer's first or last characters
+    end = context[np.flatnonzero(starts < last)[-1]]
     return int(start), int(max(start, end))

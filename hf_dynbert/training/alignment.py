@@ -104,21 +104,24 @@ def align(
 ) -> tuple[np.ndarray, np.ndarray]:
     """For tokens of one tokenizer, those of another with their first and with their last character.
 
+    Characters that the other one left out (accents of their own, say) count to what follows for a first character, and to
+    what stands before for a last one.
+
     Args:
         source, target (`np.ndarray` of shape `(S, 2)` and `(T, 2)`): characters of each token, from and up to, in order.
         source_tokens, target_tokens (`np.ndarray`): numbers of the tokens that stand for characters of the text.
 
     Returns:
-        `np.ndarray` of shape `(S,)`, twice: the first and the last token that shares characters, or -1.
+        `np.ndarray` of shape `(S,)`, twice: the first and the last token, or -1 where nothing stands for characters.
     """
     firsts, lasts = np.full(len(source), -1), np.full(len(source), -1)
     if len(source_tokens) and len(target_tokens):
         (begin, end), (starts, ends) = source[source_tokens].T, target[target_tokens].T
         first = np.searchsorted(ends, begin, side="right")  # the first that ends behind the source's begin
         last = np.searchsorted(starts, end, side="left") - 1  # the last that starts before its end
-        shared = (first <= last) & (end > begin)
-        firsts[source_tokens[shared]] = target_tokens[first[shared]]
-        lasts[source_tokens[shared]] = target_tokens[last[shared]]
+        real, most = end > begin, len(target_tokens) - 1
+        firsts[source_tokens[real]] = target_tokens[first[real].clip(max=most)]
+        lasts[source_tokens[real]] = target_tokens[last[real].clip(min=0)]
     return firsts, lasts
 
 

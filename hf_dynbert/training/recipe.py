@@ -42,7 +42,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     task = TASKS[data_args.task](data_args, args)
     if data_args.streaming:
         args.accelerator_config.dispatch_batches = False  # batches of several processes are padded each for itself
-    if model_args.layers is None and not model_args.config_overrides:
+    if not model_args.config_overrides:
         task.follow(AutoConfig.from_pretrained(model_args.model_name_or_path))
     set_seed(args.seed)  # before the model: what is new in it is random
     model = load_model(model_args, args, task)

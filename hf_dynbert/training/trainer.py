@@ -87,18 +87,21 @@ class DistillationTrainer(Trainer):
         inputs = dict(inputs)
         targets = {name: inputs.pop(name) for name in ANSWERS if name in inputs}
         asked = {name: inputs.pop(name) for name in ASKED if name in inputs}
-        if not model.training or not (self.args.length_drop or targets or self.layers):
+        if not model.training:
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         pass_through = self._sandwich if self.args.length_drop else self._one_pass
         full, parts = pass_through(model, inputs, targets, asked)
         self._record(parts)
         loss = sum(parts.values())
+        if "loss" not in full:  # of layers alone: processes that train together wait for all that stands behind the outputs
+            ends = (full.last_hidden_state, full.pooler_output)
+            loss = loss + 0.0 * sum(end.float().sum() for end in ends if end is not None)
         return (loss, full) if return_outputs else loss
 
     def _one_pass(self, model, inputs, targets, asked):
         """The model as it is, and the parts of its objective."""
         with self._student_views() as views:
-            full = model(**inputs, output_hidden_states=self.layers is not None)
+            full = model(**inputs, **({"output_hidden_states": True} if self.layers else {}))
         return full, self._task_parts(full, inputs, targets) | self._layer_parts(full, views, inputs, asked)
 
     def _sandwich(self, model, inputs, targets, asked):
@@ -146,7 +149,8 @@ class DistillationTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the parts of the objective, each a mean over the batches since the last time."""
         if "loss" in logs and self._passes:
-            logs |= {f"loss_{name}": (value / self._passes).item() for name, value in self._parts.items()}
+            means = {name: value / self._passes for name, value in self._parts.items()}
+            logs |= {f"loss_{name}": self.accelerator.reduce(mean, "mean").item() for name, mean in means.items()}
             self._parts, self._passes = {}, 0
         super().log(logs, start_time)
 
@@ -229,7 +233,7 @@ class DistillationTrainer(Trainer):
             known = inspect.signature(self.teacher.forward).parameters  # DistilBERT has no token types
             features = {name: value for name, value in inputs.items() if name in FEATURES and name in known}
             self._check_vocabulary()
-        with torch.no_grad(), observe(self.teacher, self.layers.teacher_layers) as seen:
+        with torch.no_grad(), self.accelerator.autocast(), observe(self.teacher, self.layers.teacher_layers) as seen:
             states = self.teacher(**features, output_hidden_states=True).hidden_states
         teacher = LayerTrace(states, seen)
         if PLACES in asked:
@@ -306,7 +310,11 @@ class DistillationTrainer(Trainer):
         self._signature_columns += [n for n in (*ANSWERS, *ASKED) if n not in self._signature_columns]
 
     def _divergence(self, sub, full, inputs, config) -> torch.Tensor:
-        """In-place distillation: how far a sub-model is from the full one."""
+        """In-place distillation: how far a sub-model is from the full one.
+
+        A dropped token that comes back with its last state may be an answer, so it takes part (arXiv 2010.07003, section
+        3.2); where it cannot be one (`dropped_logits="mask"`), it does not. No other term ever sees a dropped token.
+        """
         how = {"temperature": self.args.temperature, "direction": self.args.divergence_direction}
         if "logits" in full and full.logits.shape[-1] == 1:
             return F.mse_loss(sub.logits.float(), full.logits.detach().float())
