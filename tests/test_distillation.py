@@ -1,5 +1,6 @@
 """Objectives of distillation against independent closed forms, and the maps of layers."""
 
+import json
 import math
 import os
 import subprocess
@@ -13,6 +14,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     BertConfig,
     BertForQuestionAnswering,
+    BertModel,
     MPNetConfig,
     MPNetForQuestionAnswering,
 )
@@ -264,6 +266,44 @@ args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train
 run_recipe(ModelArguments(student, teacher_model_name_or_path=teacher, **off),
     DataArguments([data], max_length=120, stride=8, teacher_cache_dir=output + "-cache"), args)
 """
+
+
+PLAIN = """
+import sys
+from hf_dynbert.training.arguments import DistillationArguments
+from hf_dynbert.training.recipe import run_recipe
+from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
+student, teacher, data, output = sys.argv[1:]
+off = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train_batch_size={size}, logging_steps=1,
+    train_sampling_strategy="sequential", save_steps=3, optim="sgd", learning_rate=0.02, max_grad_norm=0, report_to=[],
+    length_drop=False, importance="all", relation_weight=1.0, relation_heads=4)
+run_recipe(ModelArguments(student, teacher_model_name_or_path=teacher, **off),
+    DataArguments([data], "plain-text", max_length=16), args)
+"""
+
+
+def test_two_processes_on_plain_text_are_one(bert_folder, tokenizer, sizes, tmp_path):
+    """With relations alone, the loss comes from inside the model and reaches no output."""
+    torch.manual_seed(4)
+    BertModel(BertConfig(**sizes)).save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    (tmp_path / "text.txt").write_text("ada wrote the song by night.\nthe ship lit the tower at 9.\n\n" * 24)
+    environment, found = {**os.environ, "OMP_NUM_THREADS": "1"}, []
+    for processes in (1, 2):
+        script, output = tmp_path / f"script{processes}.py", tmp_path / f"out{processes}"
+        script.write_text(PLAIN.replace("{size}", str(8 // processes)))
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if processes == 2 else []
+        command = [sys.executable, *launch, script, bert_folder, tmp_path / "teacher", tmp_path / "text.txt", output]
+        finished = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        history = json.loads((output / "checkpoint-3" / "trainer_state.json").read_text())["log_history"]
+        found.append((load_file(output / "checkpoint-3" / "model.safetensors"), history))
+    (one, alone), (two, together) = found
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)  # sums in another order, three SGD steps
+    for mine, theirs in zip(alone, together, strict=True):
+        assert theirs["loss_relation"] == pytest.approx(mine["loss_relation"], rel=1e-3)  # of all processes, as the loss is
 
 
 def test_two_processes_with_a_teacher_are_one(bert_folder, tokenizer, sizes, squad_file, tmp_path):
