@@ -25,7 +25,7 @@ from .intel.quantize import quantize as make_int8
 from .length_config import parse_length_config
 from .question_answering.evaluate import evaluate_squad
 from .question_answering.features import MAX_LENGTH, STRIDE
-from .question_answering.squad import load_squad, split_by_article
+from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
 from .search_run import run_search
 from .training.arguments import DistillationArguments
@@ -70,7 +70,7 @@ class EvaluateArguments:
     length_config: str | None = field(
         default=None, metadata={"help": "A budget's name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3."}
     )
-    limit: int | None = field(default=None, metadata={"help": "Use the first so many questions."})
+    limit: int | None = field(default=None, metadata={"help": "Use so many questions, spread over the data."})
     held_out: float = field(default=0.0, metadata={"help": "Use only the part that training with this value holds out."})
     batch_size: int = field(default=32, metadata={"help": "Windows of a batch, padded to the longest."})
     max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of a window."})
@@ -165,8 +165,7 @@ def evaluate(args: EvaluateArguments) -> None:
         raise ValueError(f"--save keeps the result in a length-adaptive model's folder, and {args.model} is none.")
     if args.held_out:
         _, data = split_by_article(data, args.held_out)
-    if args.limit:
-        data = data.select(range(min(args.limit, len(data))))
+    data = spread_over(data, args.limit)
     model = load_any(args.model, dtype=args.dtype)
     result = evaluate_squad(
         model,

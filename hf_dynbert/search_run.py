@@ -24,7 +24,7 @@ from .intel.checkpoints import load_config
 from .latency import machine_name, measure_latencies
 from .length_config import count_macs, dropping_layers, parse_length_config
 from .question_answering.evaluate import SquadSample, run_windows
-from .question_answering.squad import load_squad, split_by_article
+from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
 
 
@@ -295,10 +295,8 @@ def _dev_sample(tokenizer, args: SearchArguments) -> SquadSample | None:
     """The dev questions, if there are any: scored once, and nothing is chosen by them."""
     if not args.eval_file:
         return None
-    data = load_squad(args.eval_file, split="validation")
-    most = min(args.eval_samples or len(data), len(data))
-    spread = data.select([index * len(data) // most for index in range(most)])
-    return SquadSample(tokenizer, spread, args.max_length, args.stride)
+    data = spread_over(load_squad(args.eval_file, split="validation"), args.eval_samples)
+    return SquadSample(tokenizer, data, args.max_length, args.stride)
 
 
 def _ratios(space: LengthSpace) -> list[float]:

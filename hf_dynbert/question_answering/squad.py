@@ -60,6 +60,18 @@ def check_rows(data: Dataset) -> None:
                 )
 
 
+def spread_over(data: Dataset, most: int | None) -> Dataset:
+    """So many rows, spread evenly over the data; neighbours are of one article.
+
+    Args:
+        data (`datasets.Dataset`): rows.
+        most (`int` or `None`): how many; all where there are no more, or for `None`.
+    """
+    if not most or len(data) <= most:
+        return data
+    return data.select([index * len(data) // most for index in range(most)])
+
+
 def split_by_article(data: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Holds out whole articles, so that no paragraph is on both sides.
 

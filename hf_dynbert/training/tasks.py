@@ -20,7 +20,7 @@ from ..modeling_dynamic_tinybert import (
     DynamicTinyBertModel,
 )
 from ..question_answering.features import MAX_LENGTH, training_features
-from ..question_answering.squad import load_squad, split_by_article
+from ..question_answering.squad import load_squad, split_by_article, spread_over
 from ..texts import LABEL, MAX_TEXT_LENGTH, cut_texts, generic_names, load_texts, number_labels, text_features
 from .arguments import DistillationArguments
 from .augmentation import WordSubstitution, WordVectors, augment
@@ -225,8 +225,6 @@ TASKS = {"question-answering": QuestionAnswering, "text-classification": TextCla
 
 def _spread(data, most: int | None):
     """So many rows, spread over the data; of a stream the first."""
-    if not most or (isinstance(data, Dataset) and len(data) <= most):
-        return data
-    if isinstance(data, IterableDataset):
+    if most and isinstance(data, IterableDataset):
         return data.take(most)
-    return data.select([index * len(data) // most for index in range(most)])
+    return spread_over(data, most) if most else data
