@@ -18,7 +18,7 @@ OURS = "<!-- Written by hf_dynbert from the records beside it; without this line
 PLACE = "USER/NAME"  # until the folder is pushed, and its name known
 TASKS = {"QuestionAnswering": "question-answering", "SequenceClassification": "text-classification"}
 TOKENS = 384  # for which operations are told where nothing was measured
-BENCHMARK = ("rajpurkar/squad", "validation")  # the one data set of the Hub whose leaderboard takes extractive answers
+BENCHMARK = ("rajpurkar/squad", "validation")  # what this package is measured on
 PAPERS = {
     "length": ("Length-Adaptive Transformer", "Kim and Cho", 2021, "2010.07003"),
     "dynamic": ("Dynamic-TinyBERT", "Guskin et al.", 2021, "2111.09645"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer
 
 from .backbones import convert_config
-from .card import EVALUATION, TRAINING, write_card
+from .card import EVALUATION, TASKS, TRAINING, write_card
 from .folders import replace_files
 from .length_config import fit_length_config
 from .modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
@@ -17,7 +17,6 @@ MODELS = {
     "question-answering": DynamicTinyBertForQuestionAnswering,
     "text-classification": DynamicTinyBertForSequenceClassification,
 }
-HEADS = {"QuestionAnswering": "question-answering", "SequenceClassification": "text-classification"}
 BUDGETS = {"three-quarters": 0.75, "half": 0.5}  # of the operations; what was not trained to drop should not drop more
 
 
@@ -59,7 +58,7 @@ def convert(source: str, output_dir: str | Path, task: str | None = None, budget
 
 def _task(config, source: str) -> str:
     architectures = config.architectures or []
-    found = [task for head, task in HEADS.items() if any(head in architecture for architecture in architectures)]
+    found = [task for head, task in TASKS.items() if any(head in architecture for architecture in architectures)]
     if not found:
         raise ValueError(
             f"{source} is a {', '.join(architectures) or 'model that does not say its head'}: say what it shall be for with "
