@@ -324,6 +324,7 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
     config_class = DynamicTinyBertConfig
     _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
     _can_record_outputs = {"attentions": DynamicTinyBertSelfAttention}
+    _keys_to_ignore_on_load_unexpected = [r"\.token_scorer\."]  # another importance or fewer `drop_layers` leave them out
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -3,9 +3,11 @@
 import json
 import string
 
+import huggingface_hub
 import pytest
 import torch
 from datasets import Dataset
+from hub_server import TOKEN, Hub
 from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertTokenizerFast
 
 from hf_dynbert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
@@ -101,6 +103,27 @@ def make_batch(lengths=(24, 11, 40, 5), width=None, seed=3, first=4):
 @pytest.fixture
 def batch():
     return make_batch()
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """The client looks at this Hub, with an empty cache, and waits for nothing between attempts."""
+    with Hub() as served:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        constants = huggingface_hub.constants
+        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", served.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", served.endpoint)
+        monkeypatch.setattr(
+            "transformers.utils.hub._hf_api", None, raising=False
+        )  # newer releases keep one with its address
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        yield served
 
 
 @pytest.fixture(scope="session")

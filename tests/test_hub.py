@@ -12,7 +12,7 @@ import huggingface_hub
 import pytest
 import torch
 from conftest import make_batch
-from hub_server import TOKEN, Hub
+from hub_server import TOKEN
 from huggingface_hub import ModelCard
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
@@ -32,27 +32,6 @@ from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 
 
 BUDGETS = {"half": [0.8, 0.6, 0.5, 0.3], "fast": {"length_config": [0.8, 0.4, 0.4, 0.2], "f1": 70.0, "macs": 1e6}}
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """The client looks at this Hub, with an empty cache, and waits for nothing between attempts."""
-    with Hub() as served:
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        constants = huggingface_hub.constants
-        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", served.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", served.endpoint)
-        monkeypatch.setattr(
-            "transformers.utils.hub._hf_api", None, raising=False
-        )  # newer releases keep one with its address
-        monkeypatch.setattr("time.sleep", lambda _: None)
-        yield served
 
 
 @pytest.fixture
