@@ -1,29 +1,30 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The command `hf-dynbert`: `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`, `convert`,
-`push`."""
+"""The command `hf-dynbert`: `run`, `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`, `convert`, `push`."""
 
-import dataclasses
 import datetime
-import difflib
 import json
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from huggingface_hub.errors import HTTPError, StrictDataclassError
-from transformers import AutoTokenizer, HfArgumentParser, pipeline
+from transformers import AutoTokenizer, pipeline
 
 from .any_runtime import load_any
 from .benchmark import table_of
 from .card import is_ours, write_evaluation
+from .chain import Chain, Stage, read_chain
+from .configuration_dynamic_tinybert import FULL
 from .conversion import convert as convert_checkpoint
+from .curve import COLUMNS, curve_rows
 from .hub import push_folder
 from .intel.arguments import BenchmarkArguments, QuantizeArguments
 from .intel.quantize import quantize as make_int8
 from .length_config import parse_length_config
-from .question_answering.evaluate import evaluate_squad
+from .options import known_options, parse_arguments, read_options, unknown
+from .question_answering.evaluate import SquadSample
 from .question_answering.features import MAX_LENGTH, STRIDE
 from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
@@ -48,6 +49,7 @@ BAD_INPUT = (
 )  # of a person, a file or a network: one line, no trace
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
+  run       FOLDER                        all stages of a folder of recipes; what is done and unchanged is not repeated
   train     RECIPE.yaml                   fine-tune a checkpoint so that it answers at any token budget
   search    RECIPE.yaml                   find the budgets worth keeping on this machine (needs the search extra)
   quantize  RECIPE.yaml                   make an int8 folder of it, for OpenVINO (needs the intel extra) or PyTorch
@@ -60,6 +62,16 @@ USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 A recipe is a YAML file of options; options on the command line win. hf-dynbert VERB --help lists the options."""
 
 
+RUN_USAGE = """usage: hf-dynbert run FOLDER [--plan] [--adopt STAGE ...] [--record FILE.json] [--option value ...]
+
+FOLDER holds chain.yaml, which lists the stages. Options go to every stage whose verb knows them (--train_file a.json),
+--stage.option goes to one (--teacher.num_train_epochs 2); they win over the recipes'.
+
+  --plan     show where each stage stands, and end
+  --adopt    take the results of these stages as they lie there, made elsewhere
+  --record   where what was done is kept; outputs/FOLDER.chain.json when not given"""
+
+
 @dataclass
 class EvaluateArguments:
     """Options of `evaluate`."""
@@ -67,8 +79,9 @@ class EvaluateArguments:
     model: str = field(metadata={"help": "Folder or Hub id of any extractive question answering model."})
     data: list[str] = field(metadata={"help": "SQuAD files, or a data set on the Hub."})
     split: str = field(default="validation", metadata={"help": "Split of a data set on the Hub."})
-    length_config: str | None = field(
-        default=None, metadata={"help": "A budget's name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3."}
+    length_config: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Budgets by name, full, lists such as 0.9,0.6,0.5,0.4,0.3,0.3; named: full and all with a name."},
     )
     limit: int | None = field(default=None, metadata={"help": "Use so many questions, spread over the data."})
     held_out: float = field(default=0.0, metadata={"help": "Use only the part that training with this value holds out."})
@@ -159,7 +172,7 @@ def benchmark(args: BenchmarkArguments) -> None:
 
 
 def evaluate(args: EvaluateArguments) -> None:
-    """Prints what `evaluate_squad` measures."""
+    """Prints what is measured: of one length configuration all of it, of several a table."""
     data = load_squad(args.data, split=args.split)
     if args.save and not is_ours(Path(args.model)):
         raise ValueError(f"--save keeps the result in a length-adaptive model's folder, and {args.model} is none.")
@@ -167,23 +180,41 @@ def evaluate(args: EvaluateArguments) -> None:
         _, data = split_by_article(data, args.held_out)
     data = spread_over(data, args.limit)
     model = load_any(args.model, dtype=args.dtype)
-    result = evaluate_squad(
-        model,
-        AutoTokenizer.from_pretrained(args.model),
-        data,
-        length_config=_length_config(args.length_config),
-        batch_size=args.batch_size,
-        max_length=args.max_length,
-        stride=args.stride,
-        latency_samples=args.latency_samples,
-        progress=not args.json,
-    )
+    asked = _asked_names(model, args)
+    sample = SquadSample(AutoTokenizer.from_pretrained(args.model), data, args.max_length, args.stride)
+    options = {"batch_size": args.batch_size, "latency_samples": args.latency_samples, "progress": not args.json}
+    results = {}
+    for name in asked:
+        result = results[name] = sample.evaluate(model, _length_config(name), **options)
+        if args.save:
+            found = {key: result.to_dict()[key] for key in SAVED}
+            write_evaluation(args.model, _questions(args, len(data)), name or "default", found)
     if args.predictions:
-        Path(args.predictions).write_text(json.dumps(result.predictions, ensure_ascii=False), encoding="utf-8")
-    _show(result.to_dict(), args.json)
-    if args.save:
-        found = {key: result.to_dict()[key] for key in SAVED}
-        write_evaluation(args.model, _questions(args, len(data)), args.length_config or "default", found)
+        text = json.dumps(result.predictions, ensure_ascii=False)
+        Path(args.predictions).write_text(text, encoding="utf-8")
+    if len(results) == 1:
+        _show(result.to_dict(), args.json)
+    elif args.json:
+        print(json.dumps({name: found.to_dict() for name, found in results.items()}))
+    else:
+        _table(list(COLUMNS), [list(row) for row in curve_rows(results)])
+
+
+def _asked_names(model, args: EvaluateArguments) -> list[str | None]:
+    """Budgets to evaluate, checked before any work."""
+    names: list[str | None] = []
+    for name in args.length_config or [None]:
+        if name == "named" and hasattr(model.config, "length_configs"):
+            names += [FULL, *(found for found in model.config.length_configs if not found.startswith("front-"))]
+        else:
+            names.append(name)
+    names = list(dict.fromkeys(names))
+    if args.predictions and len(names) > 1:
+        raise ValueError(f"--predictions keeps the answers of one length configuration; got {', '.join(map(str, names))}.")
+    for name in names:
+        if hasattr(model.config, "resolve_length_config"):
+            model.config.resolve_length_config(_length_config(name))
+    return names
 
 
 def ask(args: AskArguments) -> None:
@@ -216,6 +247,35 @@ def push(args: PushArguments) -> None:
     print(push_folder(args.model, args.repo, args.private or None, args.revision, args.message))
 
 
+def run(argv: list[str]) -> None:
+    """Runs a chain of verbs, each in a process of its own."""
+    if not argv or argv[0].startswith("-"):
+        print(RUN_USAGE)
+        return
+    options = read_options(argv[1:])
+    own = {name: options.pop(name, []) for name in ("plan", "adopt", "record")}
+    more = [word for name, values in options.items() for word in (f"--{name}", *values)]
+    known = {verb: known_options(classes) for verb, (_, classes) in VERBS.items()}
+    stages = read_chain(argv[0], more, known)
+    for stage in stages:  # before any work: what is wrong with the last one is said now
+        parse_arguments(list(stage.argv), VERBS[stage.verb][1], prog=f"hf-dynbert {stage.verb}")
+    record = Path(*own["record"]) if own["record"] else Path("outputs") / f"{Path(argv[0]).resolve().name}.chain.json"
+    chain = Chain(stages, record)
+    if own["plan"]:
+        positions = chain.positions()
+        _table(["stage", "state", "result"], [[s.name, positions[s.name].state, str(s.folder)] for s in stages])
+        return
+    chain.run(_in_own_process, own["adopt"])
+    _table(["stage", "minutes", "result"], chain.bill())
+
+
+def _in_own_process(stage: Stage) -> None:
+    """So that one stage's memory and threads are not the next one's."""
+    status = subprocess.run([sys.executable, "-m", "hf_dynbert.cli", stage.verb, *stage.argv]).returncode
+    if status:
+        raise ValueError(f"{stage.name} ended with status {status}; the same command goes on from there.")
+
+
 VERBS = {
     "train": (train, (ModelArguments, DataArguments, DistillationArguments)),
     "search": (search, (SearchArguments,)),
@@ -242,6 +302,9 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE)
         return 0 if argv else 2
     try:
+        if argv[0] == "run":
+            run(argv[1:])
+            return 0
         verb, classes = _verb(argv[0])
         verb(*parse_arguments(argv[1:], classes, prog=f"hf-dynbert {argv[0]}"))
     except BAD_INPUT as error:
@@ -250,64 +313,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def parse_arguments(argv: list[str], classes: tuple[type, ...], prog: str = "hf-dynbert") -> tuple:
-    """Reads a recipe, if the first argument names one, and options, which win.
-
-    Args:
-        argv (`list[str]`): `[RECIPE.yaml] --option value ...`.
-        classes: dataclasses that hold the options.
-        prog (`str`): name in the help text.
-
-    Returns:
-        One instance of each class.
-
-    Raises:
-        ValueError: an unknown option; the error names the nearest valid one. Or a recipe that is not a mapping.
-    """
-    parser = HfArgumentParser(classes, prog=prog, allow_abbrev=False)
-    known = sorted({field.name for item in classes for field in dataclasses.fields(item) if field.init})
-    options = []
-    if argv and not argv[0].startswith("-"):
-        options = _recipe_options(Path(argv[0]), known)
-        argv = argv[1:]
-    for option in argv:
-        if option.startswith("--") and option not in ("--help", "--"):
-            name = option[2:].split("=")[0].replace("-", "_")
-            if name not in known and name.removeprefix("no_") not in known:
-                raise ValueError(_unknown(f"option --{name}", name, known))
-    *parsed, rest = parser.parse_args_into_dataclasses([*options, *argv], return_remaining_strings=True)
-    if rest:
-        raise ValueError(f"Cannot make sense of {' '.join(rest)}. Options are written --name value.")
-    return tuple(parsed)
-
-
-def _recipe_options(path: Path, known: list[str]) -> list[str]:
-    """A recipe's values as command-line options."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a recipe: it must be a YAML mapping of options, such as learning_rate: 1.0e-4.")
-    options = []
-    for name, value in content.items():
-        if name not in known:
-            raise ValueError(_unknown(f"{path}: key {name!r}", str(name), known))
-        if value is None:
-            continue
-        options.append(f"--{name}")
-        if isinstance(value, list):
-            options += map(str, value)
-        else:
-            options.append(json.dumps(value) if isinstance(value, dict) else str(value))
-    return options
-
-
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0)
-    return f"{what} is unknown; the nearest valid one is {close[0]}."
-
-
 def _verb(name: str):
     if name not in VERBS:
-        raise ValueError(_unknown(f"verb {name!r}", name, sorted(VERBS)))
+        raise ValueError(unknown(f"verb {name!r}", name, ["run", *sorted(VERBS)]))
     return VERBS[name]
 
 
@@ -359,3 +367,7 @@ def _show(values: dict, as_json: bool) -> None:
     width = max(map(len, values))
     for name, value in values.items():
         print(f"{name:<{width}}  {value:.4g}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

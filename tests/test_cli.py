@@ -48,6 +48,16 @@ def test_train_evaluate_ask(recipe, articles_file, tmp_path, capsys):
     assert result["examples"] == 6
     assert {"exact_match", "f1", "macs_mean", "latency_ms_p50"} <= set(result)
     assert result["length_config"] == [0.8, 0.6, 0.5, 0.3]
+    several = ["evaluate", "--model", str(trained), *options, "--latency_samples", "0", "--length-config"]
+    assert main([*several, "named", "0.9,0.8,0.7,0.5", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert list(results) == ["full", "half", "0.9,0.8,0.7,0.5"]
+    assert results["half"]["f1"] == result["f1"] and results["full"]["macs_ratio"] == 1
+    assert main([*several, "full", "half"]) == 0
+    assert f"{result['f1']:.2f}" in capsys.readouterr().out.splitlines()[-1]
+    assert main([*several, "full", "quarter"]) == 2 and "quarter" in capsys.readouterr().err
+    assert main([*several, "full", "half", "--predictions", "x.json"]) == 2
+    assert "of one length configuration" in capsys.readouterr().err
     assert main([*command, "--dtype", "bfloat16"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 6
     text = tmp_path / "context.txt"
@@ -108,7 +118,8 @@ def test_bad_input_is_one_line_and_status_2(argv, message, bert_folder, articles
     assert error.startswith("hf-dynbert: ") and message.lower() in error.lower(), error
 
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml"))
+# A chain's stages are tested in test_chain.py
+RECIPES = sorted(p for p in (Path(__file__).parents[1] / "recipes").glob("*/*.yaml") if p.name != "chain.yaml")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")

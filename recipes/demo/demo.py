@@ -17,8 +17,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 from weights import fetch_minilm
 
 from hf_dynbert import DistillationArguments, load_squad
-from hf_dynbert.cli import parse_arguments
 from hf_dynbert.curve import COLUMNS, curve_rows, measure_curve, plot_curve
+from hf_dynbert.options import parse_arguments
 from hf_dynbert.training.recipe import run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import evaluate_squad, load_squad
-from hf_dynbert.cli import parse_arguments
 from hf_dynbert.curve import markdown_table
+from hf_dynbert.options import parse_arguments
 from hf_dynbert.question_answering.squad import split_by_article
 from hf_dynbert.training.arguments import DistillationArguments
 from hf_dynbert.training.recipe import run_recipe
