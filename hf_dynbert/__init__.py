@@ -9,7 +9,10 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .card import write_card
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
+from .conversion import convert
+from .hub import push_folder
 from .int8_quantizer import DynamicInt8Config
 from .length_config import count_macs, fit_length_config
 from .modeling_dynamic_tinybert import (
@@ -17,7 +20,14 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
-from .question_answering import ExtractiveQAPipeline, evaluate_squad, load_squad, squad_metrics, training_features
+from .question_answering import (
+    ExtractiveQAPipeline,
+    evaluate_squad,
+    load_squad,
+    split_by_article,
+    squad_metrics,
+    training_features,
+)
 from .texts import cut_texts, load_texts, text_features
 from .training import (
     DistillationArguments,
@@ -49,12 +59,15 @@ __all__ = [
     "WordVectors",
     "__version__",
     "augment",
+    "convert",
     "count_macs",
     "cut_texts",
     "evaluate_squad",
     "fit_length_config",
     "load_squad",
     "load_texts",
+    "push_folder",
+    "split_by_article",
     "squad_metrics",
     "teacher_inputs",
     "teacher_logits",
@@ -62,6 +75,7 @@ __all__ = [
     "teacher_text_inputs",
     "text_features",
     "training_features",
+    "write_card",
 ]
 
 # Set up for transformers: AutoModel finds our checkpoints, pipeline() our task.

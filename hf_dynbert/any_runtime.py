@@ -4,14 +4,14 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForQuestionAnswering
+from transformers import AutoModelForQuestionAnswering, PreTrainedConfig
 
 
 def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
     """Loads a PyTorch checkpoint, or an OpenVINO folder.
 
     Args:
-        model (`str`): folder, or for PyTorch a Hub id.
+        model (`str`): folder or Hub id.
         threads (`int`, *optional*): of each call; all cores when not given.
         dtype (`str`, *optional*, defaults to `"float32"`): of the weights of a PyTorch checkpoint.
 
@@ -21,7 +21,7 @@ def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
     Raises:
         ValueError: another dtype for an OpenVINO folder, whose precision lies in the file.
     """
-    if not (Path(model) / "openvino_model.xml").exists():
+    if not _is_openvino(model):
         if threads:
             torch.set_num_threads(threads)
         return AutoModelForQuestionAnswering.from_pretrained(model, dtype=dtype).eval()
@@ -31,3 +31,10 @@ def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
 
     settings = {"ov_config": {"INFERENCE_NUM_THREADS": threads}} if threads else {}
     return OVDynamicTinyBertForQuestionAnswering.from_pretrained(model, **settings)
+
+
+def _is_openvino(model: str) -> bool:
+    """Whether it was exported; a repository's configuration says so."""
+    if Path(model).exists():
+        return (Path(model) / "openvino_model.xml").exists()
+    return "dynamic_model_type" in PreTrainedConfig.get_config_dict(model)[0]

@@ -2,6 +2,7 @@
 """BERT, RoBERTa and DistilBERT checkpoints as weights and configuration of one architecture."""
 
 import contextlib
+import difflib
 import re
 from collections.abc import Sequence
 from pickle import UnpicklingError
@@ -21,6 +22,9 @@ from transformers.utils import logging
 
 
 logger = logging.get_logger(__name__)
+
+# Of `from_pretrained`: where on the Hub, and how to get it
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 # how each architecture calls what BERT calls otherwise; the first pattern that fits a name's start rewrites it
 RENAMES: dict[str, list[tuple[str, str]]] = {
@@ -79,7 +83,10 @@ SAME_CONFIG_FIELDS = (
 
 def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[int] | None = None, **config_overrides):
     """Makes a model of `model_class` from a supported checkpoint or model; see its `from_backbone`."""
-    model = source if isinstance(source, PreTrainedModel) else _load(source, model_class)
+    hub = {name: config_overrides.pop(name) for name in HUB_ARGUMENTS if name in config_overrides}
+    model = source if isinstance(source, PreTrainedModel) else _load(source, model_class, **hub)
+    if getattr(model.config, "quantization_config", None) is not None:
+        raise ValueError("The source is in int8, and a model starts from floats: give the checkpoint it was made of.")
     if layers is not None:
         _check_layers(layers, model.config.num_hidden_layers)
         of_other_depths = {"num_hidden_layers": len(layers), **dict.fromkeys(BY_LAYER)}
@@ -117,8 +124,12 @@ def convert_config(config_class, config: PreTrainedConfig, **overrides):
         A configuration of class `config_class`.
 
     Raises:
-        ValueError: unsupported architecture, or an option of it that this architecture does not have.
+        ValueError: unsupported architecture, an option of it that this architecture does not have, or an unknown field.
     """
+    known = config_class()
+    if strange := [name for name in overrides if not hasattr(known, name)]:
+        close = difflib.get_close_matches(strange[0], known.to_dict(), n=1, cutoff=0)
+        raise ValueError(f"{config_class.__name__} has no {strange[0]!r}; the nearest valid name is {close[0]!r}.")
     if config.model_type == config_class.model_type:
         return config_class.from_dict({**config.to_dict(), **overrides})
     if config.model_type not in RENAMES:
@@ -177,11 +188,11 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
         )
 
 
-def _load(source: str, model_class) -> PreTrainedModel:
+def _load(source: str, model_class, **hub) -> PreTrainedModel:
     """Loads a checkpoint with the head it was saved with; where it names none that is known, with one for this model."""
-    config = AutoConfig.from_pretrained(source)
+    config = AutoConfig.from_pretrained(source, **hub)
     if config.model_type == model_class.config_class.model_type:
-        return model_class.from_pretrained(source)
+        return model_class.from_pretrained(source, **hub)
     architecture = getattr(transformers, (config.architectures or [""])[0], None)
     if config.model_type not in RENAMES:
         architecture = AutoModel
@@ -189,7 +200,7 @@ def _load(source: str, model_class) -> PreTrainedModel:
         head = next((head for head in AUTO_CLASSES if model_class.__name__.endswith(head)), None)
         architecture = AUTO_CLASSES.get(head, AutoModel)
     with one_clear_error(source):
-        return architecture.from_pretrained(source)
+        return architecture.from_pretrained(source, **hub)
 
 
 @contextlib.contextmanager
@@ -202,11 +213,8 @@ def one_clear_error(name: str):
     """
     try:
         yield
-    except (SafetensorError, UnpicklingError) as error:
-        raise OSError(
-            f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors "
-            f"({str(error).splitlines()[0]}). Download or save them again, as model.safetensors."
-        ) from error
+    except (SafetensorError, UnpicklingError, EOFError) as error:
+        raise OSError(_damaged(name, error)) from error
     except (OSError, HTTPError) as error:
         broke = error  # transformers may say that there is no such file; what stands behind it says why
         while broke is not None and (not isinstance(broke, HTTPError) or isinstance(broke, HfHubHTTPError)):
@@ -215,11 +223,21 @@ def one_clear_error(name: str):
             raise
         raise OSError(f"{name} did not arrive whole ({broke}). Nothing was kept; the same call tries again.") from error
     except RuntimeError as error:
+        if "PytorchStreamReader" in str(error):  # an old file that ends too early
+            raise OSError(_damaged(name, error)) from error
         if "ignore_mismatched_sizes" not in str(error):
             raise
         raise ValueError(
             f"The weights of {name} have other shapes than its config.json says; one of the two is another model's. {error}"
         ) from error
+
+
+def _damaged(name: str, error: Exception) -> str:
+    said = next(iter(str(error).splitlines()), type(error).__name__)
+    return (
+        f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors ({said}). Download or "
+        "save them again, as model.safetensors."
+    )
 
 
 def _rename(name: str, rules: list[tuple[str, str]]) -> str:

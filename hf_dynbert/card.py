@@ -2,11 +2,14 @@
 """A model card, written from what lies in a model's folder: what it is, how it was trained, rounded and evaluated."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from .budget import Budget
 from .folders import replace_files
@@ -15,10 +18,14 @@ from .length_config import count_macs
 
 TRAINING, QUANTIZATION, EVALUATION = "training.json", "quantization.json", "evaluation.json"
 OURS = "<!-- Written by hf_dynbert from the records beside it; without this line it is yours, and stays as you left it. -->"
+GENERATED = "This model card has been automatically generated"  # what transformers writes where there is no card
 PLACE = "USER/NAME"  # until the folder is pushed, and its name known
 TASKS = {"QuestionAnswering": "question-answering", "SequenceClassification": "text-classification"}
 TOKENS = 384  # for which operations are told where nothing was measured
 BENCHMARK = ("rajpurkar/squad", "validation")  # what this package is measured on
+# What is of one model alone, and of no other that is later put in its place
+OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin", "openvino_config.json")
+OF_A_MODEL = (TRAINING, QUANTIZATION, EVALUATION, "front.png", "model.safetensors", *OPENVINO_FILES)
 PAPERS = {
     "length": ("Length-Adaptive Transformer", "Kim and Cho", 2021, "2010.07003"),
     "dynamic": ("Dynamic-TinyBERT", "Guskin et al.", 2021, "2111.09645"),
@@ -26,6 +33,7 @@ PAPERS = {
     "tinybert": ("TinyBERT", "Jiao et al.", 2020, "1909.10351"),
     "minilm": ("MiniLM", "Wang et al.", 2020, "2002.10957"),
     "minilmv2": ("MiniLMv2", "Wang et al.", 2021, "2012.15828"),
+    "importance": ("ColBERT, whose late interaction finds the tokens to keep", "Khattab and Zaharia", 2020, "2004.12832"),
     "distillation": ("Distilling the Knowledge in a Neural Network", "Hinton et al.", 2015, "1503.02531"),
 }
 
@@ -44,18 +52,66 @@ def write_card(folder: str | Path, repo_id: str | None = None) -> Path | None:
     """
     folder = Path(folder).resolve()
     path = folder / "README.md"
-    if not is_ours(folder) or (path.exists() and OURS not in path.read_text(encoding="utf-8")):
+    if not is_ours(folder):
         return None
-    text, entries = str(make_card(folder)), benchmark_entries(folder)
+    _write_entries(folder)
+    if path.exists() and not is_generated(path.read_text(encoding="utf-8")):
+        return None
+    text = str(make_card(folder))
     with replace_files(folder) as beside:
         (beside / path.name).write_text(for_repository(text, repo_id) if repo_id else text, encoding="utf-8")
+    return path
+
+
+def is_generated(card: str) -> bool:
+    """Whether a card is what we, or transformers, wrote, and nobody's own words."""
+    return OURS in card or GENERATED in card
+
+
+def forget(folder: str | Path, keep: Iterable[str] = ()) -> None:
+    """Removes what an earlier model left in a folder that gets another one: its records, its plot, its weights.
+
+    Args:
+        folder (`str` or `Path`): where the other one is, or will be. Of a folder without a model of ours nothing is removed.
+        keep (`list[str]`): names that belong to the other one.
+    """
+    folder = Path(folder)
+    if is_ours(folder):
+        for name in set(OF_A_MODEL) - set(keep):
+            (folder / name).unlink(missing_ok=True)
+
+
+def hub_id(name: str | None) -> str | None:
+    """The name, if it can be one of the Hub's `user/name`; a folder's is nobody's business."""
+    if not name or "/" not in name or Path(name).exists():
+        return None
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return None
+    return name if name[0] not in "./~" else None
+
+
+def origin(source: str | None) -> dict[str, str]:
+    """Where a training's weights come from: `base_model` on the Hub, through folders that say theirs, and `started_from`."""
+    if not source:
+        return {}
+    path = Path(source)
+    if not path.exists():
+        return {"base_model": source} if hub_id(source) else {}
+    earlier = _record(path, TRAINING)
+    base = {"base_model": earlier["base_model"]} if hub_id(earlier.get("base_model")) else {}
+    return base | {"started_from": path.resolve().name}
+
+
+def _write_entries(folder: Path) -> None:
+    entries = benchmark_entries(folder)
     (folder / ".eval_results" / "squad.yaml").unlink(missing_ok=True)
     if entries:
         (folder / ".eval_results").mkdir(exist_ok=True)
         with replace_files(folder / ".eval_results") as beside:
             text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
             (beside / "squad.yaml").write_text(text, encoding="utf-8")
-    return path
 
 
 def is_ours(folder: Path) -> bool:
@@ -86,12 +142,11 @@ def make_card(folder: Path) -> ModelCard:
         *(["int8"] if int8 else []),
     ]
     tags += _listed(training.get("tags"))
-    base = training.get("base_model")
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag=task,
-        base_model=base if base and "/" in base else None,
-        datasets=_listed(training.get("dataset")) or None,
+        base_model=hub_id(training.get("base_model")),
+        datasets=[name for name in _listed(training.get("dataset")) if hub_id(name)] or None,
         language=training.get("language"),
         license=training.get("license"),
         tags=tags,
@@ -113,7 +168,7 @@ def make_card(folder: Path) -> ModelCard:
         "## Limits",
         _limits(task),
         "## Papers",
-        _papers(training),
+        _papers(training, config),
     ]
     return ModelCard("---\n" + data.to_yaml() + "\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n")
 
@@ -143,20 +198,24 @@ def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -
 
 
 def benchmark_entries(folder: Path) -> list[EvalResultEntry]:
-    """What of a folder's evaluation belongs on a leaderboard of the Hub."""
+    """What of a folder's evaluation the Hub may show with its dataset: full length, of which there is one value each."""
     evaluation = _evaluation(folder, _record(folder, "config.json"))
     if (evaluation.get("dataset"), evaluation.get("split")) != BENCHMARK or not evaluation.get("whole"):
         return []
     return [
         EvalResultEntry(BENCHMARK[0], metric, round(result[metric], 2), date=evaluation.get("date"), notes=f"budget {name}")
         for name, result in evaluation["results"].items()
+        if name == "full"
         for metric in ("f1", "exact_match")
     ]
 
 
 def _record(folder: Path, name: str) -> dict:
     path = folder / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); delete it, or make it again.") from error
 
 
 def _evaluation(folder: Path, config: dict) -> dict:
@@ -229,7 +288,8 @@ def _snippet(task: str, openvino: bool, budget: str) -> str:
         return text + "\n\nOptimum-Intel alone loads it too, and answers at the default budget."
     head = "".join(name for name, found in TASKS.items() if found == task)
     auto = f"AutoModelFor{head}" if head else "AutoModel"
-    return text + f'\n\nWithout hf_dynbert: `{auto}.from_pretrained("{PLACE}", trust_remote_code=True)`.'
+    alone = f'`{auto}.from_pretrained("{PLACE}", trust_remote_code=True)`'
+    return text + f"\n\nWithout hf_dynbert, with transformers 5.5 or newer: {alone}."
 
 
 def _budgets(config: dict) -> str:
@@ -283,7 +343,7 @@ def _trained(training: dict) -> str:
     if not training:
         return ""
     about = {
-        "started from": training.get("base_model"),
+        "started from": training.get("started_from") or training.get("base_model"),
         "teacher": training.get("teacher"),
         "data": training.get("data"),
         "examples": training.get("examples"),
@@ -330,9 +390,11 @@ def _limits(task: str) -> str:
     )
 
 
-def _papers(training: dict) -> str:
+def _papers(training: dict, config: dict) -> str:
     settings = training.get("hyperparameters", {})
     used = ["length", "dynamic", "quala"]
+    if config.get("importance") == "learned":
+        used.append("importance")
     if training.get("teacher"):
         used.append("distillation")
     if any(settings.get(name) for name in ("hidden_weight", "attention_weight", "embedding_weight")):

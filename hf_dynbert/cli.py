@@ -124,6 +124,7 @@ class ConvertArguments:
         default=None, metadata={"help": "What its head is for; the checkpoint's own when not given."}
     )
     budgets: str | None = field(default=None, metadata={"help": "Named length configurations, JSON."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub id."})
 
 
 @dataclass
@@ -239,7 +240,7 @@ def convert(args: ConvertArguments) -> None:
         budgets = json.loads(args.budgets) if args.budgets else None
     except ValueError as error:
         raise ValueError(f"--budgets is no JSON ({error}); write for example '{{\"half\": [0.8, 0.6, 0.4]}}'.") from error
-    print(f"Saved in {convert_checkpoint(args.model, args.output_dir, args.task, budgets)}")
+    print(f"Saved in {convert_checkpoint(args.model, args.output_dir, args.task, budgets, args.revision)}")
 
 
 def push(args: PushArguments) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer
 
 from .backbones import convert_config
-from .card import EVALUATION, TASKS, TRAINING, write_card
+from .card import TASKS, TRAINING, forget, origin, write_card
 from .folders import replace_files
 from .length_config import fit_length_config
 from .modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
@@ -20,7 +20,13 @@ MODELS = {
 BUDGETS = {"three-quarters": 0.75, "half": 0.5}  # of the operations; what was not trained to drop should not drop more
 
 
-def convert(source: str, output_dir: str | Path, task: str | None = None, budgets: dict | None = None) -> Path:
+def convert(
+    source: str,
+    output_dir: str | Path,
+    task: str | None = None,
+    budgets: dict | None = None,
+    revision: str | None = None,
+) -> Path:
     """Makes a folder with the same answers at full length, and budgets to call it with.
 
     Args:
@@ -31,6 +37,7 @@ def convert(source: str, output_dir: str | Path, task: str | None = None, budget
             given.
         budgets (`dict`, *optional*): named length configurations; when not given, three quarters and half of the operations
             with the same part dropped in each layer. The attention that a token receives decides, as in the papers.
+        revision (`str`, *optional*): branch, tag or commit of a Hub id.
 
     Returns:
         `Path`: the folder.
@@ -38,20 +45,20 @@ def convert(source: str, output_dir: str | Path, task: str | None = None, budget
     Raises:
         ValueError: another architecture, a head of another kind and no `task`, or impossible budgets.
     """
-    config = AutoConfig.from_pretrained(source)
+    hub = {"revision": revision} if revision else {}
+    config = AutoConfig.from_pretrained(source, **hub)
     model_class = MODELS[task or _task(config, source)]
     shape = convert_config(model_class.config_class, config)  # or an error
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, **hub)
     if budgets is None and not shape.budgets:
         layers = range(shape.num_hidden_layers)
         budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}
-    model = model_class.from_backbone(source, **({"budgets": budgets} if budgets else {}))
-    base = Path(source).resolve().name if Path(source).exists() else source
+    model = model_class.from_backbone(source, **hub, **({"budgets": budgets} if budgets else {}))
     with replace_files(Path(output_dir)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        (folder / TRAINING).write_text(json.dumps({"base_model": base}) + "\n", encoding="utf-8")
-    (Path(output_dir) / EVALUATION).unlink(missing_ok=True)  # of what was there before
+        (folder / TRAINING).write_text(json.dumps(origin(source)) + "\n", encoding="utf-8")
+    forget(output_dir, keep=[TRAINING, "model.safetensors"])
     write_card(output_dir)
     return Path(output_dir)
 

@@ -5,28 +5,43 @@ import json
 import re
 from fnmatch import fnmatch
 from pathlib import Path
+from xml.etree import ElementTree
 
 import yaml
-from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from .card import for_repository, write_card
+from .card import EVALUATION, OF_A_MODEL, QUANTIZATION, TRAINING, for_repository, is_generated, is_ours, write_card
+from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 
 
-# What belongs to a model; checkpoints, logs and pickles stay where they are
+# What belongs to a model; checkpoints, logs, pickles and a person's notes stay where they are
 WANTED = (
-    "*.json",
     "*.jinja",
-    "*.md",
-    "*.model",
     "*.png",
-    "*.py",
-    "*.safetensors",
-    "*.txt",
+    "LICENSE*",
+    "README.md",
+    "added_tokens.json",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "model*.safetensors",
+    "model.safetensors.index.json",
     "openvino_*.bin",
     "openvino_*.xml",
+    "openvino_config.json",
+    "sentence*.model",
+    "special_tokens_map.json",
+    "token*.json",
+    "tokenizer.model",
+    "vocab.*",
+    TRAINING,
+    QUANTIZATION,
+    EVALUATION,
+    *(path.name for path in Path(__file__).parent.glob("*.py")),  # the code that `save_pretrained` puts beside the weights
 )
+ENTRIES = ".eval_results/squad.yaml"
 CONSTANT = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')
 FORBIDDEN, UNAUTHORIZED = 403, 401
 
@@ -42,7 +57,8 @@ def push_folder(
     """Uploads a folder that a verb of ours or `save_pretrained` wrote: model, tokenizer, budgets, card, plots.
 
     All files come with one commit, so that nobody ever pulls half of them; a push that broke off is repeated with the same
-    call and sends large files that arrived no second time.
+    call and sends large files that arrived no second time. What an earlier model left in the repository goes with it; a card
+    that a person wrote there stays.
 
     Args:
         folder (`str` or `Path`): a PyTorch model in safetensors, or an OpenVINO one, with its tokenizer.
@@ -66,10 +82,17 @@ def push_folder(
     api = HfApi(library_name="hf_dynbert", token=token)
     try:
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if revision:
+        if private and not api.model_info(repo_id).private:
+            raise ValueError(f"{repo_id} is public. Make it private on the Hub first, or leave out private.")
+        if revision and not revision.startswith("refs/"):  # those are there, or cannot be made
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        adds = [_added(path, folder, repo_id) for path in paths]
-        return api.create_commit(repo_id, adds, commit_message=message, revision=revision).commit_url
+        there = api.list_repo_files(repo_id, revision=revision)
+        if "README.md" in there and not _is_our_card(api, repo_id, revision):
+            paths = [path for path in paths if path != folder / "README.md"]
+        changes = [_added(path, folder, repo_id) for path in paths]
+        left = {ENTRIES, *OF_A_MODEL} & set(there) - {change.path_in_repo for change in changes}
+        changes += [CommitOperationDelete(name) for name in sorted(left)]
+        return api.create_commit(repo_id, changes, commit_message=message, revision=revision).commit_url
     except RepositoryNotFoundError as error:
         raise OSError(f"{repo_id} is not there, or not yours to write: {_who()} ({_first_line(error)})") from error
     except HfHubHTTPError as error:
@@ -81,6 +104,12 @@ def push_folder(
             f"{folder} did not reach {repo_id} ({_first_line(error)} {_first_line(error.__cause__ or '')}). Nothing was "
             "published; the same call goes on with what is missing."
         ) from error
+
+
+def _is_our_card(api: HfApi, repo_id: str, revision: str | None) -> bool:
+    """Whether the card in the repository is none of a person's."""
+    path = api.hf_hub_download(repo_id, "README.md", revision=revision)
+    return is_generated(Path(path).read_text(encoding="utf-8"))
 
 
 def _added(path: Path, folder: Path, repo_id: str) -> CommitOperationAdd:
@@ -109,6 +138,7 @@ def model_files(folder: Path) -> list[Path]:
         pickles = [path.name for path in folder.iterdir() if path.name in ("pytorch_model.bin", "model.pt", "model.pkl")]
         said = f"only {pickles[0]}, a pickle, which is not safe to load" if pickles else "no weights"
         raise ValueError(f"{folder} holds {said}: save the model with save_pretrained, which writes model.safetensors.")
+    _check_shards(folder, names)
     for path in weights:
         try:
             with safe_open(path, "numpy") as file:
@@ -122,7 +152,15 @@ def model_files(folder: Path) -> list[Path]:
             f"{folder} holds no tokenizer, without which nobody can ask: tokenizer.save_pretrained({str(folder)!r})"
         )
     _check_card(folder / "README.md")
-    return paths + sorted((folder / ".eval_results").glob("*.yaml"))
+    return paths + [folder / ENTRIES] * (folder / ENTRIES).exists()
+
+
+def _check_shards(folder: Path, names: set[str]) -> None:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        missing = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) - names
+        if missing:
+            raise ValueError(f"{index} names {', '.join(sorted(missing))}, which is not there; save the model again.")
 
 
 def _check_config(path: Path) -> None:
@@ -132,11 +170,17 @@ def _check_config(path: Path) -> None:
         raise ValueError(f"{path} is not JSON ({error}); save the model again.") from error
     if not isinstance(values, dict) or "model_type" not in values:
         raise ValueError(f"{path} says no model_type: it is no configuration of transformers.")
+    if is_ours(path.parent):
+        DynamicTinyBertConfig.from_dict(values)  # refuses impossible budgets
 
 
 def _check_openvino(folder: Path) -> None:
     """OpenVINO's graph says where in the weights each constant lies."""
     graph, weights = folder / "openvino_model.xml", folder / "openvino_model.bin"
+    try:
+        ElementTree.parse(graph)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{graph} is damaged or incomplete ({error}). Save the model again.") from error
     ends = [int(begin) + int(size) for begin, size in CONSTANT.findall(graph.read_text(encoding="utf-8"))]
     if max(ends, default=0) > weights.stat().st_size:
         raise ValueError(f"{weights} is incomplete: {graph.name} names {max(ends)} bytes. Save the model again.")

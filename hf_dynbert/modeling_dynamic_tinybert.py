@@ -350,6 +350,16 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
         self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
 
+    def _upload_modified_files(self, working_dir: str, repo_id: str, *args, **kwargs):
+        """What both ways of pushing come to, with our card where transformers has put its template."""
+        try:
+            from hf_dynbert.card import write_card
+        except ImportError:  # who loaded this file with a repository's code has not the rest
+            pass
+        else:
+            write_card(working_dir, repo_id)
+        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """As everywhere in transformers; weights that cannot be read are one clear error.
@@ -369,14 +379,15 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
             source (`str` or `PreTrainedModel`): a folder, a Hub id or a model.
             layers (`list[int]`, *optional*): take these layers of it alone, counted from 0 as in `drop_layers`; a student
                 to distil, with the answers of none. Budgets of a deeper DynamicTinyBert are left behind.
-            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`.
+            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`; and for a Hub id
+                `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`.
 
         Returns:
             A model of this class; weights that the source does not have are new, and a warning names them.
 
         Raises:
-            ValueError: the source's architecture is not supported (the error lists those that are), or it lacks one of
-                `layers`.
+            ValueError: the source's architecture is not supported (the error lists those that are), it lacks one of
+                `layers`, is in int8, or a field is unknown.
         """
         return load_backbone(cls, source, layers, **config_overrides)
 

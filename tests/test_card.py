@@ -7,7 +7,7 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from hf_dynbert import DistillationArguments, DistillationCollator, DistillationTrainer, training_features
-from hf_dynbert.card import OURS, PLACE, for_repository, write_card, write_evaluation
+from hf_dynbert.card import OURS, PLACE, for_repository, hub_id, write_card, write_evaluation
 from hf_dynbert.cli import main
 
 
@@ -70,17 +70,28 @@ def test_metadata(folder):
     assert [(one.metric_type, one.metric_value) for one in data.eval_results] == [("f1", 74.57), ("exact_match", 63.2)] * 2
     entries = parse_eval_result_entries(yaml.safe_load((folder / ".eval_results" / "squad.yaml").read_text()))
     assert {(entry.dataset_id, entry.value, entry.notes) for entry in entries} == {
-        ("rajpurkar/squad", value, f"budget {name}") for value in (74.57, 63.2) for name in ("half", "full")
+        ("rajpurkar/squad", value, "budget full") for value in (74.57, 63.2)
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("org/base", "org/base"), ("./out/x", None), ("/home/ada/x", None), ("base", None), ("a/b/c", None), (None, None)],
+)
+def test_a_folder_is_no_name_of_the_hub(name, found, tmp_path, monkeypatch):
+    assert hub_id(name) == found
+    (tmp_path / "org" / "base").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert hub_id("org/base") is None
 
 
 def test_an_evaluation_of_another_budget_of_the_same_name_is_not_shown(folder):
     write_evaluation(folder, evaluated(), "half", RESULT)
-    assert "74.57" in (folder / "README.md").read_text() and (folder / ".eval_results" / "squad.yaml").exists()
+    assert "74.57" in (folder / "README.md").read_text()
     config = json.loads((folder / "config.json").read_text())
     config["budgets"]["half"] = [0.7, 0.6, 0.5, 0.3]
     (folder / "config.json").write_text(json.dumps(config))
-    assert "74.57" not in write_card(folder).read_text() and not (folder / ".eval_results" / "squad.yaml").exists()
+    assert "74.57" not in write_card(folder).read_text()
 
 
 def test_models_of_others_get_no_card_and_keep_no_evaluation(bert_folder, articles_file, capsys):
@@ -92,7 +103,7 @@ def test_models_of_others_get_no_card_and_keep_no_evaluation(bert_folder, articl
 
 @pytest.mark.parametrize("part", [{"whole": False}, {"dataset": None}])
 def test_parts_of_a_benchmark_are_no_entry_of_it(folder, part):
-    write_evaluation(folder, evaluated(**part), "half", RESULT)
+    write_evaluation(folder, evaluated(**part), "full", FULL)
     assert "74.57" in (folder / "README.md").read_text() and not (folder / ".eval_results").exists()
 
 
@@ -106,6 +117,10 @@ def test_a_persons_card_stays(folder):
     path = write_card(folder)
     path.write_text(path.read_text().replace(OURS, "").replace("# tiny-squad", "# My own words"))
     assert write_card(folder) is None and "My own words" in path.read_text()
+    write_evaluation(folder, evaluated(), "full", FULL)
+    assert "My own words" in path.read_text() and (folder / ".eval_results" / "squad.yaml").exists()
+    (folder / "evaluation.json").unlink()  # of a model that is there no more
+    assert write_card(folder) is None and not (folder / ".eval_results" / "squad.yaml").exists()
     assert for_repository(path.read_text(), "ada/tiny") == path.read_text()
 
 
@@ -121,6 +136,7 @@ def test_a_recipe_writes_the_card(bert_folder, squad_file, articles_file, tmp_pa
     assert "| seed | 42 |" in card and "| max_length | 120 |" in card and "| weight_decay | 0.0 |" in card
     assert "| learning_rate | 5e-05 |" in card and "| max_steps | 2 |" in card and "arxiv.org/abs/1503.02531" in card
     assert re.search(r"\| took \| \d+ minutes on .*threads \|", card)
+    assert "## Limits" in card and "| versions | hf_dynbert " in card
     told = "".join(path.read_text() for path in output.glob("*") if path.suffix in (".md", ".json") and path.is_file())
     assert str(tmp_path) not in told and "hf_secret" not in told
     assert not [path for path in output.rglob("*") if path.is_file() and b"hf_secret" in path.read_bytes()]

@@ -2,6 +2,7 @@
 """Checkpoints that people already have, in the shapes they were published in; only their vocabularies are smaller here."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -19,7 +20,11 @@ from transformers import (
     RobertaForQuestionAnswering,
 )
 
-from hf_dynbert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
+from hf_dynbert import (
+    DynamicInt8Config,
+    DynamicTinyBertForQuestionAnswering,
+    DynamicTinyBertForSequenceClassification,
+)
 from hf_dynbert.cli import main
 from hf_dynbert.conversion import convert
 
@@ -133,4 +138,37 @@ def test_an_old_checkpoint_is_read_as_data_alone(bert_folder, tokenizer, tmp_pat
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     with pytest.raises(OSError, match="a pickle that holds more than tensors"):
         convert(str(folder), tmp_path / "out")
+    torch.save({"weight": torch.zeros(1000)}, folder / "pytorch_model.bin")
+    for size in (2000, 0):  # of an archive, and of nothing
+        os.truncate(folder / "pytorch_model.bin", size)
+        with pytest.raises(OSError, match="damaged, incomplete"):
+            convert(str(folder), tmp_path / "out")
     assert not (tmp_path / "exploded").exists() and not (tmp_path / "out").exists()
+
+
+def test_int8_is_no_start(bert_folder, tokenizer, tmp_path):
+    convert(str(bert_folder), tmp_path / "floats")
+    int8 = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "floats", quantization_config=DynamicInt8Config())
+    int8.save_pretrained(tmp_path / "int8")
+    tokenizer.save_pretrained(tmp_path / "int8")
+    with pytest.raises(ValueError, match="in int8, and a model starts from floats"):
+        convert(str(tmp_path / "int8"), tmp_path / "out")
+
+
+def test_where_to_get_it_is_no_configuration(bert_folder, tmp_path):
+    hub = {"token": "hf_secret", "cache_dir": str(tmp_path)}
+    model = DynamicTinyBertForQuestionAnswering.from_backbone(str(bert_folder), importance="cls", **hub)
+    assert model.config.importance == "cls" and not {"token", "cache_dir"} & set(model.config.to_dict())
+    with pytest.raises(ValueError, match="has no 'importanc'; the nearest valid name is 'importance'"):
+        DynamicTinyBertForQuestionAnswering.from_backbone(str(bert_folder), importanc="cls")
+
+
+def test_what_an_earlier_model_left_goes(bert_folder, tmp_path):
+    convert(str(bert_folder), tmp_path / "out")
+    for name in ("quantization.json", "evaluation.json"):
+        (tmp_path / "out" / name).write_text("{}")
+    for name in ("front.png", "openvino_model.xml", "notes.txt"):
+        (tmp_path / "out" / name).write_text("old")
+    convert(str(bert_folder), tmp_path / "out")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not {"quantization.json", "evaluation.json", "front.png", "openvino_model.xml"} & left and "notes.txt" in left

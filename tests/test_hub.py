@@ -14,7 +14,7 @@ import torch
 from conftest import make_batch
 from hub_server import TOKEN
 from huggingface_hub import ModelCard
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, Trainer, TrainingArguments
 
 from hf_dynbert import (
     DistillationArguments,
@@ -24,7 +24,7 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     training_features,
 )
-from hf_dynbert.card import write_evaluation
+from hf_dynbert.card import GENERATED, OURS, write_evaluation
 from hf_dynbert.cli import main
 from hf_dynbert.hub import push_folder
 from hf_dynbert.training.recipe import run_recipe
@@ -75,17 +75,53 @@ def test_what_is_pushed_is_pulled(hub, folder, pull, tokenizer):
 def test_the_card_knows_where_it_stands_and_survives(hub, folder, make_model):
     result = {"f1": 74.567, "exact_match": 63.2, "macs_mean": 1e9, "macs_ratio": 0.5, "length_config": BUDGETS["half"]}
     found = {"data": "SQuAD", "dataset": "rajpurkar/squad", "split": "validation", "examples": 10570, "whole": True}
-    write_evaluation(folder, found, "half", result)
+    write_evaluation(folder, found, "full", result | {"length_config": None})
     push_folder(folder, "ada/tiny")
     card = hub.files("ada/tiny")["README.md"].decode()
     assert 'from_pretrained("ada/tiny")' in card and "USER/NAME" not in card
     assert b"74.57" in hub.files("ada/tiny")[".eval_results/squad.yaml"]
     assert ModelCard.load("ada/tiny").data.eval_results[0].metric_value == 74.57
-    make_model().push_to_hub("tiny")  # as transformers does it: it keeps the card that is there
+    make_model().push_to_hub("tiny")  # by transformers, without the folder's records
     assert 'from_pretrained("ada/tiny")' in hub.files("ada/tiny")["README.md"].decode()
 
 
-@pytest.mark.parametrize("strategy", ["end", "every_save", "checkpoint"])
+def test_a_persons_card_on_the_hub_stays(hub, folder, make_model, tokenizer, questions, tmp_path):
+    push_folder(folder, "ada/tiny")
+    own = hub.files("ada/tiny")["README.md"].replace(OURS.encode(), b"My own words.")
+    hub.repos["ada/tiny"].commit("main", hub.files("ada/tiny") | {"README.md": own})
+    push_folder(folder, "ada/tiny")
+    assert hub.files("ada/tiny")["README.md"] == own
+    make_model().push_to_hub("tiny")
+    assert b"My own words." in hub.files("ada/tiny")["README.md"]
+
+
+def test_what_an_earlier_model_left_goes(hub, folder):
+    old = dict.fromkeys(("evaluation.json", "front.png", "openvino_model.xml", "notes.txt"), b"old")
+    hub.create("ada/tiny", **old | {".eval_results/squad.yaml": b"old"})
+    (folder / "notes-of-mine.txt").write_text("nobody's business")
+    push_folder(folder, "ada/tiny")
+    files = hub.files("ada/tiny")
+    assert files["notes.txt"] == b"old" and "model.safetensors" in files
+    assert not {"evaluation.json", "front.png", "openvino_model.xml", ".eval_results/squad.yaml", "notes-of-mine.txt"} & set(
+        files
+    )
+
+
+def test_what_is_public_is_not_taken_for_private(hub, folder):
+    hub.create("ada/tiny")
+    with pytest.raises(ValueError, match="ada/tiny is public"):
+        push_folder(folder, "ada/tiny", private=True)
+    assert set(hub.files("ada/tiny")) == {".gitattributes"}
+
+
+def test_a_card_that_the_hub_refuses_publishes_nothing(hub, folder):
+    hub.fail("POST", "validate-yaml", status=400, times=9)
+    with pytest.raises((OSError, ValueError)):
+        push_folder(folder, "ada/tiny")
+    assert set(hub.files("ada/tiny")) == {".gitattributes"}
+
+
+@pytest.mark.parametrize("strategy", ["end", "every_save", "checkpoint", "all_checkpoints"])
 def test_a_trainer_that_pushes(hub, make_model, tokenizer, questions, pull, tmp_path, strategy):
     args = DistillationArguments(
         str(tmp_path / "out"),
@@ -103,15 +139,17 @@ def test_a_trainer_that_pushes(hub, make_model, tokenizer, questions, pull, tmp_
     collator = DistillationCollator(tokenizer)
     trainer = DistillationTrainer(model, args, train_dataset=features, data_collator=collator, processing_class=tokenizer)
     trainer.train()
-    trainer.push_to_hub(dataset="rajpurkar/squad")
+    trainer.push_to_hub(dataset_tags="rajpurkar/squad", dataset="SQuAD 1.1")
     pulled = pull("ada/tiny")
     assert pulled.config.budgets == BUDGETS and torch.equal(answers(pulled), answers(model.eval()))
     card = ModelCard.load("ada/tiny")
-    assert card.data.datasets == ["rajpurkar/squad"] and "| max_steps | 4 |" in card.content
+    assert card.data.datasets == ["rajpurkar/squad"] and "| data | SQuAD 1.1 |" in card.content
+    assert "| max_steps | 4 |" in card.content
     assert 'from_pretrained("ada/tiny")' in card.content
     assert "modeling_dynamic_tinybert.py" in hub.files("ada/tiny")
     assert not [name for name, content in hub.files("ada/tiny").items() if TOKEN.encode() in content]
     assert ("last-checkpoint/trainer_state.json" in hub.files("ada/tiny")) == (strategy == "checkpoint")
+    assert ("checkpoint-4/trainer_state.json" in hub.files("ada/tiny")) == (strategy == "all_checkpoints")
 
 
 def test_a_recipe_that_pushes(hub, bert_folder, squad_file, tmp_path):
@@ -128,6 +166,8 @@ def test_push_to_hub_of_transformers(hub, make_model, tokenizer, pull):
     model.push_to_hub("tiny", private=True)
     tokenizer.push_to_hub("tiny")
     assert hub.repos["ada/tiny"].private
+    card = hub.files("ada/tiny")["README.md"].decode()
+    assert 'from_pretrained("ada/tiny")' in card and "| `half` | 0.8, 0.6, 0.5, 0.3 |" in card and GENERATED not in card
     assert torch.equal(answers(pull("ada/tiny")), answers(model))
     assert pull("ada/tiny", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
 
@@ -137,7 +177,11 @@ def test_int8_in_pytorch(hub, folder, pull, tokenizer, tmp_path):
     quantized.save_pretrained(tmp_path / "int8")
     tokenizer.save_pretrained(tmp_path / "int8")
     push_folder(tmp_path / "int8", "ada/int8")
-    assert torch.equal(answers(pull("ada/int8")), answers(quantized))
+    pulled = pull("ada/int8")
+    assert pulled.config.budgets == BUDGETS and isinstance(pulled.qa_outputs.weight, torch.Tensor)
+    assert torch.equal(answers(pulled), answers(quantized))
+    assert pull("ada/int8", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
+    assert 'from_pretrained("ada/int8")' in hub.files("ada/int8")["README.md"].decode()
 
 
 @pytest.mark.parametrize("runtime", ["ours", "the command"])
@@ -163,8 +207,22 @@ def test_int8_in_openvino(hub, folder, pull, tokenizer, tmp_path, runtime):
     pulled = pull("ada/openvino", OVDynamicTinyBertForQuestionAnswering)
     assert pulled.config.budgets == BUDGETS
     assert all(torch.equal(answers(pulled, name), answers(model, name)) for name in ("full", "half", "fast"))
+    assert pull("ada/openvino", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
     plain = pull("ada/openvino", OVModelForQuestionAnswering)(**make_batch())  # which knows nothing of us
     assert torch.isfinite(plain.start_logits).all()
+    (tmp_path / "notes.txt").write_text("ada lit the tower by night.")
+    ask = ["ask", "--question", "who lit the tower?", "--context-file", str(tmp_path / "notes.txt")]
+    assert main([*ask, "--model", "ada/openvino", "--length-config", "half"]) == 0  # by its name, without saying its runtime
+    hub.fail("GET", "/large/", after=100, times=99)
+    with pytest.raises(OSError, match="did not arrive whole"):
+        pull("ada/openvino", OVDynamicTinyBertForQuestionAnswering, cache_dir=tmp_path / "empty")
+    hub.faults.clear()
+    again = pull("ada/openvino", OVDynamicTinyBertForQuestionAnswering, cache_dir=tmp_path / "empty")
+    assert torch.equal(answers(again), answers(model))
+    xml = (saved / "openvino_model.xml").read_text()
+    (saved / "openvino_model.xml").write_text(xml[: len(xml) // 2])
+    with pytest.raises(ValueError, match="openvino_model.xml is damaged or incomplete"):
+        push_folder(saved, "ada/other")
 
 
 def test_the_command(hub, folder, pull, capsys):
@@ -187,6 +245,52 @@ def test_private_repositories(hub, folder, pull, monkeypatch, tmp_path):
     with pytest.raises(OSError, match="log in with `hf auth login`"):
         push_folder(folder, "ada/another")
     assert "ada/another" not in hub.repos
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    with pytest.raises(OSError, match="ada/secret is not a local folder and is not a valid model identifier"):
+        pull("ada/secret", cache_dir=tmp_path / "cold")
+    with pytest.raises(OSError, match="(?i)log in|token"):
+        push_folder(folder, "ada/secret")
+
+
+OFFLINE = """
+import json, sys
+from transformers import AutoModelForQuestionAnswering
+import hf_dynbert
+model = AutoModelForQuestionAnswering.from_pretrained("ada/tiny", cache_dir=sys.argv[1])
+print(json.dumps(model.config.budgets))
+"""
+
+
+def test_a_process_that_is_offline(hub, folder, pull, tmp_path):
+    push_folder(folder, "ada/tiny")
+    pull("ada/tiny")
+    asked, environment = len(hub.log), os.environ | {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": hub.endpoint}
+    command = [sys.executable, "-c", OFFLINE, str(tmp_path / "cache")]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0 and json.loads(finished.stdout) == BUDGETS, finished.stderr
+    assert len(hub.log) == asked
+
+
+def test_the_trainer_of_transformers_pushes_it_too(hub, make_model, tokenizer, questions, pull, tmp_path):
+    args = TrainingArguments(
+        str(tmp_path / "out"),
+        max_steps=1,
+        use_cpu=True,
+        report_to=[],
+        push_to_hub=True,
+        hub_model_id="tiny",
+        hub_token=TOKEN,
+    )
+    features = training_features(questions, tokenizer, max_length=120, stride=8)
+    model = make_model(budgets=BUDGETS)
+    trainer = Trainer(model, args, train_dataset=features, processing_class=tokenizer)
+    trainer.train()
+    trainer.push_to_hub()
+    assert torch.equal(answers(pull("ada/tiny")), answers(model.eval()))
+    assert "modeling_dynamic_tinybert.py" in hub.files("ada/tiny") and b"tiny" in hub.files("ada/tiny")["README.md"]
+    with pytest.raises(TypeError, match="give DistillationArguments"):
+        DistillationTrainer(model, args)
 
 
 def test_unknown_revisions(hub, folder, pull):
@@ -243,13 +347,15 @@ def test_a_server_that_fails_is_no_missing_model(hub, folder, pull):
         pull("ada/tiny")
 
 
-def test_offline_with_a_warm_cache(hub, folder, pull, monkeypatch):
+def test_offline_with_a_warm_cache(hub, folder, pull, tokenizer, monkeypatch):
     push_folder(folder, "ada/tiny")
     warm = answers(pull("ada/tiny"))
     pull("ada/tiny", AutoTokenizer)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.log)
-    assert torch.equal(answers(pull("ada/tiny")), warm) and pull("ada/tiny", AutoTokenizer)
+    assert torch.equal(answers(pull("ada/tiny")), warm)
+    words = "who lit the tower?"
+    assert pull("ada/tiny", AutoTokenizer)(words).input_ids == tokenizer(words).input_ids
     assert len(hub.log) == asked
     with pytest.raises(OSError, match="offline|cached"):
         pull("ada/other")
@@ -277,6 +383,12 @@ class Bomb:
             "only pytorch_model.bin, a pickle",
         ),
         (lambda folder: os.truncate(folder / "model.safetensors", 5000), "damaged or incomplete"),
+        (
+            lambda folder: (folder / "model.safetensors.index.json").write_text(
+                '{"weight_map": {"a": "model-2.safetensors"}}'
+            ),
+            "names model-2.safetensors, which is not there",
+        ),
         (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
         (lambda folder: (folder / "README.md").write_text("---\ntags: [a\n---\n"), "metadata .* is broken"),
         (lambda folder: (folder / "README.md").write_text("---\njust words\n---\n"), "metadata .* is broken"),

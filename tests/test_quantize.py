@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import make_batch, randomize_scorers
 from transformers import AutoModelForQuestionAnswering, BertConfig
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, cli
+from hf_dynbert.card import for_repository
 from hf_dynbert.int8_layers import Int8Linear
 from hf_dynbert.intel.arguments import QuantizeArguments
 
@@ -113,6 +115,24 @@ def test_record_says_how(quantized):
     assert {"openvino", "nncf", "optimum-intel"} <= set(record["versions"])
     assert (quantized / "openvino_config.json").exists()
     assert (quantized / "tokenizer.json").exists()
+
+
+def test_card_says_how_and_its_snippet_runs(quantized, capsys):
+    card = for_repository((quantized / "README.md").read_text(), str(quantized))
+    assert (
+        "in int8 for OpenVINO" in card
+        and "| smooth_quant_alpha | 0.85 |" in card
+        and "| `fast` | 0.8, 0.5, 0.5, 0.2 |" in card
+    )
+    assert re.search(r"\| F1 of int8 \| full [\d.]+, fast [\d.]+ \(4 questions; in floats full ", card)
+    code = re.search(r"```python\n(.*?)```", card, re.S)[1]
+    exec(compile(code, "card", "exec"), {})  # noqa: S102 (our own text: that it runs is what is tested)
+    assert capsys.readouterr().out.count("'answer'") == 2
+
+
+def test_a_model_is_not_written_over_itself(checkpoint, squad_file, capsys):
+    argv = ["quantize", "--model", str(checkpoint), "--output_dir", str(checkpoint), "--train_file", str(squad_file)]
+    assert cli.main(argv) == 2 and "give the int8 model a folder of its own" in capsys.readouterr().err
 
 
 def test_accuracy_control_keeps_layers_exact():

@@ -73,6 +73,9 @@ def test_search_as_a_person_types_it(options, articles_file, tmp_path, capsys):
     full = budgets["full"]
     assert full["length_config"] is None and full["latency_ms"] > 0 and "held-out questions" in full["sample"]
     assert model.budget(speedup=1.0) is not None
+    card = (Path(folder) / "README.md").read_text()
+    assert "](front.png)" in card and (Path(folder) / "front.png").exists()
+    assert f"| `full` | all tokens | {full['f1']:.2f} |" in card and full["machine"] in card and full["sample"] in card
     report = json.loads((tmp_path / "found" / "front.json").read_text())
     assert len(report["measured"]) <= 8 and report["budgets"] == {n: b for n, b in budgets.items() if n != "half"}
 

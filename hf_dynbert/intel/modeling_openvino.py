@@ -16,6 +16,7 @@ from optimum.intel.openvino.modeling import OVModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 
 from ..asking import BudgetMixin
+from ..backbones import HUB_ARGUMENTS, one_clear_error
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
 from ..folders import replace_files
@@ -30,7 +31,6 @@ FOREIGN_TYPE = "bert"
 # Of what is not int8. OpenVINO would take bf16 where the CPU has it: other answers than elsewhere, and at these sizes slower
 # (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
 class LengthAdaptiveOVModel(BudgetMixin):
@@ -88,10 +88,12 @@ class LengthAdaptiveOVModel(BudgetMixin):
 
         Raises:
             ValueError: it holds no length-adaptive model, or a damaged one.
+            OSError: there is none, or it broke off on its way.
         """
-        if config is None:
-            config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
-        return super().from_pretrained(model_id, *args, config=config, **kwargs)
+        with one_clear_error(model_id):
+            if config is None:
+                config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
+            return super().from_pretrained(model_id, *args, config=config, **kwargs)
 
     def push_to_hub(
         self,
@@ -99,9 +101,11 @@ class LengthAdaptiveOVModel(BudgetMixin):
         repository_id: str,
         private: bool | None = None,
         token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload model",
     ) -> str:
         """Uploads a folder that `save_pretrained` wrote, with what else lies in it, in one commit; see `push_folder`."""
-        return push_folder(save_directory, repository_id, private=private, token=token)
+        return push_folder(save_directory, repository_id, private, revision, commit_message, token)
 
     def _save_config(self, save_directory) -> None:
         """Under a type that transformers knows, without code of this package; `load_config` reads the true one."""

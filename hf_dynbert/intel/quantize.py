@@ -10,8 +10,8 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from ..card import EVALUATION, TRAINING, write_card
 from ..card import QUANTIZATION as RECORD
+from ..card import TRAINING, forget, write_card
 from ..folders import replace_files
 from ..question_answering.evaluate import evaluate_squad
 from ..question_answering.squad import load_squad, split_by_article
@@ -34,6 +34,8 @@ def quantize(args: QuantizeArguments) -> Path:
             before any work.
         ImportError: the backend's packages are not installed.
     """
+    if Path(args.output_dir).resolve() == Path(args.model).resolve():
+        raise ValueError(f"{args.output_dir} holds the model itself; give the int8 model a folder of its own.")
     config = load_config(args.model)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
@@ -63,7 +65,8 @@ def quantize(args: QuantizeArguments) -> Path:
         training = Path(args.model) / TRAINING  # a card says where its model comes from
         if training.exists():
             shutil.copy(training, folder / TRAINING)
-    (Path(args.output_dir) / EVALUATION).unlink(missing_ok=True)  # of what was there before
+        made = [path.name for path in folder.iterdir()]
+    forget(args.output_dir, keep=made)
     write_card(args.output_dir)
     return Path(args.output_dir)
 

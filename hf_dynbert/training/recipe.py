@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..backbones import convert_config
+from ..card import TRAINING, forget, origin
 from ..folders import replace_files
 from ..modeling_dynamic_tinybert import TokenScorer
 from .arguments import DistillationArguments
@@ -65,6 +66,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
             trainer.save_model(str(folder), _internal_call=True)  # else it would publish the folder it writes beside
+        forget(output, keep=[TRAINING, "model.safetensors"])
         trainer.create_model_card()
     trainer.accelerator.wait_for_everyone()
     if args.push_to_hub:
@@ -154,8 +156,8 @@ def _about(model_args: ModelArguments, data_args: DataArguments, task: Task) -> 
     names = [_name(source) for source in sources if source]
     dataset = names[0] if names and not Path(sources[0]).exists() else None
     held_out = f", without {100 * data_args.held_out:g} % of the articles" if data_args.held_out else ""
-    return {
-        "base_model": _name(model_args.model_name_or_path),
+    anew = {"started_from": "random weights"} if model_args.config_overrides else None
+    return (anew or origin(model_args.model_name_or_path)) | {
         "teacher": _name(model_args.teacher_model_name_or_path),
         "dataset": dataset,
         "data": ", ".join(names) + held_out,

@@ -9,7 +9,7 @@ import torch
 import transformers
 from transformers import TrainingArguments
 
-from ..card import EVALUATION, TRAINING, write_card
+from ..card import TRAINING, forget, origin, write_card
 from ..folders import replace_files
 from ..latency import machine_name
 from ..version import __version__
@@ -35,7 +35,8 @@ def training_record(trainer, about: dict) -> dict:
 
     Args:
         trainer (`DistillationTrainer`): after training.
-        about (`dict`): what it does not know: `base_model`, `teacher`, `dataset` (a Hub id), `data` (a person's words).
+        about (`dict`): what it does not know: `base_model` or `started_from`, `teacher`, `dataset` (a Hub id), `data` (a
+            person's words).
 
     Returns:
         `dict`: as JSON can write it.
@@ -51,6 +52,8 @@ def training_record(trainer, about: dict) -> dict:
     if args.max_steps <= 0:
         del usual["max_steps"]
     record = {name: value for name, value in about.items() if value}
+    if "base_model" not in record and "started_from" not in record:
+        record |= origin(getattr(trainer.accelerator.unwrap_model(trainer.model).config, "_name_or_path", None))
     values = {name: value for name, value in (usual | own).items() if value is not None}
     record["hyperparameters"] = {name: _plain(value) for name, value in (values | record.pop("options", {})).items()}
     record["hyperparameters"]["processes"] = args.world_size
@@ -65,11 +68,13 @@ def training_record(trainer, about: dict) -> dict:
 
 
 def write_record(trainer, about: dict, folder: str | Path, repo_id: str | None = None) -> None:
-    """Writes a training's record into the folder of its model, and the card; what was measured of it before goes."""
-    record = training_record(trainer, about)
-    (Path(folder) / EVALUATION).unlink(missing_ok=True)
+    """Writes a training's record into the folder of its model, and the card; what an earlier model left there goes."""
+    text, path = json.dumps(training_record(trainer, about), indent=1) + "\n", Path(folder) / TRAINING
+    known = path.read_text(encoding="utf-8") if path.exists() else None
+    if known != text:  # else it is the same model, with what was measured of it
+        forget(folder, keep=["model.safetensors"])
     with replace_files(Path(folder)) as beside:
-        (beside / TRAINING).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (beside / TRAINING).write_text(text, encoding="utf-8")
     write_card(folder, repo_id)
 
 

@@ -65,6 +65,8 @@ class DistillationTrainer(Trainer):
         **kwargs,
     ):
         args = args or DistillationArguments()
+        if not isinstance(args, DistillationArguments):
+            raise TypeError(f"args is a {type(args).__name__}; give DistillationArguments, which take all that it takes.")
         super().__init__(model=model, args=args, **kwargs)
         self.about, self.resumed = about or {}, False
         self.teacher, self.layers = teacher, None
@@ -249,9 +251,12 @@ class DistillationTrainer(Trainer):
             )
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The model alone; a checkpoint has the projection to the teacher's width beside it."""
+        """The model, its record and card; a checkpoint has the projection to the teacher's width beside it instead."""
         super().save_model(output_dir, _internal_call=_internal_call)
         of_checkpoint = output_dir is not None and Path(output_dir).name.startswith(PREFIX_CHECKPOINT_DIR)
+        ours = isinstance(self.accelerator.unwrap_model(self.model), DynamicTinyBertPreTrainedModel)
+        if ours and not of_checkpoint and self.is_world_process_zero():
+            write_record(self, self.about, output_dir or self.args.output_dir, self.hub_model_id)
         if of_checkpoint and self._projection and self.args.should_save:
             save_file(self._projection.state_dict(), Path(output_dir) / PROJECTION)
 
@@ -278,7 +283,8 @@ class DistillationTrainer(Trainer):
                 "license": license,
                 "tags": tags,
                 "base_model": finetuned_from,
-                "dataset": dataset or dataset_tags,
+                "dataset": dataset_tags,
+                "data": ", ".join([dataset] if isinstance(dataset, str) else dataset or []),
             }
             about = self.about | {name: value for name, value in given.items() if value}
             write_record(self, about, self.args.output_dir, self.hub_model_id)
