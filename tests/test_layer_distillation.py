@@ -206,6 +206,44 @@ def test_the_terms_closed_form(make_model, taught, tokenizer, mpnet, tmp_path):
     torch.testing.assert_close(loss, task + 0.5 * wanted["embedding"] + 1.5 * wanted["hidden"])
 
 
+def attention_and_values(model, inputs):
+    """Each layer's attention probabilities `(B, A, L, L)`, and the last one's values cut into heads, `(B, A, L, H / A)`."""
+    seen, last = [], model.base_model.encoder.layer[-1].attention.self
+    hook = last.value.register_forward_hook(lambda module, given, values: seen.append(values))
+    model.set_attn_implementation("eager")  # the only one that tells its probabilities
+    attentions = model(**inputs, output_attentions=True).attentions
+    hook.remove()
+    return attentions, seen[-1].unflatten(-1, (4, -1)).transpose(1, 2)
+
+
+def kl(theirs, mine):
+    return (theirs * (theirs / mine).log()).sum(dim=-1).mean()
+
+
+def test_minilm_and_probabilities_closed_form(make_model, bert_teacher, questions, tokenizer, tmp_path):
+    """MiniLM's first version (arXiv 2002.10957, equations 7 to 10), and Dynamic-TinyBERT's attention."""
+    student, features = make_model(**STILL), training_features(questions, tokenizer, **WINDOWS)
+    minilm = {"relation_weight": 2.0, "relations": ["attention", "value"], "hard_label_weight": 0.0}
+    probabilities = {"attention_weight": 3.0, "attention_target": "probabilities"}
+    trainer = trainer_for(student, features, tokenizer, tmp_path, bert_teacher, **minilm, **probabilities)
+    batch = trainer.data_collator([features[index] for index in (0, 5, 9)])
+    batch.pop("length")
+    loss = trainer.compute_loss(student.train(), dict(batch))
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    (mine, my_values), (theirs, their_values) = (attention_and_values(model, inputs) for model in (student, bert_teacher))
+    wanted = 0.0
+    for row in range(3):
+        n = int(batch["attention_mask"][row].sum())
+        real = (row, slice(None), slice(n), slice(n))
+        wanted += sum(3.0 * (a[real] - b[real]).square().mean() for a, b in zip(mine, theirs, strict=True))
+        relations = [
+            (values[row, :, :n] @ values[row, :, :n].transpose(-1, -2) / values.shape[-1] ** 0.5).softmax(dim=-1)
+            for values in (their_values, my_values)
+        ]
+        wanted += 2.0 * (kl(theirs[-1][real], mine[-1][real]) + kl(*relations))
+    torch.testing.assert_close(loss, wanted / 3)
+
+
 @pytest.mark.parametrize("options", [{}, {"length_drop": True, "num_sandwich": 1}], ids=["plain", "length drop"])
 def test_padding_never_enters(make_model, taught, tokenizer, mpnet, tmp_path, options):
     student = make_model(**STILL)
