@@ -2,12 +2,15 @@
 """A chain of verbs, each starting from what those before it made. A stage whose result is there, and whose inputs are what
 they were, is not repeated; one that was killed goes on."""
 
+import contextlib
+import fcntl
+import functools
 import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -27,11 +30,19 @@ RESULTS = {  # where a verb's result lies: an option, and a file in the folder i
 }
 IN_PLACE = ("evaluate",)  # its result lies in the folder of its input, and is nobody's input
 # Options that change where things go and what is told, not what comes out
-COSMETIC = {"output_dir", "save_to", "logging_steps", "save_steps", "save_total_limit", "report_to", "teacher_cache_dir"}
-COSMETIC |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_strategy", "disable_tqdm"}
-IDENTITY = ("config.json", "tokenizer.json", "*.safetensors", "*.bin", "*.xml")  # of a folder that no stage made
+COSMETIC = ("output_dir", "teacher_cache_dir", "logging_", "log_level", "report_to", "run_name", "project", "disable_tqdm")
+COSMETIC += ("save_steps", "save_total_limit", "push_to_hub", "hub_", "dataloader_")  # beginnings of their names
+# A search takes these up where it was: its journal says what has been tried
+GROWS = {"search": {"eval_file", "eval_samples", "num_evaluations", "method", "length_configs", "save_to"}}
+# Whose meaning is one stage's own
+SCOPED = {"output_dir", "model", "model_name_or_path", "teacher_model_name_or_path", "save_to"}
+NOT_OF_ALL = {"evaluate": {"held_out"}}  # what is held out is of the training data
+SECRET = "token"
+WEIGHTS = ("*.safetensors", "*.bin", "*.xml")
+IDENTITY = ("config.json", "tokenizer.json", *WEIGHTS)  # of a folder that no stage made
 
-DONE, RESUMES, CHANGED, NEW, FOUND, WAITS = "done", "goes on", "inputs changed", "to do", "not of this chain", "to do later"
+DONE, RESUMES, GROWN, NEW, WAITS = "done", "goes on", "goes on with other options", "to do", "to do later"
+OUTDATED, CHANGED, FOUND = "to do again, after what changed before it", "options or data changed", "not of this chain"
 
 
 @dataclass(frozen=True)
@@ -71,10 +82,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stage stands: its state, and the key of its inputs."""
+    """Where a stage stands.
+
+    Args:
+        state (`str`): see the names above.
+        said (`dict[str, list[str]]`): its options, files by what they hold and folders by the stages that made them.
+        sources (`dict[str, int]`): those stages, and when they finished.
+        change (`str`): what is other than in the record.
+    """
 
     state: str
-    key: str
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sources: Mapping[str, int | None] = field(default_factory=dict)
+    change: str = ""
 
 
 def read_chain(folder: str | Path, more: Sequence[str], known: Mapping[str, Sequence[str]]) -> list[Stage]:
@@ -95,10 +115,17 @@ def read_chain(folder: str | Path, more: Sequence[str], known: Mapping[str, Sequ
     path = Path(folder) / CHAIN
     if not path.is_file():
         raise ValueError(f"{folder} holds no {CHAIN}; give a folder of recipes, such as recipes/quala-minilm-squad.")
-    commands = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages") or {}
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    commands = content.get("stages") if isinstance(content, dict) else None
+    words = [part for item in commands.items() for part in item] if isinstance(commands, dict) else [None]
+    if not all(isinstance(word, str) and word for word in words):
+        raise ValueError(f"{path} is no chain: it must have stages, each a name and a command, as in one: train one.yaml.")
     given = read_options(more)
     stages = [_stage(name, shlex.split(command), path, given, known) for name, command in commands.items()]
     _check_given(given, stages, known)
+    folders = [stage.folder.resolve() for stage in stages if stage.verb not in IN_PLACE]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"{path}: two stages have the folder {max(folders, key=folders.count)}; give each its own.")
     return stages
 
 
@@ -109,18 +136,24 @@ def _stage(name: str, words: list[str], path: Path, given: dict, known: Mapping[
     if verb not in RESULTS or verb not in known:
         raise ValueError(unknown(f"{path}: stage {name}: verb {verb!r}", verb, sorted(RESULTS)))
     recipe = [str(path.parent / argv.pop(0))] if argv and not argv[0].startswith("-") else []
-    for option, values in given.items():
+    for option, values in sorted(given.items(), key=lambda item: "." in item[0]):  # a stage's own word is the last
         scope, _, own = option.rpartition(".")
-        if scope == name or (not scope and own in known[verb]):
+        if scope == name or (not scope and own in set(known[verb]) - NOT_OF_ALL.get(verb, set())):
             argv += [f"--{own}", *values]
     said = recipe_options(Path(recipe[0]), known[verb]) if recipe else []
-    return Stage(name, verb, (*recipe, *argv), read_options([*said, *argv]))
+    options = read_options([*said, *argv])
+    needed = [RESULTS[verb][0], *(["save"] if verb in IN_PLACE else [])]
+    if missing := [option for option in needed if option not in options]:
+        raise ValueError(f"{path}: stage {name} says no --{missing[0]}, by which the chain knows its result.")
+    return Stage(name, verb, (*recipe, *argv), options)
 
 
 def _check_given(given: dict, stages: list[Stage], known: Mapping[str, Sequence[str]]) -> None:
     by_name = {stage.name: stage for stage in stages}
     for option in given:
         scope, _, own = option.rpartition(".")
+        if option in SCOPED:
+            raise ValueError(f"--{option} would be the same for all stages; say whose, as in --{stages[0].name}.{option}.")
         if scope and scope not in by_name:
             raise ValueError(unknown(f"option --{option}: stage {scope!r}", scope, sorted(by_name)))
         verbs = [by_name[scope].verb] if scope else [stage.verb for stage in stages]
@@ -134,7 +167,7 @@ class Chain:
 
     Args:
         stages (`list[Stage]`): in their order.
-        record (`Path`): JSON file; of each stage the key of its inputs, whether it finished, and the minutes it took.
+        record (`Path`): JSON file; of each stage its inputs, whether it finished, what came out, and the minutes it took.
     """
 
     def __init__(self, stages: Sequence[Stage], record: Path):
@@ -146,40 +179,44 @@ class Chain:
         makers: dict[Path, list[str]] = {}
         found: dict[str, Position] = {}
         for stage in self.stages:
-            sources = {
-                maker for words in stage.options.values() for word in words for maker in makers.get(_resolved(word), [])
-            }
-            key = self._key(stage, makers)
-            ready = all(found[source].state == DONE for source in sources)
-            found[stage.name] = Position(self._state(stage, key, ready), key)
+            found[stage.name] = self._position(stage, makers, found)
             for folder in stage.writes:
                 makers.setdefault(folder.resolve(), []).append(stage.name)
         return found
 
-    def run(self, call: Callable[[Stage], None], adopt: Sequence[str] = (), say: Callable[[str], None] = print) -> None:
+    def run(
+        self,
+        call: Callable[[Stage, int], None],
+        adopt: Sequence[str] = (),
+        redo: Sequence[str] = (),
+        say: Callable[[str], None] = print,
+    ) -> None:
         """Runs what is not done.
 
         Args:
-            call (`Callable`): runs a stage, or raises.
+            call (`Callable`): runs a stage, or raises; gets the stage, and a file descriptor that is locked while it works.
             adopt (`list[str]`): stages whose results were made elsewhere, and are taken as they lie there.
+            redo (`list[str]`): stages whose options or data are others now; what they made before is set aside.
             say (`Callable`): gets a line before each stage.
 
         Raises:
-            ValueError: a stage's folder holds what this chain did not make; before any work.
+            ValueError: a stage's folder holds what this chain did not make, options that are others than when a stage was
+                begun, or another process at work; before any work.
         """
-        self._check_adopted(adopt)
-        for stage in self.stages:
-            here = self.positions()[stage.name]
-            if stage.name in adopt and here.state != DONE:
-                say(f"{stage.name}: taken as it lies in {stage.folder}")
-                self._note(stage, here.key, finished=True)
-            elif here.state == DONE:
-                say(f"{stage.name}: done before, {stage.result}")
-            else:
-                if here.state == CHANGED and stage.verb not in IN_PLACE:
-                    _set_aside(stage.folder, say)
-                say(f"{stage.name}: hf-dynbert {stage.verb} {shlex.join(stage.argv)}")
-                self._timed(stage, here, call)
+        with self._locked() as lock:
+            self._check(adopt, redo)
+            for stage in self.stages:
+                here = self.positions()[stage.name]
+                if stage.name in adopt and here.state != DONE:
+                    say(f"{stage.name}: taken as it lies in {stage.folder}")
+                    self._note(stage, here, finished=True, adopted=True)
+                elif here.state == DONE:
+                    say(f"{stage.name}: done before, {stage.result}")
+                else:
+                    if here.state in (CHANGED, OUTDATED) and stage.verb not in IN_PLACE:
+                        _set_aside(stage.folder, say)
+                    say(f"{stage.name}: hf-dynbert {stage.verb} {shlex.join(_without_secrets(stage.argv))}")
+                    self._timed(stage, here, call, lock)
 
     def bill(self) -> list[list[str]]:
         """Rows of stage, minutes, folder."""
@@ -189,62 +226,108 @@ class Chain:
             for stage in self.stages
         ]
 
-    def _check_adopted(self, adopt: Sequence[str]) -> None:
-        by_name = {stage.name: stage for stage in self.stages}
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Nobody else works on this record. A stage's process inherits the lock, and holds it if this one is killed."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ValueError(f"Another process works on {self.path}; wait for it, or stop it.") from error
+            self.__init__(self.stages, self.path)  # what that one did meanwhile
+            yield file.fileno()
+
+    def _check(self, adopt: Sequence[str], redo: Sequence[str]) -> None:
+        by_name, positions = {stage.name: stage for stage in self.stages}, self.positions()
+        for option, names in (("adopt", adopt), ("redo", redo)):
+            for name in names:
+                if name not in by_name:
+                    raise ValueError(unknown(f"{option}: stage {name!r}", name, sorted(by_name)))
         for name in adopt:
-            if name not in by_name:
-                raise ValueError(unknown(f"adopt: stage {name!r}", name, sorted(by_name)))
             if not by_name[name].result.exists():
                 raise ValueError(f"adopt: {by_name[name].result} is not there; leave {name} to the chain.")
-        for stage in self.stages:
-            strange = stage.verb not in IN_PLACE and stage.name not in self.records and _filled(stage.folder)
-            if strange and stage.name not in adopt:
+        again = set(redo)
+        for name, position in positions.items():
+            folder = by_name[name].folder
+            if again & set(position.sources):
+                again.add(name)  # whatever else has changed, it starts from something new
+            if position.state == FOUND and name not in adopt:
                 raise ValueError(
-                    f"{stage.folder}, where {stage.name} belongs, holds what this chain did not make. Take it as it is with "
-                    f"--adopt {stage.name}, move it away, or give --{stage.name}.output_dir."
+                    f"{folder}, where {name} belongs, holds what this chain did not make. Take it as it is with --adopt "
+                    f"{name}, or move it away."
+                )
+            if position.state == CHANGED and name not in again and by_name[name].verb not in IN_PLACE and _filled(folder):
+                raise ValueError(
+                    f"{name}: {position.change}. Repeat the command that began it, or begin it again with --redo {name}: "
+                    f"{folder} will be set aside, and nothing deleted."
                 )
 
-    def _timed(self, stage: Stage, here: Position, call: Callable[[Stage], None]) -> None:
-        spent = self.records.get(stage.name, {}).get("minutes", 0.0) if here.state == RESUMES else 0.0
-        self._note(stage, here.key, finished=False, minutes=spent)
-        begin, finished = time.perf_counter(), False
+    def _timed(self, stage: Stage, here: Position, call: Callable[[Stage, int], None], lock: int) -> None:
+        spent = self.records.get(stage.name, {}).get("minutes") or 0.0
+        spent = spent if here.state in (RESUMES, GROWN) else 0.0
+        self._note(stage, here, finished=False, minutes=spent)
+        begin = time.perf_counter()
         try:
-            call(stage)
-            finished = True
-        finally:
-            self._note(stage, here.key, finished, minutes=spent + (time.perf_counter() - begin) / 60)
-        if not stage.result.exists():
-            raise ValueError(f"{stage.name} ended well, but {stage.result} is not there.")
+            call(stage, lock)
+            if not stage.result.exists():
+                raise ValueError(f"{stage.name} ended, but {stage.result} is not there.")
+        except BaseException:
+            self._note(stage, here, finished=False, minutes=spent + (time.perf_counter() - begin) / 60)
+            raise
+        self._note(stage, here, finished=True, minutes=spent + (time.perf_counter() - begin) / 60)
 
-    def _note(self, stage: Stage, key: str, finished: bool, minutes: float | None = None) -> None:
-        note = {"key": key, "finished": finished, "minutes": minutes, "at": time.time_ns()}
-        self.records[stage.name] = note
+    def _note(
+        self, stage: Stage, here: Position, finished: bool, minutes: float | None = None, adopted: bool = False
+    ) -> None:
+        self.records[stage.name] = {
+            "said": {name: list(words) for name, words in here.said.items()},
+            "sources": dict(here.sources),
+            "folder": str(stage.folder.resolve()),
+            "weights": _weights(stage) if finished else None,
+            "finished": finished,
+            "adopted": adopted,
+            "minutes": minutes,
+            "at": time.time_ns(),
+        }
         with replace_files(self.path.parent) as beside:
             (beside / self.path.name).write_text(json.dumps(self.records, indent=1) + "\n", encoding="utf-8")
 
-    def _state(self, stage: Stage, key: str, ready: bool) -> str:
+    def _position(self, stage: Stage, makers: Mapping[Path, Sequence[str]], before: Mapping[str, Position]) -> Position:
+        sources, said = {}, {}
+        for name, words in stage.options.items():
+            if name.startswith(COSMETIC) or SECRET in name:
+                continue
+            said[name] = []
+            for word in words:
+                made_by = makers.get(_resolved(word), [])
+                sources |= {maker: self.records.get(maker, {}).get("at") for maker in made_by}
+                said[name].append(f"made by {', '.join(made_by)}" if made_by else _content(word))
         record = self.records.get(stage.name)
+        if record and record["folder"] != str(stage.folder.resolve()):
+            record = None  # it is of another folder
+        ready = all(before[source].state == DONE for source in sources)
+        state, change = self._state(stage, record, said, sources, ready)
+        return Position(state, said, sources, change)
+
+    def _state(self, stage: Stage, record: dict | None, said: dict, sources: dict, ready: bool) -> tuple[str, str]:
         if record is None:
-            if stage.verb not in IN_PLACE and _filled(stage.folder):
-                return FOUND
-            return NEW if ready else WAITS
+            strange = stage.verb not in IN_PLACE and _filled(stage.folder)
+            return (FOUND if strange else NEW if ready else WAITS), ""
+        others = {name for name in {*said, *record["said"]} if said.get(name) != record["said"].get(name)}
+        if record["finished"] and stage.result.exists() and record["weights"] != _weights(stage):
+            return FOUND, ""
+        if others - GROWS.get(stage.verb, set()) and not record["adopted"]:
+            name = sorted(others - GROWS.get(stage.verb, set()))[0]
+            was, now = (" ".join(found.get(name, ["not given"])) for found in (record["said"], said))
+            return CHANGED, f"{name} was {was}, and is {now}"
         if not ready:
-            return WAITS
-        if record["key"] != key:
-            return CHANGED
-        return DONE if record["finished"] and stage.result.exists() else RESUMES
-
-    def _key(self, stage: Stage, makers: Mapping[Path, Sequence[str]]) -> str:
-        """Of all that its result depends on: options, files' contents, and the stages whose folders it reads."""
-
-        def identity(word: str) -> str:
-            made_by = [self.records.get(name, {}) for name in makers.get(_resolved(word), [])]
-            if made_by:
-                return "".join(f"{record.get('key')}@{record.get('at')}" for record in made_by)
-            return _content(word)
-
-        said = {name: [identity(word) for word in words] for name, words in stage.options.items() if name not in COSMETIC}
-        return hashlib.sha256(json.dumps([stage.verb, said], sort_keys=True).encode()).hexdigest()[:16]
+            return WAITS, ""
+        if record["sources"] != sources and not record["adopted"]:
+            return OUTDATED, ""
+        if not (record["finished"] and stage.result.exists()):
+            return RESUMES, ""
+        return (GROWN if others and not record["adopted"] else DONE), ""
 
 
 def _resolved(word: str) -> Path:
@@ -253,6 +336,28 @@ def _resolved(word: str) -> Path:
 
 def _filled(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
+
+
+def _without_secrets(argv: Sequence[str]) -> list[str]:
+    pairs = zip(("", *argv[:-1]), argv, strict=True)
+    return ["..." if before.startswith("--") and SECRET in before else word for before, word in pairs]
+
+
+def _weights(stage: Stage) -> str | None:
+    """What came out of a stage, and no later stage changes; `None` where that is no model."""
+    files = sorted({file for pattern in WEIGHTS for file in stage.folder.glob(pattern)})
+    return None if stage.verb in (*IN_PLACE, "search", "benchmark") or not files else _digest(files)
+
+
+def _digest(files: Sequence[Path]) -> str:
+    parts = [_digest_of_file(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+@functools.cache  # a chain has a handful of files, each read once
+def _digest_of_file(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _content(word: str) -> str:
@@ -264,11 +369,7 @@ def _content(word: str) -> str:
     except OSError:  # too long for a name: JSON, for example
         return word
     files = [path] if path.is_file() else sorted({file for pattern in IDENTITY for file in path.glob(pattern)})
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+    return f"{path.name} ({_digest(files)})"
 
 
 def _set_aside(folder: Path, say: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 """The command `hf-dynbert`: `run`, `train`, `search`, `quantize`, `evaluate`, `benchmark`, `ask`, `convert`, `push`."""
 
 import datetime
+import importlib.util
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import yaml
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from transformers import AutoTokenizer, pipeline
 
@@ -16,7 +18,6 @@ from .any_runtime import load_any
 from .benchmark import table_of
 from .card import is_ours, write_evaluation
 from .chain import Chain, Stage, read_chain
-from .configuration_dynamic_tinybert import FULL
 from .conversion import convert as convert_checkpoint
 from .curve import COLUMNS, curve_rows
 from .hub import push_folder
@@ -28,9 +29,9 @@ from .question_answering.evaluate import SquadSample
 from .question_answering.features import MAX_LENGTH, STRIDE
 from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
-from .search_run import run_search
+from .search_run import JOURNAL, run_search
 from .training.arguments import DistillationArguments
-from .training.recipe import run_recipe
+from .training.recipe import check_together, run_recipe
 from .training.recipe_arguments import DataArguments, ModelArguments
 
 
@@ -46,7 +47,16 @@ BAD_INPUT = (
     OSError,
     StrictDataclassError,
     HTTPError,
+    yaml.YAMLError,
 )  # of a person, a file or a network: one line, no trace
+WRONG_INPUT = 2  # exit status
+FILES = (".json", ".jsonl", ".csv", ".txt")
+NEEDS = {  # packages of a verb and a backend, and the extra that brings them
+    ("search", None): {"optuna": "search", "matplotlib": "search"},
+    ("quantize", "openvino"): {"openvino": "intel", "nncf": "intel"},
+    ("quantize", "neural-compressor"): {"neural_compressor": "neural-compressor"},
+    ("benchmark", None): {"openvino": "intel", "nncf": "intel", "matplotlib": "intel"},
+}
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
   run       FOLDER                        all stages of a folder of recipes; what is done and unchanged is not repeated
@@ -62,13 +72,14 @@ USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 A recipe is a YAML file of options; options on the command line win. hf-dynbert VERB --help lists the options."""
 
 
-RUN_USAGE = """usage: hf-dynbert run FOLDER [--plan] [--adopt STAGE ...] [--record FILE.json] [--option value ...]
+RUN_USAGE = """usage: hf-dynbert run FOLDER [--plan] [--adopt STAGE ...] [--redo STAGE ...] [--option value ...]
 
 FOLDER holds chain.yaml, which lists the stages. Options go to every stage whose verb knows them (--train_file a.json),
 --stage.option goes to one (--teacher.num_train_epochs 2); they win over the recipes'.
 
   --plan     show where each stage stands, and end
   --adopt    take the results of these stages as they lie there, made elsewhere
+  --redo     begin these again with other options or data; what they made before is set aside, not deleted
   --record   where what was done is kept; outputs/FOLDER.chain.json when not given"""
 
 
@@ -146,9 +157,14 @@ def train(model_args: ModelArguments, data_args: DataArguments, args: Distillati
 def search(args: SearchArguments) -> None:
     """Searches for budgets, and prints what was found."""
     try:
+        from .budgets.search import others_at_work  # imports Optuna
+
         folder = run_search(args)
     except ImportError as error:
         raise ValueError(f'search needs the search extra ({error}): pip install "hf_dynbert[search]"') from error
+    if others_at_work(folder / JOURNAL):
+        print(f"Others still work on {folder}; the last of them writes what was found.")
+        return
     print((folder / "front.md").read_text(encoding="utf-8"))
     print(f"{folder}/front.json, .md and .png written; budgets saved in {', '.join(args.save_to or [args.model])}.")
 
@@ -206,7 +222,7 @@ def _asked_names(model, args: EvaluateArguments) -> list[str | None]:
     names: list[str | None] = []
     for name in args.length_config or [None]:
         if name == "named" and hasattr(model.config, "length_configs"):
-            names += [FULL, *(found for found in model.config.length_configs if not found.startswith("front-"))]
+            names += model.config.named_budgets
         else:
             names.append(name)
     names = list(dict.fromkeys(names))
@@ -250,31 +266,52 @@ def push(args: PushArguments) -> None:
 
 def run(argv: list[str]) -> None:
     """Runs a chain of verbs, each in a process of its own."""
-    if not argv or argv[0].startswith("-"):
+    if argv[:1] == ["--help"] or "--help" in argv[1:]:
         print(RUN_USAGE)
         return
+    if not argv or argv[0].startswith("-"):
+        raise ValueError(f"run needs a folder first.\n\n{RUN_USAGE}")
     options = read_options(argv[1:])
-    own = {name: options.pop(name, []) for name in ("plan", "adopt", "record")}
+    own = {name: options.pop(name, []) for name in ("plan", "adopt", "redo", "record")}
     more = [word for name, values in options.items() for word in (f"--{name}", *values)]
     known = {verb: known_options(classes) for verb, (_, classes) in VERBS.items()}
     stages = read_chain(argv[0], more, known)
     for stage in stages:  # before any work: what is wrong with the last one is said now
-        parse_arguments(list(stage.argv), VERBS[stage.verb][1], prog=f"hf-dynbert {stage.verb}")
-    record = Path(*own["record"]) if own["record"] else Path("outputs") / f"{Path(argv[0]).resolve().name}.chain.json"
+        _check_stage(stage)
+    record = Path(own["record"][0]) if own["record"] else Path("outputs") / f"{Path(argv[0]).resolve().name}.chain.json"
     chain = Chain(stages, record)
     if own["plan"]:
         positions = chain.positions()
         _table(["stage", "state", "result"], [[s.name, positions[s.name].state, str(s.folder)] for s in stages])
         return
-    chain.run(_in_own_process, own["adopt"])
+    chain.run(_in_own_process, own["adopt"], own["redo"])
     _table(["stage", "minutes", "result"], chain.bill())
 
 
-def _in_own_process(stage: Stage) -> None:
+def _check_stage(stage: Stage) -> None:
+    """Its options, the files it names, and the packages it needs."""
+    parsed = parse_arguments(list(stage.argv), VERBS[stage.verb][1], prog=f"hf-dynbert {stage.verb}")
+    try:
+        if stage.verb == "train":
+            check_together(*parsed)
+        for option in ("train_file", "eval_file", "data"):
+            for name in stage.options.get(option, []):
+                if Path(name).suffix and not Path(name).exists() and Path(name).suffix in FILES:
+                    raise ValueError(f"{option}: there is no file {name}.")
+        for package, extra in NEEDS.get((stage.verb, getattr(parsed[0], "backend", None)), {}).items():
+            if importlib.util.find_spec(package) is None:
+                raise ValueError(f'{package} is missing: pip install "hf_dynbert[{extra}]"')
+    except ValueError as error:
+        raise ValueError(f"{stage.name}: {error}") from error
+
+
+def _in_own_process(stage: Stage, lock: int) -> None:
     """So that one stage's memory and threads are not the next one's."""
-    status = subprocess.run([sys.executable, "-m", "hf_dynbert.cli", stage.verb, *stage.argv]).returncode
+    command = [sys.executable, "-m", "hf_dynbert.cli", stage.verb, *stage.argv]
+    status = subprocess.run(command, pass_fds=(lock,)).returncode
     if status:
-        raise ValueError(f"{stage.name} ended with status {status}; the same command goes on from there.")
+        hint = "see above" if status == WRONG_INPUT else "the same command goes on from there"
+        raise ValueError(f"{stage.name} ended with status {status}; {hint}.")
 
 
 VERBS = {
@@ -310,7 +347,7 @@ def main(argv: list[str] | None = None) -> int:
         verb(*parse_arguments(argv[1:], classes, prog=f"hf-dynbert {argv[0]}"))
     except BAD_INPUT as error:
         print(f"hf-dynbert: {error}", file=sys.stderr)
-        return 2
+        return WRONG_INPUT
     return 0
 
 

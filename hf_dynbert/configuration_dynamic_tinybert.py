@@ -107,6 +107,11 @@ class DynamicTinyBertConfig(BertConfig):
         }
         return {name: length_config for name, length_config in found.items() if name != FULL}
 
+    @property
+    def named_budgets(self) -> list[str]:
+        """`"full"`, and the budgets that have a name of their own: what is only a point of a searched front has none."""
+        return [FULL, *(name for name in self.length_configs if name != FULL and not name.startswith("front-"))]
+
     def resolve_length_config(self, length_config: str | Sequence[int | float] | None = None) -> list[int | float] | None:
         """What a call's `length_config` argument means for this model.
 

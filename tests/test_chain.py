@@ -12,9 +12,9 @@ from hf_dynbert.options import known_options, parse_arguments
 
 
 KNOWN = {
-    "train": ["data", "learning_rate", "logging_steps", "model_name_or_path", "output_dir"],
+    "train": ["data", "hub_token", "learning_rate", "logging_steps", "model_name_or_path", "output_dir"],
     "quantize": ["data", "model", "output_dir"],
-    "search": ["model", "output_dir", "save_to"],
+    "search": ["model", "num_evaluations", "output_dir", "save_to"],
     "evaluate": ["data", "model", "save"],
 }
 STAGES = {
@@ -49,18 +49,20 @@ class Kitchen:
     def states(self, *more: str) -> list[str]:
         return [position.state for position in self.chain(*more).positions().values()]
 
-    def run(self, *more: str, adopt=()) -> list[str]:
+    def run(self, *more: str, adopt=(), redo=()) -> list[str]:
         """What ran."""
         self.log = []
-        self.chain(*more).run(self.call, adopt, self.said.append)
+        self.chain(*more).run(self.call, adopt, redo, self.said.append)
         return self.log
 
-    def call(self, stage):
+    def call(self, stage, lock):
         self.log.append(stage.name)
         if stage.name == self.fails:
             (stage.folder / "checkpoint-1").mkdir(parents=True)
             raise ValueError("killed")
         stage.result.parent.mkdir(parents=True, exist_ok=True)
+        if stage.verb in ("train", "quantize"):
+            (stage.folder / "model.safetensors").write_text(f"made after {len(self.said)} words")
         stage.result.write_text("made")
 
 
@@ -84,27 +86,75 @@ def test_what_was_killed_goes_on_in_its_folder(kitchen):
 
 
 @pytest.mark.parametrize(
-    ("more", "again"),
+    ("more", "redo", "again"),
     [
-        (["--learning_rate", "2.0e-4"], list(STAGES)),
-        (["--second.learning_rate", "2.0e-4"], ["second", "int8", "budgets", "measured"]),
-        (["--int8.data", "other.json"], ["int8", "budgets", "measured"]),
-        (["--logging_steps", "1"], []),  # changes nothing that comes out
-        (["--measured.data", "other.json"], ["measured"]),
+        (["--learning_rate", "2.0e-4"], ["first"], list(STAGES)),
+        (["--second.learning_rate", "2.0e-4"], ["second"], ["second", "int8", "budgets", "measured"]),
+        (["--int8.data", "other.json"], ["int8"], ["int8", "budgets", "measured"]),
+        (["--logging_steps", "1"], [], []),  # changes nothing that comes out
+        (["--measured.data", "other.json"], [], ["measured"]),  # leaves nothing to set aside
     ],
 )
-def test_other_options_are_other_inputs(kitchen, more, again):
+def test_other_options_are_other_inputs(kitchen, more, redo, again):
     kitchen.run()
-    assert kitchen.run(*more) == again
+    for name in redo[:1]:
+        with pytest.raises(ValueError, match=f"{name}: .* was .*, and is .*begin it again with --redo {name}"):
+            kitchen.run(*more)
+        assert kitchen.log == []
+    assert kitchen.run(*more, redo=redo) == again
     assert kitchen.run(*more) == []
+
+
+def test_a_stages_own_word_is_the_last(kitchen):
+    (stage, other, *_) = kitchen.chain("--first.learning_rate", "1", "--learning_rate", "2").stages
+    assert (stage.options["learning_rate"], other.options["learning_rate"]) == (["1"], ["2"])
+
+
+def test_what_others_put_in_its_place_is_noticed(kitchen):
+    kitchen.run()
+    (kitchen.folder / "out" / "int8" / "model.safetensors").write_text("of somebody else")
+    assert kitchen.states() == [DONE, DONE, FOUND, WAITS, WAITS]
+    with pytest.raises(ValueError, match="out/int8, where int8 belongs, holds what this chain did not make"):
+        kitchen.run()
+    assert kitchen.run(adopt=["int8"]) == ["budgets", "measured"]
+
+
+def test_a_record_is_of_a_folder(kitchen):
+    kitchen.run()
+    (kitchen.folder / "elsewhere").mkdir()
+    (kitchen.folder / "elsewhere" / "config.json").write_text("of somebody else")
+    with pytest.raises(ValueError, match="elsewhere, where first belongs, holds what this chain did not make"):
+        kitchen.run("--first.output_dir", "elsewhere")
+
+
+def test_two_cannot_work_at_once(kitchen):
+    def call(stage, lock):
+        with pytest.raises(ValueError, match="Another process works on"):
+            kitchen.chain().run(kitchen.call)
+        kitchen.call(stage, lock)
+
+    kitchen.chain().run(call, say=kitchen.said.append)
+    assert kitchen.states() == [DONE] * 5
+
+
+def test_a_search_goes_on_with_more_evaluations(kitchen):
+    kitchen.run()
+    (kitchen.folder / "out" / "search" / "search.journal").write_text("what was tried")
+    assert kitchen.run("--num_evaluations", "200") == ["budgets", "measured"]
+    assert (kitchen.folder / "out" / "search" / "search.journal").exists()
+
+
+def test_secrets_are_not_told(kitchen):
+    kitchen.run("--hub_token", "hf_secret")
+    assert "hf_secret" not in str(kitchen.said) + (kitchen.folder / "out" / "chain.json").read_text()
 
 
 def test_other_contents_are_other_inputs_and_nothing_is_lost(kitchen):
     kitchen.run()
     (kitchen.folder / "out" / "first" / "checkpoint-1").mkdir()
     (kitchen.folder / "questions.json").write_text("others")
-    assert kitchen.states() == [CHANGED, WAITS, WAITS, WAITS, WAITS]
-    assert kitchen.run() == list(STAGES)
+    assert kitchen.states() == [CHANGED, WAITS, CHANGED, WAITS, WAITS]  # the third reads the questions too
+    assert kitchen.run(redo=["first"]) == list(STAGES)
     assert (kitchen.folder / "out" / "first.old-1" / "checkpoint-1").exists()
     assert not (kitchen.folder / "out" / "first" / "checkpoint-1").exists()  # so that nothing resumes from it
 
@@ -137,6 +187,8 @@ def test_what_a_person_made_is_asked_for(kitchen):
         (["--secund.data", "x"], "stage 'secund' is unknown; the nearest valid one is second"),
         (["--budgets.learning_rate", "1"], "option --budgets.learning_rate is unknown"),
         (["data"], "Cannot make sense of data"),
+        (["--output_dir", "out"], "--output_dir would be the same for all stages; say whose, as in --first.output_dir"),
+        (["--first.output_dir", "out/second"], "two stages have the folder .*out/second"),
     ],
 )
 def test_bad_options_are_refused_before_any_work(kitchen, more, message):
@@ -157,6 +209,8 @@ def test_adopting_what_is_not_there(kitchen):
     [
         ("stages:\n  one: tarin a.yaml\n", "verb 'tarin' is unknown; the nearest valid one is train"),
         ("stages:\n  one-two: train a.yaml\n", "stage 'one-two'; valid are letters, digits and underscores"),
+        ("stages: [train a.yaml]\n", "is no chain: it must have stages"),
+        ("stages:\n  one: evaluate --model x\n", "stage one says no --save"),
     ],
 )
 def test_bad_chains_are_refused(kitchen, text, message):
@@ -216,7 +270,11 @@ def test_the_command(bert_folder, squad_file, tmp_path, monkeypatch, capfd):
     assert "invalid float value: 'fast'" in capfd.readouterr().err
     assert Path("out/dropping/model.safetensors").stat().st_mtime_ns == before
     assert cli.main(["run", "nowhere"]) == 2
-    assert cli.main(["run"]) == 0
+    assert cli.main(["run"]) == 2 and cli.main(["run", "--help"]) == 0
+    assert cli.main(["run", "tiny", *windows, "--train_file", "none.json"]) == 2
+    assert "plain: train_file: there is no file none.json" in capfd.readouterr().err
+    assert cli.main(["run", "tiny", *windows, "--length_drop", "true", "--length_adaptive", "false"]) == 2
+    assert "plain: length_drop=True trains token dropping" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "recipes").glob("*/chain.yaml")), ids=str)

@@ -16,9 +16,9 @@ class QuantizeArguments:
     Args:
         model (`str`): folder or Hub id of a DynamicTinyBert checkpoint in PyTorch.
         output_dir (`str`): folder of the int8 model.
-        backend (`str`): `openvino` (static int8 by NNCF; needs the `intel` extra), `pytorch` (static int8 for
-            `AutoModelForQuestionAnswering`) or `neural-compressor` (the same, tuned by Neural Compressor's `autotune`; needs
-            the extra of this name).
+        backend (`str`): `openvino` (static int8 by NNCF; needs the `intel` extra), `pytorch` (int8 weights, each token's
+            activations rounded by themselves, for `AutoModelForQuestionAnswering`) or `neural-compressor` (the same with
+            static ranges, tuned by Neural Compressor's `autotune`; needs the extra of this name).
         drop_layers (`list[int]`, *optional*): the layers that may drop in the int8 model, from 0; the others need no scorer
             then, and nothing that has to be computed. All that may in the checkpoint when not given.
         importance_match_until (`int`, *optional*): layers that match tokens with the question in the int8 model, see
@@ -84,7 +84,7 @@ class BenchmarkArguments:
         data (`list[str]`): SQuAD files, or a data set on the Hub: where the real lengths come from.
         output_dir (`str`): where `benchmark.json`, `benchmark.md`, `benchmark.png` and the exported plain models go.
         int8 (`list[str]`): folders of the same model in int8, made by `hf-dynbert quantize`, by any backend.
-        length_configs (`list[str]`): budgets of the model to measure.
+        length_configs (`list[str]`): budgets of the model to measure; `named` are full length and all that have a name.
         repeats (`int`): turns of each case, each of `benchmark.BURST` timed calls.
         threads (`int`, *optional*): of PyTorch and OpenVINO; all cores when not given.
         plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).

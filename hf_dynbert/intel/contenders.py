@@ -53,7 +53,11 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     Raises:
         ValueError: bad data, another architecture, or an unknown budget; before any work.
     """
+    import matplotlib  # noqa: F401 (missed before any work, not when all is measured)
+
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
+    names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
+    args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
     for budget in args.length_configs:
         ours.config.resolve_length_config(budget)
     for folder in args.int8:

@@ -100,12 +100,13 @@ def _split(data: Dataset, args: QuantizeArguments) -> tuple[Dataset, Dataset | N
 
 def _measure_with(tokenizer, data, config, args: QuantizeArguments):
     """A function from a model to its F1 at every budget."""
-    budgets = ["full", *(name for name in config.length_configs if not name.startswith("front-"))]
 
     def measure(model) -> dict[str, float]:
         if data is None:
             return {}
         windows = {"max_length": args.max_length, "stride": args.stride, "latency_samples": 0}
-        return {name: evaluate_squad(model, tokenizer, data, length_config=name, **windows).f1 for name in budgets}
+        return {
+            name: evaluate_squad(model, tokenizer, data, length_config=name, **windows).f1 for name in config.named_budgets
+        }
 
     return measure

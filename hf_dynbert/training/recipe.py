@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..backbones import convert_config
 from ..card import TRAINING, forget, origin
@@ -62,7 +62,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         about=_about(model_args, data_args, task),
     )
     output = Path(args.output_dir)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
+    trainer.train(resume_from_checkpoint=last_checkpoint(output))
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
             trainer.save_model(str(folder), _internal_call=True)  # else it would publish the folder it writes beside
@@ -72,6 +72,12 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     if args.push_to_hub:
         trainer.push_to_hub()
     return output
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that is whole: transformers writes `trainer_state.json` last."""
+    found = [path.parent for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/trainer_state.json")]
+    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
 
 
 def load_model(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
