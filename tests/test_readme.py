@@ -24,6 +24,7 @@ SMALL = {  # what a verb is told besides, so that it takes seconds
     "evaluate": [*WINDOWS, "--limit", "4", "--latency_samples", "2"],
     "quantize": ["--train_file", "my-squad.json", *WINDOWS, "--held_out", "0.3", "--calibration_samples", "4"]
     + ["--accuracy_samples", "0"],
+    "train": [*WINDOWS, "--max_steps", "1", "--report_to", "none", "--budgets", '{"half": [0.8, 0.6, 0.5, 0.3]}'],
     "search": [
         "--train_file",
         "my-squad.json",
