@@ -14,6 +14,7 @@ import torch
 from conftest import make_batch
 from hub_server import TOKEN
 from huggingface_hub import ModelCard
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, Trainer, TrainingArguments
 
 from hf_dynbert import (
@@ -471,6 +472,11 @@ def test_a_pickle_is_read_as_data_alone(folder, tmp_path):
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     with pytest.raises(OSError, match="a pickle that holds more than tensors"):
         AutoModelForQuestionAnswering.from_pretrained(folder)
+    (folder / "pytorch_model.bin").rename(folder / "model.safetensors")  # a pickle where safetensors are expected
+    with pytest.raises(OSError, match="are damaged, incomplete, or a pickle"):
+        AutoModelForQuestionAnswering.from_pretrained(folder)
+    with pytest.raises(ValueError, match="model.safetensors is damaged"):
+        push_folder(folder, "ada/tiny")
     assert not (tmp_path / "exploded").exists()
 
 
@@ -489,6 +495,8 @@ def test_impossible_configurations_are_refused(folder, change, message):
     (folder / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(ValueError, match=message):
         AutoModelForQuestionAnswering.from_pretrained(folder)
+    with pytest.raises((ValueError, StrictDataclassError), match=message):
+        push_folder(folder, "ada/tiny")
 
 
 def test_foreign_models_and_other_shapes_are_refused(folder, tmp_path):
