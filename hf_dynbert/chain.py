@@ -172,7 +172,7 @@ class Chain:
 
     def __init__(self, stages: Sequence[Stage], record: Path):
         self.stages, self.path = list(stages), record
-        self.records: dict[str, dict] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+        self.records = self._read()
 
     def positions(self) -> dict[str, Position]:
         """Where each stage stands now."""
@@ -226,6 +226,9 @@ class Chain:
             for stage in self.stages
         ]
 
+    def _read(self) -> dict[str, dict]:
+        return json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
         """Nobody else works on this record. A stage's process inherits the lock, and holds it if this one is killed."""
@@ -235,7 +238,7 @@ class Chain:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ValueError(f"Another process works on {self.path}; wait for it, or stop it.") from error
-            self.__init__(self.stages, self.path)  # what that one did meanwhile
+            self.records = self._read()  # what another one did meanwhile
             yield file.fileno()
 
     def _check(self, adopt: Sequence[str], redo: Sequence[str]) -> None:

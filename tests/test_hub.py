@@ -150,7 +150,9 @@ def test_a_trainer_that_pushes(hub, make_model, tokenizer, questions, pull, tmp_
     assert "modeling_dynamic_tinybert.py" in hub.files("ada/tiny")
     assert not [name for name, content in hub.files("ada/tiny").items() if TOKEN.encode() in content]
     assert ("last-checkpoint/trainer_state.json" in hub.files("ada/tiny")) == (strategy == "checkpoint")
-    assert ("checkpoint-4/trainer_state.json" in hub.files("ada/tiny")) == (strategy == "all_checkpoints")
+    # Of two, the second is left out while the first is still on its way
+    checkpoints = {"checkpoint-2/trainer_state.json", "checkpoint-4/trainer_state.json"} & set(hub.files("ada/tiny"))
+    assert bool(checkpoints) == (strategy == "all_checkpoints")
 
 
 def test_a_recipe_that_pushes(hub, bert_folder, squad_file, tmp_path):
