@@ -275,7 +275,7 @@ class Chain:
             call(stage, lock)
             if not stage.result.exists():
                 raise ValueError(f"{stage.name} ended, but {stage.result} is not there.")
-        except BaseException:
+        except BaseException:  # Ctrl-C too: its minutes count, and it goes on its way
             self._note(stage, here, finished=False, minutes=spent + (time.perf_counter() - begin) / 60)
             raise
         self._note(stage, here, finished=True, minutes=spent + (time.perf_counter() - begin) / 60)
