@@ -3,7 +3,6 @@
 they were, is not repeated; one that was killed goes on."""
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -18,6 +17,11 @@ import yaml
 from .folders import replace_files
 from .options import read_options, recipe_options, unknown
 
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there nobody is kept from starting a chain twice
+    fcntl = None
 
 CHAIN = "chain.yaml"
 RESULTS = {  # where a verb's result lies: an option, and a file in the folder it names
@@ -235,7 +239,8 @@ class Chain:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ValueError(f"Another process works on {self.path}; wait for it, or stop it.") from error
             self.records = self._read()  # what another one did meanwhile

@@ -4,6 +4,7 @@
 import datetime
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -308,7 +309,8 @@ def _check_stage(stage: Stage) -> None:
 def _in_own_process(stage: Stage, lock: int) -> None:
     """So that one stage's memory and threads are not the next one's."""
     command = [sys.executable, "-m", "hf_dynbert.cli", stage.verb, *stage.argv]
-    status = subprocess.run(command, pass_fds=(lock,)).returncode
+    inherited = {} if os.name == "nt" else {"pass_fds": (lock,)}  # Windows knows no such thing
+    status = subprocess.run(command, **inherited).returncode
     if status:
         hint = "see above" if status == WRONG_INPUT else "the same command goes on from there"
         raise ValueError(f"{stage.name} ended with status {status}; {hint}.")

@@ -133,6 +133,7 @@ def test_card_says_how_and_its_snippet_runs(quantized, capsys):
 def test_a_model_is_not_written_over_itself(checkpoint, squad_file, capsys):
     argv = ["quantize", "--model", str(checkpoint), "--output_dir", str(checkpoint), "--train_file", str(squad_file)]
     assert cli.main(argv) == 2 and "give the int8 model a folder of its own" in capsys.readouterr().err
+    assert (checkpoint / "model.safetensors").exists()
 
 
 def test_accuracy_control_keeps_layers_exact():

@@ -34,8 +34,9 @@ def quantize(args: QuantizeArguments) -> Path:
             before any work.
         ImportError: the backend's packages are not installed.
     """
-    if Path(args.output_dir).resolve() == Path(args.model).resolve():
-        raise ValueError(f"{args.output_dir} holds the model itself; give the int8 model a folder of its own.")
+    output = Path(args.output_dir)
+    if (output / "model.safetensors").exists() and not (output / RECORD).exists():  # whose weights would be lost
+        raise ValueError(f"{output} holds a model that is not in int8; give the int8 model a folder of its own.")
     config = load_config(args.model)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
