@@ -96,6 +96,7 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
             "importance_match": model_args.importance_match,
             "importance_match_until": model_args.importance_match_until,
             "importance_windows": model_args.importance_windows,
+            "drop_layers": model_args.drop_layers,
             "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
         }
     overrides = {name: value for name, value in overrides.items() if value is not None} | task.config()

@@ -28,7 +28,7 @@ class ModelArguments:
         teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, where its own configuration
             says only LABEL_0 and so on.
         protect_first_segment, protect_first_segment_until, dropped_logits, importance_match, importance_match_until,
-            importance_windows, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
+            importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
         attn_implementation (`str`): attention in training; eager is the faster one on CPUs when gradients are needed.
     """
@@ -49,6 +49,7 @@ class ModelArguments:
     importance_windows: list[int] | None = field(
         default=None, metadata={"help": "Tokens on each side searched for matches."}
     )
+    drop_layers: list[int] | None = field(default=None, metadata={"help": "Layers that may drop, from 0; none: all."})
     budgets: str | None = field(default=None, metadata={"help": "Named length configurations, JSON."})
     hidden_dropout_prob: float | None = field(default=None, metadata={"help": "Dropout in training."})
     attention_probs_dropout_prob: float | None = field(default=None, metadata={"help": "Attention dropout in training."})
