@@ -1,10 +1,12 @@
 """A teacher's answers on the student's tokens: alignment, padding, the cache, and what the Trainer makes of them."""
 
 import copy
+import types
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from datasets import Dataset, concatenate_datasets
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
@@ -18,7 +20,7 @@ from hf_dynbert.training.collator import DistillationCollator
 from hf_dynbert.training.losses import target_divergence
 from hf_dynbert.training.recipe import run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
-from hf_dynbert.training.teachers import teacher_predictions
+from hf_dynbert.training.teachers import readable_tokens, teacher_predictions
 
 
 WINDOWS = {"max_length": 120, "stride": 8}
@@ -207,6 +209,18 @@ def test_windows_that_a_teacher_cannot_read_are_refused(bert, tokenizer, letters
     short.model_max_length = 20
     with pytest.raises(ValueError, match="tokens of the teacher, which reads 20; make max_length smaller"):
         teacher_predictions(Pointer(bert.config, 7), short, tokenizer, questions, **WINDOWS, cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("make, positions", [("Bert", 40), ("Roberta", 38), ("MPNet", 38), ("DistilBert", 40)])
+def test_a_teacher_reads_as_many_tokens_as_it_has_positions(sizes, make, positions):
+    """Many tokenizers know no limit; RoBERTa and MPNet keep two of their positions for themselves."""
+    shape = sizes | {"max_position_embeddings": 40, "pad_token_id": 1, "vocab_size": 60}
+    model = getattr(transformers, f"{make}Model")(getattr(transformers, f"{make}Config")(**shape))
+    limitless, short = (types.SimpleNamespace(model_max_length=length) for length in (10**30, 20))
+    assert (readable_tokens(model, limitless), readable_tokens(model, short)) == (positions, 20)
+    model(torch.full((1, positions), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, positions + 1), 5))
 
 
 def test_target_divergence_closed_form():

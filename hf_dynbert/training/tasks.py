@@ -26,7 +26,7 @@ from .arguments import DistillationArguments
 from .augmentation import WordSubstitution, WordVectors, augment
 from .recipe_arguments import DataArguments
 from .shard_cache import tokenizer_parts
-from .teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
+from .teachers import readable_tokens, teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
 
 
 SHUFFLED = 10_000  # pieces of a stream that are mixed: a few thousand articles, so that a batch is not of one
@@ -89,6 +89,7 @@ class Task(ABC):
     def with_teacher(self, features, teacher, source: str, tokenizer, student):
         """The features with what the objective needs of a teacher beside them: its tokens, its answers, or both."""
         args, teacher_tokenizer, columns = self.training, AutoTokenizer.from_pretrained(source), [features]
+        teacher_tokenizer.model_max_length = readable_tokens(teacher, teacher_tokenizer)
         if args.learns_layers and tokenizer_parts(teacher_tokenizer) != tokenizer_parts(tokenizer):
             columns.append(self.inputs(teacher_tokenizer, tokenizer))
         if args.learns_answers:

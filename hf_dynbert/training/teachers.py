@@ -58,10 +58,11 @@ def teacher_predictions(
     """
     _check_fast(teacher_tokenizer, tokenizer)
     settings = [max_length, stride, max_question_length, temperature]
-    teacher = teacher.eval()
+    teacher, limit = teacher.eval(), readable_tokens(teacher, teacher_tokenizer)
 
     def predict(batch: dict) -> dict:
         windows, views = _both(teacher_tokenizer, tokenizer, batch, *settings[:3])
+        _check_lengths([view.inputs["input_ids"] for view in views], limit)
         return dict(zip(TARGETS, _spans(teacher, teacher_tokenizer, windows, views, temperature, batch_size), strict=True))
 
     features = Features({target: datasets.Sequence(Value("float32")) for target in TARGETS})
@@ -103,12 +104,12 @@ def teacher_logits(
     """
     _check_fast(tokenizer)
     order = label_order(labels, teacher.config.id2label)
-    teacher = teacher.eval()
+    teacher, limit = teacher.eval(), readable_tokens(teacher, teacher_tokenizer)
 
     def predict(batch: dict) -> dict:
         encoding = encode_texts(tokenizer, batch, columns, max_length, return_offsets_mapping=True)
         inputs = teacher_tokenizer(*read_texts(encoding, batch, columns), verbose=False)
-        _check_lengths(inputs["input_ids"], teacher_tokenizer)
+        _check_lengths(inputs["input_ids"], limit)
         size = len(inputs["input_ids"])
         rows = [{name: inputs[name][index] for name in inputs} for index in range(size)]
         by_length, found = sorted(range(size), key=lambda index: len(rows[index]["input_ids"])), [None] * size
@@ -151,6 +152,24 @@ def label_order(labels: dict[int, str], teacher_labels: dict[int, str]) -> list[
     return [places[name.lower()] for name in mine]
 
 
+def readable_tokens(model, tokenizer) -> int:
+    """How many tokens a model reads at once: what its tokenizer says, and no more than it has positions.
+
+    Args:
+        model (`PreTrainedModel`): of any architecture; relative and rotary positions set no limit.
+        tokenizer (`PreTrainedTokenizerBase`): of the model.
+
+    Returns:
+        `int`: tokens, special ones included.
+    """
+    limits = [tokenizer.model_max_length]
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            # RoBERTa and MPNet number positions after that of padding
+            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    return min(limits)
+
+
 def teacher_inputs(
     teacher_tokenizer,
     tokenizer,
@@ -179,6 +198,7 @@ def teacher_inputs(
 
     def inputs(batch: dict) -> dict:
         windows, views = _both(teacher_tokenizer, tokenizer, batch, max_length, stride, max_question_length)
+        _check_lengths([view.inputs["input_ids"] for view in views], teacher_tokenizer.model_max_length)
         pairs = [(window.inputs, view.inputs) for window, view in zip(windows, views, strict=True)]
         return _beside(pairs, tokenizer, teacher_tokenizer)
 
@@ -208,7 +228,7 @@ def teacher_text_inputs(
     def inputs(batch: dict) -> dict:
         encoding = encode_texts(tokenizer, batch, columns, max_length, return_offsets_mapping=True)
         views = teacher_tokenizer(*read_texts(encoding, batch, columns), verbose=False)
-        _check_lengths(views["input_ids"], teacher_tokenizer)
+        _check_lengths(views["input_ids"], teacher_tokenizer.model_max_length)
         names = [name for name in ("input_ids", "token_type_ids") if name in views]
         pairs = [
             ({"input_ids": ids}, {name: views[name][index] for name in names})
@@ -224,17 +244,13 @@ def _both(teacher_tokenizer, tokenizer, batch: dict, max_length: int, stride: in
     windows = encode_windows(tokenizer, batch["question"], batch["context"], max_length, stride, max_question_length)
     questions = shorten(tokenizer, batch["question"], max_question_length)
     views = teacher_windows(windows, questions, batch["context"], teacher_tokenizer)
-    _check_lengths([view.inputs["input_ids"] for view in views], teacher_tokenizer)
     return windows, views
 
 
-def _check_lengths(tokens: list[list[int]], tokenizer) -> None:
+def _check_lengths(tokens: list[list[int]], limit: int) -> None:
     longest = max(map(len, tokens))
-    if longest > tokenizer.model_max_length:
-        raise ValueError(
-            f"A window has {longest} tokens of the teacher, which reads {tokenizer.model_max_length}; make max_length "
-            "smaller."
-        )
+    if longest > limit:
+        raise ValueError(f"A window has {longest} tokens of the teacher, which reads {limit}; make max_length smaller.")
 
 
 def _beside(pairs: list[tuple[dict, dict]], tokenizer, teacher_tokenizer) -> dict:
