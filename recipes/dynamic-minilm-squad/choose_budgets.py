@@ -31,11 +31,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20, help="random placements for each cost")
     parser.add_argument("--near", help="a budget of the model: draw its neighbours, at its cost")
     parser.add_argument("--length_configs", nargs="+", default=[], help="more to try, such as 0.7,0.6,0.5,0.4,0.3,0.2")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the weights")
     parser.add_argument("--best", type=int, default=5, help="rows to print for each cost")
     args = parser.parse_args()
     _, held_out = split_by_article(load_squad(args.train_file), args.held_out)
     held_out = held_out.shuffle(seed=0).select(range(min(args.limit, len(held_out))))
-    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
+    model = AutoModelForQuestionAnswering.from_pretrained(args.model, dtype=args.dtype)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
 
     def measure(length_config):
         return evaluate_squad(model, tokenizer, held_out, length_config=length_config, latency_samples=0)

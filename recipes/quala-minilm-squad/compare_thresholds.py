@@ -27,7 +27,7 @@ from hf_dynbert.question_answering import decode_answers, encode_windows
 
 
 FIRST, SECOND = 0, 3  # the layers that drop
-FIXED = [(a, b) for a in (0.4, 0.485, 0.57, 0.65) for b in (0.05, 0.08, 0.14, 0.2, 0.275)]
+FIXED = [(a, b) for a in (0.4, 0.505, 0.6, 0.72) for b in (0.04, 0.06, 0.11, 0.18, 0.275)]
 RULES = {
     "threshold": [(a, b) for a in (0.1, 0.2, 0.35, 0.6) for b in (0.003, 0.01, 0.04, 0.15, 0.5)],
     "mass": [(a, b) for a in (0.6, 0.75, 0.85, 0.93) for b in (0.8, 0.93, 0.97, 0.99, 0.997)],
