@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,12 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     evaluate_squad,
+    latency,
 )
+from hf_dynbert.budget import Budget
+from hf_dynbert.latency import machine_name
 from hf_dynbert.length_config import encode_length_config, token_counts
+from hf_dynbert.search_run import save_budgets
 
 
 pytestmark = pytest.mark.intel
@@ -237,6 +242,24 @@ def test_save_and_load_is_bit_equal(exported, tmp_path):
     assert again.config.budgets == BUDGETS
     for batch in BATCHES:
         assert torch.equal(outputs(model, batch, length_config="few"), outputs(again, batch, length_config="few"))
+
+
+def test_searched_budgets_survive_and_are_asked(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(latency, "HF_HOME", tmp_path)
+    shutil.copytree(exported / "learned", tmp_path / "model")
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "model")
+    place = {"tokens": 24, "machine": machine_name(model.threads), "runtime": model.runtime_name, "sample": "test"}
+    fast = Budget("fast", [0.6, 0.5, 0.4, 0.3], 77.0, 1e6, 3.0, **place)
+    save_budgets(tmp_path / "model", {"fast": fast.entry(), "full": Budget("full", None, 80.0, 5e6, 10.0, **place).entry()})
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "model")
+    model.save_pretrained(tmp_path / "again")
+    again = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "again")
+    assert again.config.budgets == model.config.budgets and again.config.budgets["fast"] == fast.entry()
+    assert again.budget(speedup=3) == again.budget(max_macs=2e6) == fast.length_config
+    assert again.budget(min_f1=79) == again.budget(speedup=1) == "full"
+    inputs = {"input_ids": torch.arange(5, 25)[None], "attention_mask": torch.ones(1, 20, dtype=torch.long)}
+    by_name, by_list = (again(**inputs, length_config=config).start_logits for config in ("fast", fast.length_config))
+    assert torch.equal(by_name, by_list) and not torch.equal(by_name, again(**inputs, length_config="full").start_logits)
 
 
 def test_bad_budgets_name_the_good(exported):

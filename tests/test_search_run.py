@@ -1,6 +1,8 @@
 """From a model and held-out questions to budgets in its configuration, as a person types it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,13 +58,18 @@ def scores(monkeypatch):
     monkeypatch.setattr("hf_dynbert.search_run.Bench._f1", f1)
 
 
+def words(options):
+    return [
+        str(word)
+        for name, value in options.items()
+        for word in (f"--{name}", *(value if isinstance(value, list) else [value]))
+    ]
+
+
 def test_search_as_a_person_types_it(options, articles_file, tmp_path, capsys):
     folder = options["model"]
     listed = ["--length_configs", "30,20,10,5", "--eval_file", str(articles_file)]
-    flags = [
-        word for name, value in options.items() for word in (f"--{name}", *(value if isinstance(value, list) else [value]))
-    ]
-    assert main(["search", *map(str, flags), *listed]) == 0
+    assert main(["search", *words(options), *listed]) == 0
     printed = capsys.readouterr().out
     assert "all tokens" in printed and "listed-1" in printed and "constant-1" in printed
     for name in ("search.journal", "front.json", "front.md", "front.png"):
@@ -119,6 +126,24 @@ def test_a_search_goes_on_where_it_was(options, monkeypatch):
     run_search(SearchArguments(**options))
     config = json.loads((Path(options["model"]) / "config.json").read_text())
     assert config["budgets"]["half"] == [0.7, 0.5, 0.4, 0.3]
+
+
+def test_two_processes_share_a_search(options):
+    """Each evaluates a part, and the last of them names what was found."""
+    more = {"cost": "macs", "num_evaluations": 30, "screen_samples": [2, 4]}
+    command = [sys.executable, "-m", "hf_dynbert.cli", "search", *words(options | more)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    output = Path(options["output_dir"])
+    found = json.loads((output / "front.json").read_text())
+    trials = (output / "search.journal").read_text().splitlines()
+    assert len({json.loads(line)["worker_id"] for line in trials}) >= 2
+    assert 0 < len(found["measured"]) <= 31  # the last one may be under way in both
+    assert (
+        found["budgets"]["full"]["f1"]
+        == AutoModelForQuestionAnswering.from_pretrained(options["model"]).config.budgets["full"]["f1"]
+    )
 
 
 def test_macs_and_token_counts(options):
