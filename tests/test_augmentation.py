@@ -75,6 +75,15 @@ def test_probability_and_seed(masked_lm, tokenizer, substitution):
     assert 0.4 * 14 / 15 - 0.05 < shares < 0.4 + 0.05
 
 
+def test_as_the_paper_does_unless_told_otherwise(masked_lm, tokenizer):
+    """N = 20, K = 15, p = 0.4 (arXiv 1909.10351)."""
+    usual = WordSubstitution(masked_lm, tokenizer, probability=1.0)
+    assert WordSubstitution(masked_lm, tokenizer).probability == 0.4
+    many = WordSubstitution(masked_lm, tokenizer, copies=2000, probability=1.0)
+    assert len(usual("song")) == 20 and len(set(many("song"))) == 15
+    assert DataArguments().augmentation_copies == 20
+
+
 def test_neighbours(masked_lm, tokenizer, tmp_path):
     path = tmp_path / "glove.txt"
     path.write_text("King 1 0 0\nqueen 0.9 0.1 0\n, 0 0 0\nman 0.1 1 0\nlog 0 0 1\n")
