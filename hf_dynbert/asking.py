@@ -95,6 +95,7 @@ class BudgetMixin:
         generator = torch.Generator().manual_seed(0)  # its own: nobody else's chance is touched
         ids = torch.randint(self.config.vocab_size, (1, tokens), generator=generator)
         types = (torch.arange(tokens) >= min(QUESTION, tokens // 2)).long()[None]
+        types = types.clamp(max=self.config.type_vocab_size - 1)  # RoBERTa has one
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": types}
         device = getattr(self, "device", None)
         on_accelerator = isinstance(device, torch.device) and device.type != "cpu"

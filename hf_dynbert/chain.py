@@ -14,14 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from .folders import replace_files
+from .folders import one_at_a_time, replace_files
 from .options import read_options, recipe_options, unknown
 
-
-try:
-    import fcntl
-except ImportError:  # Windows has none: there nobody is kept from starting a chain twice
-    fcntl = None
 
 CHAIN = "chain.yaml"
 RESULTS = {  # where a verb's result lies: an option, and a file in the folder it names
@@ -37,7 +32,7 @@ IN_PLACE = ("evaluate",)  # its result lies in the folder of its input, and is n
 COSMETIC = ("output_dir", "teacher_cache_dir", "logging_", "log_level", "report_to", "run_name", "project", "disable_tqdm")
 COSMETIC += ("save_steps", "save_total_limit", "push_to_hub", "hub_", "dataloader_")  # beginnings of their names
 # A search takes these up where it was: its journal says what has been tried
-GROWS = {"search": {"eval_file", "eval_samples", "num_evaluations", "method", "length_configs", "save_to"}}
+GROWS = {"search": {"eval_file", "eval_samples", "num_evaluations", "method", "length_configs", "beside", "save_to"}}
 # Whose meaning is one stage's own
 SCOPED = {"output_dir", "model", "model_name_or_path", "teacher_model_name_or_path", "save_to"}
 NOT_OF_ALL = {"evaluate": {"held_out"}}  # what is held out is of the training data
@@ -236,15 +231,11 @@ class Chain:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
         """Nobody else works on this record. A stage's process inherits the lock, and holds it if this one is killed."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as file:
-            try:
-                if fcntl:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ValueError(f"Another process works on {self.path}; wait for it, or stop it.") from error
+        with one_at_a_time(self.path.with_suffix(".lock")) as lock:
+            if lock is None:
+                raise ValueError(f"Another process works on {self.path}; wait for it, or stop it.")
             self.records = self._read()  # what another one did meanwhile
-            yield file.fileno()
+            yield lock
 
     def _check(self, adopt: Sequence[str], redo: Sequence[str]) -> None:
         by_name, positions = {stage.name: stage for stage in self.stages}, self.positions()

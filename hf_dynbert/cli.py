@@ -30,7 +30,7 @@ from .question_answering.evaluate import SquadSample
 from .question_answering.features import MAX_LENGTH, STRIDE
 from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
-from .search_run import JOURNAL, run_search
+from .search_run import run_search
 from .training.arguments import DistillationArguments
 from .training.recipe import check_together, run_recipe
 from .training.recipe_arguments import DataArguments, ModelArguments
@@ -158,13 +158,11 @@ def train(model_args: ModelArguments, data_args: DataArguments, args: Distillati
 def search(args: SearchArguments) -> None:
     """Searches for budgets, and prints what was found."""
     try:
-        from .budgets.search import others_at_work  # imports Optuna
-
         folder = run_search(args)
     except ImportError as error:
         raise ValueError(f'search needs the search extra ({error}): pip install "hf_dynbert[search]"') from error
-    if others_at_work(folder / JOURNAL):
-        print(f"Others still work on {folder}; the last of them writes what was found.")
+    if folder is None:
+        print(f"Others still work on {args.output_dir}; the last of them writes what was found.")
         return
     print((folder / "front.md").read_text(encoding="utf-8"))
     print(f"{folder}/front.json, .md and .png written; budgets saved in {', '.join(args.save_to or [args.model])}.")

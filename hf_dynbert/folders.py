@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and work that one process does at a time."""
 
 import os
 import shutil
@@ -7,6 +7,33 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there nobody is kept from working beside another
+    fcntl = None
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[int | None]:
+    """Lets one process through; it is the next one's turn when it ends, however it ends.
+
+    Args:
+        path (`Path`): a file, made if it is not there, that all of them know.
+
+    Yields:
+        `int` or `None`: the file descriptor, which children may inherit; `None` while another process is at work.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield None
+        else:
+            yield file.fileno()
 
 
 @contextmanager

@@ -32,6 +32,8 @@ class SearchArguments:
         latency_samples (`int`): questions that are timed, spread over the lengths.
         absolute (`bool`): search token counts, as the papers do, rather than shares of the example's tokens.
         length_configs (`list[str]`): more to place on the curve, such as published ones: `269,253,252,202,104,34`.
+        beside (`list[str]`): other models to measure and draw with it: folders or Hub ids, plain models too; of one that can
+            drop tokens also `FOLDER@315,251,242,159,142,33`.
         batch_size, max_length, stride (`int`): see `evaluate_squad`.
         threads (`int`): of the runtime; all that there are when not given.
     """
@@ -53,6 +55,7 @@ class SearchArguments:
     latency_samples: int = field(default=8, metadata={"help": "Questions that are timed."})
     absolute: bool = field(default=False, metadata={"help": "Search token counts rather than shares."})
     length_configs: list[str] = field(default_factory=list, metadata={"help": "More to place on the curve."})
+    beside: list[str] = field(default_factory=list, metadata={"help": "Other models to measure with it, FOLDER[@CONFIG]."})
     batch_size: int = field(default=32, metadata={"help": "Windows of a batch, padded to the longest."})
     max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of a window."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})

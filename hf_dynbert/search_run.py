@@ -13,23 +13,28 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from .any_runtime import load_any
-from .budget import Budget, keep_budgets, name_budgets
+from .budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets
+from .budgets.pareto import cost_at, front_ranks
 from .budgets.plot import plot_front
 from .budgets.space import LengthSpace
-from .card import write_card
+from .card import TRAINING, write_card
 from .configuration_dynamic_tinybert import FULL
 from .curve import markdown_table
-from .folders import replace_files
+from .folders import one_at_a_time, replace_files
 from .intel.checkpoints import load_config
 from .latency import machine_name, measure_latencies
-from .length_config import count_macs, dropping_layers, parse_length_config
+from .length_config import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from .question_answering.evaluate import SquadSample, run_windows
 from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
 
 
-JOURNAL = "search.journal"
+JOURNAL, REPORTING = "search.journal", "report.lock"
 SPREAD = 8  # constant ratios that are measured beside the front
+NEAR = 1  # fronts behind the first that are measured again: on so few questions luck decides between neighbours
+TURNS = 12  # of the last measurement, two timed calls each: what is told of latency rests on it
+LOSSES = (0.002, 0.01, 0.02, 0.03)  # parts of full length's F1, at which what was found is compared with constant ratios
+COMPARED = ["F1 lost", "found: ms, of full", "MACs, of full", "constant ratios: ms, of full", "MACs, of full "]
 COLUMNS = ["budget", "length configuration", "F1", "F1 lost", "MACs", "ms", "× full", "dev F1"]
 PICTURE = "front.png"
 # What a search may change, and names
@@ -61,12 +66,10 @@ class Bench:
         encode = [tokenizer, args.max_length, args.stride]
         sizes = [*args.screen_samples, args.search_samples]
         self.samples = [_sample(data.select(range(size)), *encode) for size in sizes]
-        rest = data.select(range(args.search_samples, min(len(data), args.search_samples + args.confirm_samples)))
-        self.confirming = _sample(rest, *encode)
-        lengths, order = self.confirming.lengths, self.confirming.order
-        self.tokens = round(sum(lengths) / len(lengths))
-        middles = [(2 * index + 1) * len(order) // (2 * args.latency_samples) for index in range(args.latency_samples)]
-        self.timed = [self.confirming.windows[order[place]] for place in middles]
+        self.rest = data.select(range(args.search_samples, min(len(data), args.search_samples + args.confirm_samples)))
+        self.confirming = _sample(self.rest, *encode)
+        self.tokens = round(sum(self.confirming.lengths) / len(self.confirming.lengths))
+        self.timed = _spread_windows(self.confirming, args.latency_samples)
 
     def evaluators(self) -> list:
         """A function from a length configuration to F1 and cost, for each sample of the search, the smallest first."""
@@ -81,14 +84,19 @@ class Bench:
         lengths = self.confirming.lengths
         return sum(count_macs(self.model.config, length_config, length) for length in lengths) / len(lengths)
 
-    def latencies(self, length_configs: Sequence, turns: int = 5) -> list[float]:
-        """Milliseconds at batch 1, unpadded, mean over the timed questions, all configurations side by side."""
+    def latencies(self, length_configs: Sequence, turns: int = 5, others: Sequence["Other"] = ()) -> list[float]:
+        """Milliseconds at batch 1, unpadded, mean over the timed questions: all configurations, and other models, side by
+        side.
+        """
+        own = [(self.model, self.tokenizer, self.timed, {"length_config": one or FULL}) for one in length_configs]
+        calls = own + [(other.model, other.tokenizer, other.timed, other.call) for other in others]
 
         def call(index: int) -> None:
-            for window in self.timed:
-                run_windows(self.model, self.tokenizer, [window], length_config=length_configs[index] or FULL)
+            model, tokenizer, windows, how = calls[index]
+            for window in windows:
+                run_windows(model, tokenizer, [window], **how)
 
-        return [found / len(self.timed) for found in measure_latencies(call, range(len(length_configs)), turns)]
+        return [found / len(self.timed) for found in measure_latencies(call, range(len(calls)), turns)]
 
     def _evaluate(self, length_config, sample: SquadSample) -> tuple[float, float]:
         score = self._f1(length_config, sample)
@@ -102,15 +110,52 @@ class Bench:
         return sample.evaluate(self.model, length_config or FULL, **options).f1
 
 
-def run_search(args: SearchArguments) -> Path:
+class Other:
+    """Another model, plain ones too, to place beside what is found.
+
+    Args:
+        named (`str`): folder or Hub id, and, of a model that can drop tokens, `@` and a length configuration.
+        rest (`datasets.Dataset`): the questions that confirm.
+        args ([`SearchArguments`]): how they are cut, and how many are timed.
+
+    Raises:
+        ValueError: a length configuration that the model cannot run.
+    """
+
+    def __init__(self, named: str, rest: Dataset, args: SearchArguments):
+        place, at, told = named.partition("@")
+        self.model, self.tokenizer = load_any(place, args.threads), AutoTokenizer.from_pretrained(place)
+        self.name = Path(place).resolve().name + at + told
+        can_drop = hasattr(self.model.config, "resolve_length_config")
+        if at and not can_drop:
+            raise ValueError(
+                f"beside: {place} is a {type(self.model).__name__}, which cannot drop tokens; leave @{told} out."
+            )
+        wanted = parse_length_config(told) if at else FULL
+        self.length_config = self.model.config.resolve_length_config(wanted) if can_drop else None
+        self.call = {"length_config": self.length_config or FULL} if can_drop else {}
+        self.sample = SquadSample(self.tokenizer, rest, args.max_length, args.stride)
+        self.timed = _spread_windows(self.sample, args.latency_samples)
+
+    def f1(self, sample: SquadSample, batch_size: int) -> float:
+        """F1 on some questions."""
+        return sample.evaluate(self.model, **self.call, batch_size=batch_size, latency_samples=0, progress=False).f1
+
+    def macs(self) -> float:
+        """Multiply-accumulates, mean over the confirming questions."""
+        found = [count_macs(self.model.config, self.length_config, length) for length in self.sample.lengths]
+        return sum(found) / len(found)
+
+
+def run_search(args: SearchArguments) -> Path | None:
     """Searches, resuming from `args.output_dir`, and puts the budgets that are worth keeping into configurations.
 
     Args:
         args ([`SearchArguments`]): what to search on, and how.
 
     Returns:
-        `Path`: the folder with the results. Where other processes still work on the same search, the last of them writes
-        these.
+        `Path` or `None`: the folder with the results; `None` where other processes still work on the same search, the last
+        of which writes these.
 
     Raises:
         ValueError: a model that cannot drop tokens, folders whose models cannot have its budgets, bad data or options;
@@ -127,9 +172,11 @@ def run_search(args: SearchArguments) -> Path:
     targets = {Path(folder): _target_config(Path(folder), model.config) for folder in args.save_to or [args.model]}
     space = _space(model.config, set.intersection(*(set(dropping_layers(config)) for config in targets.values())), args)
     more = [model.config.resolve_length_config(parse_length_config(text)) for text in args.length_configs]
+    _check_held_out(args)
     data = load_squad(args.train_file or args.dataset_name)
     bench = Bench(model, tokenizer, split_by_article(data, args.held_out)[1].shuffle(seed=args.seed), args)
-    output, dev = Path(args.output_dir), _dev_sample(tokenizer, args)
+    others = [Other(named, bench.rest, args) for named in args.beside]
+    output, dev = Path(args.output_dir), _dev_data(args)
     *screens, evaluate = bench.evaluators()
     result = search_length_configs(
         evaluate,
@@ -143,14 +190,23 @@ def run_search(args: SearchArguments) -> Path:
         settings=_settings(bench, args),
     )
     if others_at_work(output / JOURNAL):
-        logger.warning("Other processes still work on this search; the last of them measures and writes what was found.")
-        return output
-    report = _report(bench, result, space, more, dev)
+        return None
+    with one_at_a_time(output / REPORTING) as mine:
+        if mine is None:  # two finished together
+            return None
+        _write(output, _report(bench, result, space, more, others, dev), bench, result, targets)
+    return output
+
+
+def _write(output: Path, report: "Report", bench: Bench, result, targets: dict) -> None:
+    """The results, and the budgets into every target."""
+    where = f"{report.full.machine}, {report.full.runtime}; {report.full.sample}, {bench.tokens} tokens in the mean"
     with replace_files(output) as folder:
-        where = f"{report.full.machine}, {report.full.runtime}; {report.full.sample}, {bench.tokens} tokens in the mean"
-        (folder / "front.md").write_text(f"{where}\n\n{markdown_table(report.rows(), COLUMNS)}\n", encoding="utf-8")
+        tables = f"{markdown_table(report.rows(), COLUMNS)}\n\n{markdown_table(report.comparison(), COMPARED)}"
+        (folder / "front.md").write_text(f"{where}\n\n{tables}\n", encoding="utf-8")
         found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
         found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
+        found["dev_f1"] = report.scores
         (folder / "front.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
         plot_front(report.kept, report.full, report.constant, report.listed, report.named, folder / PICTURE, where)
     for folder in targets:
@@ -158,7 +214,6 @@ def run_search(args: SearchArguments) -> Path:
         if folder.resolve() != output.resolve():
             shutil.copy(output / PICTURE, folder / PICTURE)
         write_card(folder)
-    return output
 
 
 def save_budgets(folder: Path, budgets: dict[str, dict]) -> None:
@@ -202,6 +257,19 @@ class Report:
         front = [budget for budget in reversed(self.kept) if budget.length_config is not None]
         return [self._row(budget) for budget in [self.full, *front, *self.constant, *self.listed]]
 
+    def comparison(self) -> list[list[str]]:
+        """What the front and constant ratios cost where they lose so much: between two points, on the line through them."""
+        constant, rows = [self.full, *self.constant], []
+        for loss in LOSSES:
+            row = [f"{100 * loss:g} %"]
+            for budgets in ([self.full, *self.kept], constant):
+                for value in (lambda budget: budget.latency_ms, lambda budget: budget.macs):
+                    points = [(value(budget) / value(self.full), budget.f1) for budget in budgets]
+                    found = cost_at(points, (1 - loss) * self.full.f1)
+                    row.append("-" if found is None else f"{100 * found:.0f} %")
+            rows.append(row)
+        return rows
+
     def _row(self, budget: Budget) -> list[str]:
         names = [name for name, other in self.named.items() if other is budget] or [budget.name]
         return [
@@ -216,39 +284,70 @@ class Report:
         ]
 
 
-def _report(bench: Bench, result, space: LengthSpace, more: list, dev: SquadSample | None) -> Report:
+def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[Other], dev: Dataset | None) -> Report:
     """Measures what was found beside full length, constant ratios and what else a person listed; names what is kept."""
     everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
-    found = [one.length_config for one in result.front if one.length_config != everything]
+    ranks = front_ranks([one.point for one in result.measured])
+    near = [one.length_config for one, rank in zip(result.measured, ranks, strict=True) if rank <= NEAR]
+    found = [list(one) for one in dict.fromkeys(map(tuple, near)) if list(one) != everything]
     groups = {
         "front": found,
         "constant": [space.decode(space.constant(ratio)) for ratio in _ratios(space)],
         "listed": [length_config for length_config in more if length_config is not None],
     }
-    full, *rest = _measured(bench, groups)
-    kept = keep_budgets([budget for budget in rest if budget.name.startswith("front")], full)
+    full, *rest = _measured(bench, groups, others)
+    kept = keep_budgets([budget for budget in rest if budget.name.startswith(("front", "constant"))], full)
     named = name_budgets(kept, full)
     firsts = {id(budget): name for name, budget in reversed(named.items())}
     kept = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(kept, start=1)]
     by_config = {str(budget.length_config): budget for budget in kept}
     named = {name: by_config[str(budget.length_config)] for name, budget in named.items()}
-    constant, listed = ([b for b in rest if b.name.startswith(group)] for group in ("constant", "listed"))
-    scored = {budget.name: budget for budget in [full, *kept, *listed]}.values()
-    options = {"batch_size": bench.args.batch_size, "latency_samples": 0}
-    scores = {b.name: dev.evaluate(bench.model, b.length_config or FULL, **options).f1 for b in scored} if dev else {}
-    return Report(full, kept, named, constant, listed, scores)
+    constant = [budget for budget in rest if budget.name.startswith("constant")]
+    listed = rest[len(rest) - len(others) - len(groups["listed"]) :]
+    for name in NAMED_LOSSES.keys() - named.keys():
+        logger.warning(
+            f"Nothing faster than full length lost at most {100 * NAMED_LOSSES[name]:g} %: no budget is {name!r}."
+        )
+    return Report(full, kept, named, constant, listed, _dev_scores(bench, [full, *kept, *constant, *listed], others, dev))
 
 
-def _measured(bench: Bench, groups: dict[str, list]) -> list[Budget]:
-    """Full length and all others, timed side by side and scored on the confirming questions."""
+def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], dev: Dataset | None) -> dict[str, float]:
+    """F1 on dev by name: scored once, and nothing is chosen by it."""
+    if dev is None:
+        return {}
+    args, outside = bench.args, {other.name for other in others}
+    sample = SquadSample(bench.tokenizer, dev, args.max_length, args.stride)
+    options = {"batch_size": args.batch_size, "latency_samples": 0}
+    own = {one.name: one.length_config for one in budgets if one.name not in outside}
+    found = {name: sample.evaluate(bench.model, one or FULL, **options).f1 for name, one in own.items()}
+    for other in others:
+        found[other.name] = other.f1(SquadSample(other.tokenizer, dev, args.max_length, args.stride), args.batch_size)
+    return found
+
+
+def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> list[Budget]:
+    """Full length, all others, and other models, timed side by side and scored on the confirming questions."""
     names = [FULL, *(f"{group}-{number}" for group, found in groups.items() for number in range(1, 1 + len(found)))]
     length_configs = [None, *(length_config for found in groups.values() for length_config in found)]
     place = {"machine": machine_name(bench.model.threads), "runtime": bench.model.runtime_name, "tokens": bench.tokens}
     place["sample"] = f"{len(bench.confirming.data)} held-out questions"
-    return [
+    latencies = bench.latencies(length_configs, TURNS, others)
+    own = [
         Budget(name, length_config, bench.f1(length_config), bench.macs(length_config), latency, **place)
-        for name, length_config, latency in zip(names, length_configs, bench.latencies(length_configs), strict=True)
+        for name, length_config, latency in zip(names, length_configs, latencies[: len(names)], strict=True)
     ]
+    outside = [
+        Budget(
+            other.name,
+            other.length_config,
+            other.f1(other.sample, bench.args.batch_size),
+            other.macs(),
+            latency,
+            **place | {"runtime": getattr(other.model, "runtime_name", type(other.model).__name__)},
+        )
+        for other, latency in zip(others, latencies[len(names) :], strict=True)
+    ]
+    return own + outside
 
 
 def _target_config(folder: Path, searched):
@@ -270,14 +369,29 @@ def _space(config, layers: set[int], args: SearchArguments) -> LengthSpace:
         return LengthSpace.tokens(
             config.num_hidden_layers, args.max_length, layers, positions=config.max_position_embeddings
         )
-    return LengthSpace.shares(config.num_hidden_layers, layers)
+    shares = [share for budget in config.length_configs.values() for share in budget if isinstance(share, float)]
+    return LengthSpace.shares(
+        config.num_hidden_layers, layers, min([MIN_SHARE, *shares])
+    )  # what training practised is in it
+
+
+def _check_held_out(args: SearchArguments) -> None:
+    """Questions that a model was trained on say nothing of its budgets."""
+    record = Path(args.model) / TRAINING
+    known = json.loads(record.read_text(encoding="utf-8")).get("held_out") if record.exists() else None
+    if known != args.held_out:
+        trained = "is not known to have held out any" if known is None else f"held out {known:g}"
+        logger.warning(
+            f"held_out is {args.held_out:g}, but the training of {args.model} {trained}: if it saw these articles, F1 is "
+            "flattered, and budgets look better than they are."
+        )
 
 
 def _settings(bench: Bench, args: SearchArguments) -> dict:
     """All that scores and costs depend on."""
     config = {name: value for name, value in bench.model.config.to_dict().items() if name not in NOT_SEARCHED}
     questions = hashlib.sha256(json.dumps(bench.samples[-1].data["question"][:]).encode()).hexdigest()[:16]
-    options = ("cost", "screen_samples", "search_samples", "max_length", "stride")
+    options = ("cost", "screen_samples", "search_samples", "confirm_samples", "latency_samples", "max_length", "stride")
     weights = [path for path in sorted(Path(args.model).glob("*")) if path.suffix in (".safetensors", ".bin")]
     found = {name: getattr(args, name) for name in options} | {"questions": questions}
     found["model"] = json.dumps(config, sort_keys=True, default=str)
@@ -291,12 +405,17 @@ def _sample(data: Dataset, tokenizer, max_length: int, stride: int) -> SquadSamp
     return SquadSample(tokenizer, data, max_length, stride)
 
 
-def _dev_sample(tokenizer, args: SearchArguments) -> SquadSample | None:
-    """The dev questions, if there are any: scored once, and nothing is chosen by them."""
+def _spread_windows(sample: SquadSample, count: int) -> list:
+    """So many windows, spread over the lengths."""
+    order = sample.order
+    return [sample.windows[order[(2 * index + 1) * len(order) // (2 * count)]] for index in range(count)]
+
+
+def _dev_data(args: SearchArguments) -> Dataset | None:
+    """The dev questions, if there are any."""
     if not args.eval_file:
         return None
-    data = spread_over(load_squad(args.eval_file, split="validation"), args.eval_samples)
-    return SquadSample(tokenizer, data, args.max_length, args.stride)
+    return spread_over(load_squad(args.eval_file, split="validation"), args.eval_samples)
 
 
 def _ratios(space: LengthSpace) -> list[float]:

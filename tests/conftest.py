@@ -132,7 +132,7 @@ def questions():
     people, things, places = ("ada", "ben", "cleo", "dan"), ("light", "house", "tower", "song"), ("ship", "tower")
     for i, person in enumerate(people):
         for j, thing in enumerate(things):
-            context = f"{person} wrote the {thing} in 19{i}{j}. the ship lit the {places[i % 2]} by night."
+            context = f"{person} wrote the {thing} in 19{i}{j}. the ship lit the {places[i % 2]}{' by night' * (1 + j)}."
             rows.append(
                 {
                     "id": f"q{i}{j}",

@@ -260,8 +260,10 @@ def test_padding_never_enters(make_model, taught, tokenizer, mpnet, tmp_path, op
 
 def test_all_terms_train_and_are_logged(make_model, taught, tokenizer, mpnet, tmp_path):
     trainer = trainer_for(make_model(), taught, tokenizer, tmp_path, mpnet, max_steps=12, learning_rate=3e-3, **ALL)
-    before = copy.deepcopy(mpnet.state_dict())
+    before, projection = copy.deepcopy(mpnet.state_dict()), trainer.layers.projection.weight.detach().clone()
     trainer.train()
+    assert (trainer.layers.projection.weight - projection).abs().max() > 1e-3  # a few steps of 3e-3: it learns too
+    assert trainer.layers.projection.weight.grad is None  # and each step anew
     logged = [line for line in trainer.state.log_history if "loss" in line]
     names = {"loss_task", "loss_hidden", "loss_embedding", "loss_attention", "loss_relation"}
     assert names <= set(logged[0])
@@ -303,8 +305,11 @@ def test_gradient_accumulation_changes_nothing(make_model, taught, tokenizer, mp
         options = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "max_steps": 2, "optim": "sgd"}
         options |= {"learning_rate": 0.01, "max_grad_norm": 0}  # what hides a wrong scale is off
         trainer = trainer_for(copy.deepcopy(start), taught, tokenizer, tmp_path, mpnet, **options, **ALL)
+        before = [p.detach().clone() for module in (trainer.model, trainer.layers) for p in module.parameters()]
         trainer.train()
-        ends.append(torch.cat([p.flatten() for module in (trainer.model, trainer.layers) for p in module.parameters()]))
+        after = [p for module in (trainer.model, trainer.layers) for p in module.parameters()]
+        assert all((p - q).abs().max() > 0 for p, q in zip(before[-2:], after[-2:], strict=True))  # the projection's
+        ends.append(torch.cat([p.flatten() for p in after]))
     torch.testing.assert_close(*ends, atol=1e-5, rtol=1e-5)  # gradients summed in another order, two steps
 
 
@@ -339,11 +344,32 @@ def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path, length_
         ({"attention_weight": -1.0}, "attention_weight is -1.0; valid are 0 and more"),
         ({"attention_target": "logits", "attention_weight": 1.0}, "attention_target is 'logits'"),
         ({"hidden_weight": 1.0, "length_drop": True, "layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: a layer"),
+        ({"layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: layers are left out in LengthDrop's passes"),
+        ({"relation_weight": 1.0, "relations": []}, "relations is empty; valid are some of"),
+        ({"hidden_weight": 1.0, "layer_map": ["uniform", "last"]}, "valid are one name, such as uniform, or numbers"),
+        ({"hard_label_weight": 0.0}, "Nothing would be learned: hard_label_weight is 0"),
+        ({"hidden_weight": 1.0, "label_smoothing_factor": 0.1}, "have no part in this objective"),
     ],
 )
 def test_bad_objectives_are_refused(make_model, taught, tokenizer, mpnet, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         trainer_for(make_model(), taught, tokenizer, tmp_path, mpnet, **options)
+
+
+def test_a_default_budget_drops_nothing_here(make_model, questions, tokenizer, tmp_path):
+    """Student and teacher may be models that answer at a budget when nobody says anything."""
+    features = training_features(questions, tokenizer, **WINDOWS)
+    losses = []
+    for default in (None, [0.6, 0.5, 0.4, 0.3]):
+        student, teacher = (make_model(**STILL, length_config=default) for _ in range(2))
+        with torch.no_grad():
+            for parameter in teacher.parameters():
+                parameter *= 1.1
+        trainer = trainer_for(student, features, tokenizer, tmp_path, teacher, **ALL)
+        batch = trainer.data_collator([features[index] for index in range(3)])
+        batch.pop("length")
+        losses.append(trainer.compute_loss(student.train(), batch).item())
+    assert losses[0] == losses[1]
 
 
 def test_other_heads_are_refused_for_attention_alone(make_model, taught, tokenizer, mpnet, tmp_path):

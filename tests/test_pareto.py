@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hf_dynbert.budgets.pareto import by_rank_and_gap, dominates, front_ranks, hypervolume, pareto_front
+from hf_dynbert.budgets.pareto import by_rank_and_gap, cost_at, dominates, front_ranks, hypervolume, pareto_front
 
 
 def cloud(seed, size=40):
@@ -32,6 +32,13 @@ def test_ranks_peel_fronts(seed):
         assert {point for point, at in zip(points, ranks, strict=True) if at == rank} == wanted
         left = [point for point in left if point not in wanted]
     assert not left
+
+
+def test_cost_at_a_score_lies_on_the_line():
+    points = [(1.0, 70.0), (2.0, 74.0), (3.0, 73.0), (4.0, 75.0)]  # the third is beaten
+    assert cost_at(points, 60.0) == 1.0 and cost_at(points, 74.0) == 2.0 and cost_at(points, 76.0) is None
+    assert cost_at(points, 72.0) == pytest.approx(1.5) and cost_at(points, 74.5) == pytest.approx(3.0)
+    assert cost_at([], 1.0) is None
 
 
 def test_nothing_has_no_front():

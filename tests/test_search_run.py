@@ -11,7 +11,7 @@ from transformers import AutoModelForQuestionAnswering
 from hf_dynbert.budgets import search as searching
 from hf_dynbert.cli import main
 from hf_dynbert.search_arguments import SearchArguments
-from hf_dynbert.search_run import run_search
+from hf_dynbert.search_run import _space, run_search
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def options(model_folder, articles_file, tmp_path):
 def clock(monkeypatch):
     """Latency as the cost of the tokens that are left: this tiny model is as fast with all of them."""
 
-    def latencies(bench, length_configs, turns=5):
+    def latencies(bench, length_configs, turns=5, others=()):
         return [10.0 if config is None else 1 + 9 * sum(config) / len(config) for config in length_configs]
 
     monkeypatch.setattr("hf_dynbert.search_run.Bench.latencies", latencies)
@@ -97,7 +97,10 @@ def test_what_is_found_has_the_names_it_is_told_by(options, clock, scores):
     assert {"accurate", "balanced", "fast", "full", "half"} <= set(budgets)
     for name, loss in (("accurate", 0.002), ("balanced", 0.01), ("fast", 0.03)):
         assert budgets[name]["f1"] >= (1 - loss) * 80 and budgets[name]["latency_ms"] < 10
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (found / "front.md").read_text().splitlines()[2:]]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (found / "front.md").read_text().split("\n\n")[1].splitlines()
+    ]
     told = {name: row[1] for row in rows for name in row[0].split(", ")}
     for name, budget in budgets.items():
         if name not in ("half", "full"):
@@ -137,13 +140,57 @@ def test_two_processes_share_a_search(options):
     assert [process.returncode for process in both] == [0, 0], told
     output = Path(options["output_dir"])
     found = json.loads((output / "front.json").read_text())
-    trials = (output / "search.journal").read_text().splitlines()
-    assert len({json.loads(line)["worker_id"] for line in trials}) >= 2
+    trials = searching._load(output / "search.journal").get_trials()
+    assert len({trial.user_attrs["process"] for trial in trials if trial.state in searching.DONE}) == 2
     assert 0 < len(found["measured"]) <= 31  # the last one may be under way in both
     assert (
         found["budgets"]["full"]["f1"]
         == AutoModelForQuestionAnswering.from_pretrained(options["model"]).config.budgets["full"]["f1"]
     )
+
+
+def test_other_models_beside(options, bert_folder, tokenizer, articles_file, tmp_path, clock, monkeypatch):
+    """Plain ones, and length configurations that this model cannot have; the front beside constant ratios."""
+    monkeypatch.undo()
+    tokenizer.save_pretrained(tmp_path / "plain")
+    AutoModelForQuestionAnswering.from_pretrained(bert_folder).save_pretrained(tmp_path / "plain")
+    beside = [str(tmp_path / "plain"), f"{options['model']}@90,20,10,5"]
+    found = run_search(SearchArguments(**options | {"beside": beside, "eval_file": [str(articles_file)]}))
+    text = (found / "front.md").read_text()
+    assert "| plain | all tokens |" in text and "| model@90,20,10,5 | 90, 20, 10, 5 |" in text
+    assert "| F1 lost | found: ms, of full |" in text and "| 3 % |" in text
+    report = json.loads((found / "front.json").read_text())
+    full = next(entry for name, entry in report["budgets"].items() if name == "full")
+    plain, dropping = report["listed"]
+    assert plain["f1"] == pytest.approx(full["f1"], abs=1e-6) and plain["latency_ms"] > 0  # the same weights
+    assert plain["macs"] == full["macs"] > dropping["macs"] and plain["runtime"] == "BertForQuestionAnswering"
+    assert {"plain", "model@90,20,10,5", "constant-1", "full"} <= set(report["dev_f1"])
+    with pytest.raises(ValueError, match="beside: .*plain is a BertForQuestionAnswering, which cannot drop tokens"):
+        run_search(SearchArguments(**options | {"beside": [f"{tmp_path / 'plain'}@half"]}))
+
+
+def test_a_constant_ratio_that_is_better_is_kept(options, clock, scores, monkeypatch):
+    """What is measured slower than something as accurate is no budget, whoever thought of it."""
+    found = run_search(SearchArguments(**options | {"num_evaluations": 4, "screen_samples": []}))
+    report = json.loads((found / "front.json").read_text())
+    kept = sorted((entry["latency_ms"], entry["f1"]) for entry in report["budgets"].values())
+    for entry in report["constant"]:
+        assert any(ms <= entry["latency_ms"] and f1 >= entry["f1"] for ms, f1 in kept)
+
+
+def test_what_training_saw_is_said(options, caplog):
+    run_search(SearchArguments(**options))
+    assert "is not known to have held out any" in caplog.text
+    caplog.clear()
+    (Path(options["model"]) / "training.json").write_text(json.dumps({"held_out": options["held_out"]}))
+    run_search(SearchArguments(**options))
+    assert "is not known" not in caplog.text
+
+
+def test_small_shares_that_training_practised_are_searched(make_model):
+    config = make_model(budgets={"third": [0.5, 0.5, 0.2, 0.03]}).config
+    space = _space(config, {0, 1, 2, 3}, SearchArguments("model", "output"))
+    assert space.decode(space.encode([0.5, 0.5, 0.2, 0.03])) == [0.5, 0.5, 0.2, 0.03]
 
 
 def test_macs_and_token_counts(options):

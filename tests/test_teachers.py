@@ -223,6 +223,19 @@ def test_a_teacher_reads_as_many_tokens_as_it_has_positions(sizes, make, positio
         model(torch.full((1, positions + 1), 5))
 
 
+def test_a_few_windows_that_are_too_long_get_no_answers(bert, tokenizer, letters, tmp_path, caplog):
+    short, data = copy.deepcopy(letters), rows([("who?", "ada wrote it")] * 20 + [("who?", "ada wrote it by night " * 4)])
+    short.model_max_length = 60
+    found = teacher_predictions(Pointer(bert.config, 7), short, tokenizer, data, 120, 8, cache_dir=tmp_path)
+    sums = [sum(row["teacher_start"]) for row in found]
+    assert sums[:20] == pytest.approx([1.0] * 20) and sums[20] == 0
+    assert "1 of 21 windows have more than 60 tokens of the teacher" in caplog.text
+    scores = torch.randn(2, 5, requires_grad=True)
+    target = torch.stack([torch.full((5,), 0.2), torch.zeros(5)])
+    target_divergence(scores, target, torch.ones(2, 5, dtype=torch.bool)).backward()
+    assert scores.grad[0].abs().max() > 0 and scores.grad[1].abs().max() == 0
+
+
 def test_target_divergence_closed_form():
     scores, logits = torch.tensor([[1.0, 3.0, 9.0], [0.5, 0.0, -1.0]]), torch.tensor([[2.0, 1.0, 9.0], [0.0, 0.0, 1.0]])
     mask = torch.tensor([[True, True, False], [True, True, True]])
@@ -279,7 +292,12 @@ def test_the_objective_has_its_parts(make_model, taught, tokenizer, tmp_path, le
             target_divergence(logits, target, mask)
             for logits, target in zip((output.start_logits, output.end_logits), targets.values(), strict=True)
         ]
-        torch.testing.assert_close(loss, 0.5 * output.loss + sum(divergences))  # twice the mean of the two
+        labels = [
+            sum(-logits[row, mask[row]].log_softmax(-1)[batch[name][row]] for row in range(3)) / 3
+            for logits, name in ((output.start_logits, "start_positions"), (output.end_logits, "end_positions"))
+        ]
+        wanted = 0.5 * sum(labels) / 2 + sum(divergences)  # twice the mean of the two
+        torch.testing.assert_close(loss, wanted)
 
 
 def test_evaluation_leaves_the_teacher_out(make_model, taught, tokenizer, tmp_path):

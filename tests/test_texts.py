@@ -354,9 +354,16 @@ def test_sub_models_of_a_real_number_learn(make_model, tokenizer, tmp_path):
     assert trainer.state.log_history[0]["loss_smallest"] > 0
 
 
-def test_a_head_keeps_the_meaning_of_its_rows(sizes, tokenizer, pair_file, tmp_path):
+def test_a_teacher_of_several_labels_at_once_is_refused(pairs, tokenizer, sizes, tmp_path):
+    teacher = make_classifier(sizes, NAMES)
+    teacher.config.problem_type = "multi_label_classification"
+    with pytest.raises(ValueError, match="problem_type multi_label_classification"):
+        teacher_logits(teacher, tokenizer, tokenizer, pairs, PAIR, dict(enumerate(NAMES)), 32, cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("order", [["neutral", "entailment", "contradiction"], ["NEUTRAL", "Entailment", "CONTRADICTION"]])
+def test_a_head_keeps_the_meaning_of_its_rows(sizes, tokenizer, pair_file, tmp_path, order):
     """A checkpoint with the same classes in another order: the data is numbered as the head is."""
-    order = ["neutral", "entailment", "contradiction"]
     source = make_classifier(sizes, order)
     source.save_pretrained(tmp_path / "stage1")
     tokenizer.save_pretrained(tmp_path / "stage1")
@@ -369,7 +376,7 @@ def test_a_head_keeps_the_meaning_of_its_rows(sizes, tokenizer, pair_file, tmp_p
     task = TextClassification(data, args)
     task.follow(model.config)
     rows = [json.loads(line) for line in pair_file.read_text().splitlines()]
-    assert [order[number] for number in task.data["label"]] == [row["label"] for row in rows]
+    assert [order[number].lower() for number in task.data["label"]] == [row["label"].lower() for row in rows]
 
 
 def test_a_teacher_without_a_head_is_refused(bert_folder, pair_file, tmp_path):

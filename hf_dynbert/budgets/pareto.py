@@ -29,6 +29,28 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
     return front
 
 
+def cost_at(points: Sequence[Point], score: float) -> float | None:
+    """What a score costs on the front of some points: between two of them, on the line through them.
+
+    Args:
+        points (`list[tuple[float, float]]`): cost and score of each.
+        score (`float`): what is wanted.
+
+    Returns:
+        `float` or `None`: the least cost; `None` where no point scores so high. Below the cheapest point its cost.
+    """
+    before = None
+    for index in pareto_front(points):
+        cost, reached = points[index]
+        if reached >= score:
+            if before is None:
+                return cost
+            part = (score - before[1]) / (reached - before[1])
+            return before[0] + part * (cost - before[0])
+        before = points[index]
+    return None
+
+
 def front_ranks(points: Sequence[Point]) -> list[int]:
     """How many fronts must be taken away before a point is on one (non-dominated sorting; NSGA-II, IEEE TEVC 6(2), 2002).
 

@@ -26,7 +26,8 @@ from .space import LengthSpace
 METHODS = ("evolutionary", "tpe", "nsga2", "random")
 STUDY = "length-configurations"
 KEPT_BY_SCREEN = 3  # one in so many goes on to the next, larger sample (eta of successive halving, arXiv 1502.07943)
-FORGOTTEN = timedelta(hours=2)  # no evaluation takes so long; of another machine's processes nothing else is known
+PATIENCE = 5  # times the longest evaluation so far: of another machine's processes only their beginning is known
+SHORTEST, LONGEST = timedelta(minutes=2), timedelta(hours=2)  # bounds of it: loading a model comes first; none takes so long
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 LengthConfig = list[int] | list[float]
@@ -128,8 +129,7 @@ def search_length_configs(
 
 def others_at_work(storage: str | Path) -> bool:
     """Whether somebody else still works on this search: the last one to finish it does what comes after."""
-    study = _load(storage)
-    return any(not _is_dead(trial) for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    return bool(_running(_load(storage))[0])
 
 
 def _load(storage: str | Path | None) -> optuna.Study:
@@ -151,11 +151,20 @@ def _open(storage: str | Path | None, settings: dict) -> optuna.Study:
         changed = {name for name in known | settings if known.get(name) != settings.get(name)}
         told = "; ".join(f"{name} was {known.get(name)!r}, is {settings.get(name)!r}" for name in sorted(changed))
         raise ValueError(f"{storage} holds another search ({told}): its results cannot be compared. Give another file.")
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _is_dead(trial):
-            with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another process was faster
-                study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    for trial in _running(study)[1]:
+        with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another process was faster
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return study
+
+
+def _running(study: optuna.Study) -> tuple[list, list]:
+    """Trials that somebody works on, and those that nobody works on any more."""
+    trials = study.get_trials(deepcopy=False)
+    took = [trial.duration for trial in trials if trial.state in DONE and trial.duration]
+    patience = min(LONGEST, max(SHORTEST, PATIENCE * max(took))) if took else LONGEST
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    dead = [trial for trial in running if _is_dead(trial, patience)]
+    return [trial for trial in running if trial not in dead], dead
 
 
 def _enqueue(study: optuna.Study, space: LengthSpace, length_config: LengthConfig) -> None:
@@ -251,15 +260,13 @@ def _process(number: int) -> str:
     return f"{socket.gethostname()}:{number}:{start}"
 
 
-def _is_dead(trial) -> bool:
-    """Whether nobody works on a running trial any more: its process is gone, or it has been at it for too long."""
-    if trial.datetime_start and datetime.now() - trial.datetime_start > FORGOTTEN:
-        return True
+def _is_dead(trial, patience: timedelta) -> bool:
+    """Whether nobody works on a running trial any more: its process is gone, or, of another machine, it takes too long."""
     process = trial.user_attrs.get("process", "")
     host, _, rest = process.partition(":")
     number = rest.partition(":")[0]
     if host != socket.gethostname() or not number:
-        return False
+        return bool(trial.datetime_start) and datetime.now() - trial.datetime_start > patience
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:

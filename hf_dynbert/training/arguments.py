@@ -40,7 +40,8 @@ class DistillationArguments(TrainingArguments):
         prediction_weight (`float`): weight of a teacher's answers, where the features have them (see `teacher_predictions`).
         hard_label_weight (`float`): weight of the labels; 0 learns from the teacher alone, as TinyBERT does (arXiv
             1909.10351), more from both, as Simplified TinyBERT does (2009.07531).
-        teacher_temperature (`float`): softens the teacher's answers and the student's beside them.
+        teacher_temperature (`float`): softens the student's answers beside a teacher's. A classifying teacher's logits are
+            softened with them; distributions over tokens are so already, see `teacher_predictions(temperature=...)`.
         hidden_weight, embedding_weight, attention_weight (`float`): weights of TinyBERT's terms between the layers of a
             teacher and the student's full pass (arXiv 1909.10351, equations 7 to 9); they need `teacher`.
         layer_map (`list[str]`): `uniform`, `last`, or the teacher's layers themselves, one for each layer of the student.
@@ -146,6 +147,15 @@ class DistillationArguments(TrainingArguments):
             raise ValueError(
                 f"layer_dropout_prob is {self.layer_dropout_prob}: a layer that is left out has nothing to compare with a "
                 "teacher's. Use layer_dropout_prob=0, or the weights of hidden, embedding, attention and relation 0."
+            )
+        if self.relation_weight and not self.relations:
+            raise ValueError(f"relations is empty; valid are some of {', '.join(RELATIONS)}, or relation_weight=0.")
+        if len(self.layer_map) > 1 and not all(layer.isdigit() for layer in self.layer_map):
+            raise ValueError(f"layer_map is {self.layer_map}; valid are one name, such as uniform, or numbers of layers.")
+        if self.layer_dropout_prob and not self.length_drop:
+            raise ValueError(
+                f"layer_dropout_prob is {self.layer_dropout_prob}: layers are left out in LengthDrop's passes; use "
+                "length_drop=True, or layer_dropout_prob=0."
             )
         if self.length_drop and not self.always_smallest and not self.num_sandwich:
             raise ValueError(

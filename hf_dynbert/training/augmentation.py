@@ -21,6 +21,7 @@ from .shard_cache import fingerprint, map_in_shards
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 KEPT_WORDS = 100_000  # of a file of word vectors, which has the frequent ones first: as many as 400 MB hold 300 floats of
 REMEMBERED = 100_000  # neighbours of words, a few strings each
+ROWS = 16  # masked copies of a text at once: each has a logit for every word at every place: 1 GB for 512 tokens
 BATCH = 64  # rows at a time: each becomes twenty or so
 STOP_WORDS = frozenset(  # what carries grammar, not content; of a question what it asks for
     """a about above after again against all am an and any are as at be because been before being below between both but by
@@ -181,7 +182,11 @@ class WordSubstitution:
             ids = torch.tensor([inputs["input_ids"]] * len(single))
             rows, places = torch.arange(len(single)), torch.tensor([tokens[index][0] for index in single])
             ids[rows, places] = self.tokenizer.mask_token_id
-            logits = self.model(input_ids=ids.to(self.model.device)).logits[rows, places].cpu()
+            logits = [
+                self.model(input_ids=part.to(self.model.device)).logits[range(len(part)), where].cpu()
+                for part, where in zip(ids.split(ROWS), places.split(ROWS), strict=True)
+            ]
+            logits = torch.cat(logits)
             best = logits[:, self._word_ids].topk(min(self.candidates, len(self._word_ids))).indices
             for index, row in zip(single, self._word_ids[best].tolist(), strict=True):
                 choices[index] = [self._words[token] for token in row]

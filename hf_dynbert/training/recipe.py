@@ -168,6 +168,7 @@ def _about(model_args: ModelArguments, data_args: DataArguments, task: Task) -> 
         "teacher": _name(model_args.teacher_model_name_or_path),
         "dataset": dataset,
         "data": ", ".join(names) + held_out,
+        "held_out": data_args.held_out,
         "options": {name: getattr(data_args, name) for name in REPEATED if getattr(data_args, name)}
         | {name: getattr(model_args, name) for name in SHAPED if getattr(model_args, name)},
     }

@@ -175,7 +175,7 @@ class TextClassification(Task):
         theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
         if not self.names or theirs == self.names or generic_names(theirs) or len(theirs) != len(self.names):
             return
-        if sorted(theirs) == sorted(self.names):
+        if sorted(name.lower() for name in theirs) == sorted(name.lower() for name in self.names):
             self.data = self.data.align_labels_with_mapping({name: number for number, name in enumerate(theirs)}, LABEL)
             self.names = theirs
         else:

@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset, Features, Value
 from transformers.utils import logging
 
+from ..configuration_dynamic_tinybert import FULL
 from ..question_answering.features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, encode_windows, shorten
 from ..texts import MAX_TEXT_LENGTH, column_names, encode_texts, generic_names, read_texts
 from .alignment import same_tokens, teacher_windows
@@ -45,7 +46,8 @@ def teacher_predictions(
         teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): of the teacher and of the student.
         data (`datasets.Dataset`): the questions that `training_features` got.
         max_length, stride, max_question_length: as given to `training_features`.
-        temperature (`float`, *optional*, defaults to 1): divides the teacher's logits (arXiv 1503.02531, section 2).
+        temperature (`float`, *optional*, defaults to 1): divides the teacher's logits (arXiv 1503.02531, section 2). What is
+            kept are distributions: the student learns at the same one, `DistillationArguments(teacher_temperature=...)`.
         batch_size (`int`, *optional*): windows that the teacher reads at once; changes nothing but time.
         cache_dir (`str` or `Path`, *optional*): where results are kept, by teacher, data and settings; a pass that was
             stopped goes on there. Beside the other caches of `datasets` when not given.
@@ -54,7 +56,8 @@ def teacher_predictions(
         `datasets.Dataset`: columns `teacher_start` and `teacher_end`, a row for each row of the features.
 
     Raises:
-        ValueError: a window with more tokens of the teacher than it can read; a slow tokenizer.
+        ValueError: many windows with more tokens of the teacher than it can read (a few get no answers, and a warning); a
+            slow tokenizer.
     """
     _check_fast(teacher_tokenizer, tokenizer)
     settings = [max_length, stride, max_question_length, temperature]
@@ -62,8 +65,10 @@ def teacher_predictions(
 
     def predict(batch: dict) -> dict:
         windows, views = _both(teacher_tokenizer, tokenizer, batch, *settings[:3])
-        _check_lengths([view.inputs["input_ids"] for view in views], limit)
-        return dict(zip(TARGETS, _spans(teacher, teacher_tokenizer, windows, views, temperature, batch_size), strict=True))
+        readable = _readable([view.inputs["input_ids"] for view in views], limit)
+        return dict(
+            zip(TARGETS, _spans(teacher, teacher_tokenizer, windows, views, readable, temperature, batch_size), strict=True)
+        )
 
     features = Features({target: datasets.Sequence(Value("float32")) for target in TARGETS})
     key = fingerprint(teacher, [teacher_tokenizer, tokenizer], settings)
@@ -100,10 +105,16 @@ def teacher_logits(
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
 
     Raises:
-        ValueError: a teacher with other labels, see `label_order`; a text with more of its tokens than it can read.
+        ValueError: a teacher with other labels, see `label_order`, or of several labels at once; a text with more of its
+            tokens than it can read.
     """
     _check_fast(tokenizer)
     order = label_order(labels, teacher.config.id2label)
+    if teacher.config.problem_type == "multi_label_classification":
+        raise ValueError(
+            "The teacher says of each label whether it is there (problem_type multi_label_classification). What can be "
+            "learned are classes of which one is right, and real numbers. Take a teacher of such a task."
+        )
     teacher, limit = teacher.eval(), readable_tokens(teacher, teacher_tokenizer)
 
     def predict(batch: dict) -> dict:
@@ -117,7 +128,7 @@ def teacher_logits(
             chosen = by_length[begin : begin + batch_size]
             padded = teacher_tokenizer.pad([rows[index] for index in chosen], return_tensors="pt").to(teacher.device)
             with torch.inference_mode():
-                logits = teacher(**padded).logits.float()[:, order].cpu()
+                logits = teacher(**padded, **at_full_length(teacher)).logits.float()[:, order].cpu()
             for index, row in zip(chosen, logits.tolist(), strict=True):
                 found[index] = row
         return {LOGITS: found}
@@ -247,10 +258,28 @@ def _both(teacher_tokenizer, tokenizer, batch: dict, max_length: int, stride: in
     return windows, views
 
 
+def at_full_length(model) -> dict:
+    """What a call says so that no token is dropped, whatever the model's default budget."""
+    return {"length_config": FULL} if hasattr(model.config, "resolve_length_config") else {}
+
+
 def _check_lengths(tokens: list[list[int]], limit: int) -> None:
     longest = max(map(len, tokens))
     if longest > limit:
         raise ValueError(f"A window has {longest} tokens of the teacher, which reads {limit}; make max_length smaller.")
+
+
+def _readable(tokens: list[list[int]], limit: int) -> list[int]:
+    """The windows that a teacher can read; a few that are longer in its tokens are left out."""
+    readable = [index for index, ids in enumerate(tokens) if len(ids) <= limit]
+    odd = len(tokens) - len(readable)
+    if odd > max(1, ODD_TEXTS * len(tokens)) or not readable:
+        _check_lengths(tokens, limit)
+    if odd:
+        logger.warning(
+            f"{odd} of {len(tokens)} windows have more than {limit} tokens of the teacher: it says nothing of them."
+        )
+    return readable
 
 
 def _beside(pairs: list[tuple[dict, dict]], tokenizer, teacher_tokenizer) -> dict:
@@ -285,15 +314,17 @@ def _check_fast(*tokenizers) -> None:
             )
 
 
-def _spans(teacher, tokenizer, windows, views, temperature: float, batch_size: int) -> tuple[list, list]:
-    """Start and end distributions, a list of each window's tokens each; windows of like length are read together."""
-    found = [None] * len(windows)
-    order = sorted(range(len(views)), key=lambda index: len(views[index].inputs["input_ids"]))
+def _spans(teacher, tokenizer, windows, views, readable, temperature: float, batch_size: int) -> tuple[list, list]:
+    """Start and end distributions, a list of each window's tokens each, all 0 where the teacher cannot read; windows of like
+    length are read together.
+    """
+    found = [[np.zeros(len(window.offsets), dtype=np.float32)] * 2 for window in windows]
+    order = sorted(readable, key=lambda index: len(views[index].inputs["input_ids"]))
     for begin in range(0, len(order), batch_size):
         chosen = order[begin : begin + batch_size]
         batch = tokenizer.pad([views[index].inputs for index in chosen], return_tensors="pt").to(teacher.device)
         with torch.inference_mode():
-            output = teacher(**batch)
+            output = teacher(**batch, **at_full_length(teacher))
         real = batch["attention_mask"].bool()
         spans = [
             (logits.float().masked_fill(~real, -torch.inf) / temperature).softmax(dim=-1).cpu().numpy()

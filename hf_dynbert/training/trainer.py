@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..drop_and_restore import first_segment, first_token
@@ -21,7 +21,7 @@ from .length_drop import SubModel, sample_sandwich
 from .losses import answer_distribution, divergence, saliency, soft_cross_entropy, target_divergence
 from .observation import observe
 from .record import write_record
-from .teachers import INPUTS, LOGITS, PLACES, TARGETS, TYPES
+from .teachers import INPUTS, LOGITS, PLACES, TARGETS, TYPES, at_full_length
 
 
 PROJECTION = "projection.safetensors"
@@ -79,7 +79,10 @@ class DistillationTrainer(Trainer):
             )
         if args.length_drop and hasattr(self.model, "set_importance"):
             self.model.set_importance(args.importance)  # after the parent's seed: new scorers are the same in every run
+        if self._projection:
+            self.add_callback(ClearGradients(self._projection))
         self._check_importance_target()
+        self._check_objective()
         self.model_accepts_loss_kwargs = False  # compute_loss returns a batch's mean, whatever the accumulation
         self._parts: dict[str, torch.Tensor] = {}
         self._passes = 0
@@ -96,14 +99,15 @@ class DistillationTrainer(Trainer):
         self._record(parts)
         loss = sum(parts.values())
         if "loss" not in full:  # of layers alone: processes that train together wait for all that stands behind the outputs
-            ends = (full.last_hidden_state, full.pooler_output)
+            ends = (full.last_hidden_state, getattr(full, "pooler_output", None))
             loss = loss + 0.0 * sum(end.float().sum() for end in ends if end is not None)
         return (loss, full) if return_outputs else loss
 
     def _one_pass(self, model, inputs, targets, asked):
         """The model as it is, and the parts of its objective."""
         with self._student_views() as views:
-            full = model(**inputs, **({"output_hidden_states": True} if self.layers else {}))
+            everything = at_full_length(self.accelerator.unwrap_model(model))
+            full = model(**inputs, **everything, **({"output_hidden_states": True} if self.layers else {}))
         return full, self._task_parts(full, inputs, targets) | self._layer_parts(full, views, inputs, asked)
 
     def _sandwich(self, model, inputs, targets, asked):
@@ -145,7 +149,6 @@ class DistillationTrainer(Trainer):
             optimizer.add_param_group({"params": scorers, "lr": self.args.importance_learning_rate, "weight_decay": 0.0})
         if fresh and self._projection:
             optimizer.add_param_group({"params": list(self._projection.parameters()), "weight_decay": 0.0})
-            optimizer.register_step_post_hook(lambda *_: self._projection.zero_grad())  # the parent clears the model's alone
         return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -219,6 +222,22 @@ class DistillationTrainer(Trainer):
                 "is there."
             )
 
+    def _check_objective(self) -> None:
+        """Something must be learned, and by this class's loss."""
+        args, columns = self.args, getattr(self.train_dataset, "column_names", None)
+        answers = bool(args.prediction_weight) and (not columns or any(name in columns for name in ANSWERS))
+        if not (args.length_drop or args.hard_label_weight or args.learns_layers or answers):
+            raise ValueError(
+                f"Nothing would be learned: hard_label_weight is 0, prediction_weight {args.prediction_weight} with no "
+                "teacher's answers in the data. Put the columns of teacher_predictions(...) or teacher_logits(...) beside "
+                "the features, or use hard_label_weight=1."
+            )
+        if args.label_smoothing_factor or self.compute_loss_func:
+            raise ValueError(
+                "label_smoothing_factor and compute_loss_func have no part in this objective, which has a loss of its own; "
+                "leave them out, or use transformers' Trainer."
+            )
+
     def _student_views(self):
         """Watches the student's attention, if any of it is compared."""
         return observe(self.accelerator.unwrap_model(self.model), self.layers.student_layers if self.layers else [])
@@ -236,7 +255,7 @@ class DistillationTrainer(Trainer):
             features = {name: value for name, value in inputs.items() if name in FEATURES and name in known}
             self._check_vocabulary()
         with torch.no_grad(), self.accelerator.autocast(), observe(self.teacher, self.layers.teacher_layers) as seen:
-            states = self.teacher(**features, output_hidden_states=True).hidden_states
+            states = self.teacher(**features, **at_full_length(self.teacher), output_hidden_states=True).hidden_states
         teacher = LayerTrace(states, seen)
         if PLACES in asked:
             teacher = teacher.take(asked[PLACES], self.layers.teacher_states)
@@ -363,6 +382,21 @@ class DistillationTrainer(Trainer):
         for name, value in parts.items():
             self._parts[name] = self._parts.get(name, 0) + value.detach()
         self._passes += 1
+
+
+class ClearGradients(TrainerCallback):
+    """Of a module that is trained beside the model: the parent clears the model's alone.
+
+    Args:
+        module (`nn.Module`): whose gradients go after every step, and after one that mixed precision leaves out.
+    """
+
+    def __init__(self, module: torch.nn.Module):
+        self.module = module
+
+    def on_optimizer_step(self, args, state, control, **kwargs):
+        """Clears them."""
+        self.module.zero_grad()
 
 
 def _present(inputs) -> torch.Tensor:

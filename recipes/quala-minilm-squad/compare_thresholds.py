@@ -23,6 +23,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from hf_dynbert import count_macs, load_squad, split_by_article, squad_metrics
 from hf_dynbert.budgets.pareto import pareto_front
 from hf_dynbert.curve import markdown_table
+from hf_dynbert.length_config import dropping_layers
 from hf_dynbert.question_answering import decode_answers, encode_windows
 
 
@@ -122,7 +123,7 @@ class Scores:
         if (layer, kept) not in self.known:
             length_config = "full" if kept is None else [kept] * 6
             output = self.model(**self.inputs, output_token_scores=True, length_config=length_config)
-            self.known[layer, kept] = output.token_scores[layer][0]
+            self.known[layer, kept] = output.token_scores[dropping_layers(self.model.config).index(layer)][0]
         return self.known[layer, kept]
 
 
