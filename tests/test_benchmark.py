@@ -130,6 +130,14 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
     assert all(case["p50_ms"] > 0 for row in result["rows"] for case in row["cases"].values())
     assert names[-1] in capsys.readouterr().out
     assert (tmp_path / "out" / "benchmark.png").exists()
+    capsys.readouterr()
+    twice = ["--int8", str(tmp_path / "int8"), str(tmp_path / "int8"), "--output_dir", str(tmp_path / "two")]
+    assert cli.main([*argv, *twice]) == 2
+    assert "are both PyTorch int8; measure one of them" in capsys.readouterr().err
+    config = json.loads((tmp_path / "int8" / "config.json").read_text())
+    (tmp_path / "int8" / "config.json").write_text(json.dumps(config | {"drop_layers": [3], "budgets": {}}))
+    assert cli.main([*argv, "--output_dir", str(tmp_path / "two")]) == 2
+    assert "drops in layer" in capsys.readouterr().err and not (tmp_path / "two").exists()  # before any work
 
 
 @pytest.mark.intel

@@ -5,6 +5,7 @@ import random
 
 from datasets import Dataset
 
+from ..configuration_dynamic_tinybert import FULL
 from ..length_config import sample_budget
 from ..question_answering.features import encode_windows
 
@@ -27,7 +28,8 @@ def calibration_calls(config, tokenizer, data: Dataset, samples: int, max_length
     rows = data.select(sorted(rng.sample(range(len(data)), min(samples, len(data)))))
     windows = encode_windows(tokenizer, rows["question"], rows["context"], max_length, stride)
     everything = [1.0] * config.num_hidden_layers
-    named = list(config.length_configs.values()) or [everything]
+    named = [config.length_configs[name] for name in config.named_budgets if name != FULL]  # not all that a search found
+    named = named or [everything]
     drawn = (lambda _: everything, lambda turn: named[turn % len(named)], lambda _: sample_budget(rng, config, 1 / 3))
     chosen = rng.sample(windows, min(samples, len(windows)))
     return [(window.inputs, drawn[index % 3](index // 3)) for index, window in enumerate(chosen)]

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from ..benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from ..configuration_dynamic_tinybert import FULL
 from ..curve import markdown_table
 from ..latency import machine_name
 from ..length_config import count_macs
@@ -28,6 +29,7 @@ from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..question_answering.features import encode_windows
 from ..question_answering.squad import load_squad
 from .arguments import BenchmarkArguments, QuantizeArguments
+from .checkpoints import load_config
 from .modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering
 from .quantize import RECORD
 from .static_int8 import quantize_graph
@@ -58,10 +60,14 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
     names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
     args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
-    for budget in args.length_configs:
-        ours.config.resolve_length_config(budget)
+    budgets = [ours.config.resolve_length_config(budget) or FULL for budget in args.length_configs]
+    forms = {}
     for folder in args.int8:
-        form_of(Path(folder))
+        if (form := form_of(Path(folder))) in forms:
+            raise ValueError(f"int8: {forms[form]} and {folder} are both {form}; measure one of them at a time.")
+        forms[form] = folder
+        for budget in budgets:
+            load_config(folder).resolve_length_config(budget)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
     if args.threads:
@@ -132,7 +138,8 @@ def our_contenders(model, args: BenchmarkArguments, threads: int) -> dict[str, C
     def make(form, budget):
         runs, size = forms[form]()  # one for each budget: a compiled model takes a while to change from one to the other
         macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
-        return Contender(f"ours {form}, {budget}", _caller(runs, length_config=budget), size, macs)
+        lengths = model.config.resolve_length_config(budget) or FULL  # an int8 folder may give its name to others
+        return Contender(f"ours {form}, {budget}", _caller(runs, length_config=lengths), size, macs)
 
     pairs = [(form, budget) for form in forms for budget in args.length_configs]
     return {f"ours {form}, {budget}": functools.partial(make, form, budget) for form, budget in pairs}
