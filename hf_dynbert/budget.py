@@ -70,20 +70,27 @@ def keep_budgets(found: Sequence[Budget], full: Budget) -> list[Budget]:
     return kept
 
 
-def name_budgets(kept: Sequence[Budget], full: Budget) -> dict[str, Budget]:
+def name_budgets(kept: Sequence[Budget], full: Budget, expected: Sequence[float] | None = None) -> dict[str, Budget]:
     """The three names that every searched model has.
 
     Args:
         kept (`list[Budget]`): from `keep_budgets`.
         full (`Budget`): all tokens.
+        expected (`list[float]`, *optional*): an F1 for each that is kept, from more than its own measurement: of many
+            budgets the cheapest with a good F1 are those that had luck with the sample. A name needs both.
 
     Returns:
         `dict[str, Budget]`: `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of full length's
         F1. A name for which there is nothing faster than full length is left out.
     """
-    named = {}
+    own, named = [budget.f1 for budget in kept], {}
+    least = [min(pair) for pair in zip(own, expected or own, strict=True)]
     for name, loss in NAMED_LOSSES.items():
-        good = [budget for budget in kept if budget.length_config is not None and budget.f1 >= (1 - loss) * full.f1]
+        good = [
+            budget
+            for budget, f1 in zip(kept, least, strict=True)
+            if budget.length_config is not None and f1 >= (1 - loss) * full.f1
+        ]
         if good:
             named[name] = min(good, key=lambda budget: budget.latency_ms)
     return named

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from .any_runtime import load_any
 from .budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets
-from .budgets.pareto import cost_at, front_ranks
+from .budgets.pareto import cost_at, front_ranks, rising_scores
 from .budgets.plot import plot_front
 from .budgets.space import LengthSpace
 from .card import TRAINING, write_card
@@ -297,7 +297,7 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     }
     full, *rest = _measured(bench, groups, others)
     kept = keep_budgets([budget for budget in rest if budget.name.startswith(("front", "constant"))], full)
-    named = name_budgets(kept, full)
+    named = name_budgets(kept, full, _expected_f1(kept, [full, *rest[: len(found)]]))
     firsts = {id(budget): name for name, budget in reversed(named.items())}
     kept = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(kept, start=1)]
     by_config = {str(budget.length_config): budget for budget in kept}
@@ -309,6 +309,12 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
             f"Nothing faster than full length lost at most {100 * NAMED_LOSSES[name]:g} %: no budget is {name!r}."
         )
     return Report(full, kept, named, constant, listed, _dev_scores(bench, [full, *kept, *constant, *listed], others, dev))
+
+
+def _expected_f1(kept: list[Budget], found: list[Budget]) -> list[float]:
+    """F1 of each that is kept on the curve through all that were found, which never falls as latency rises."""
+    everything = [*kept, *(budget for budget in found if budget not in kept)]
+    return rising_scores([(budget.latency_ms, budget.f1) for budget in everything])[: len(kept)]
 
 
 def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], dev: Dataset | None) -> dict[str, float]:

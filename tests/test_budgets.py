@@ -9,6 +9,7 @@ import torch
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, latency
 from hf_dynbert.budget import Budget, choose_budget, keep_budgets, name_budgets
 from hf_dynbert.latency import machine_name, measure_latencies, remembered
+from hf_dynbert.search_run import _expected_f1
 
 
 FULL = Budget("full", None, 80.0, 4e9, 20.0, 160)
@@ -36,6 +37,17 @@ def test_three_names():
     assert name_budgets([FULL], FULL) == {}
     both = name_budgets([FOUND[0]], FULL)
     assert both["accurate"] is both["fast"]
+
+
+def test_luck_with_the_sample_names_nothing():
+    lucky, dearer = point("lucky", 79.9, 7.0), [point("x", 78.2, 8.0), point("y", 78.0, 10.0), point("z", 78.6, 11.0)]
+    found = [FULL, lucky, *dearer, point("a", 79.9, 16.0)]
+    kept = keep_budgets(found[1:], FULL)
+    assert [budget.name for budget in kept] == ["lucky", "full"]
+    assert set(name_budgets(kept, FULL)) == {"accurate", "balanced", "fast"}
+    expected = _expected_f1(kept, found)
+    assert expected == pytest.approx([(79.9 + 78.2 + 78.0 + 78.6) / 4, 80.0])  # within 3 % of 80, not within 1 %
+    assert name_budgets(kept, FULL, expected) == {"fast": lucky}
 
 
 @pytest.mark.parametrize(
