@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_dynbert  # noqa: F401 (so that transformers knows our models)
 from hf_dynbert.curve import markdown_table
@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="held-out.jsonl of make_pairs.py")
     parser.add_argument("--models", nargs="+", required=True)
     args = parser.parse_args()
+    for folder in args.models:
+        AutoConfig.from_pretrained(folder)  # one that is missing is missed before any work
     rows = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()]
     table = [[folder, *map("{:.3g}".format, measure(folder, rows))] for folder in args.models]
     questions = len({row["group"] for row in rows})

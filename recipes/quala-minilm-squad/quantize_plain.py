@@ -1,0 +1,40 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""A plain question answering model in the same int8, to place beside the budgets of ours (`hf-dynbert search --beside`).
+
+python quantize_plain.py --model outputs/minilm-squad --train_file FILE.json ... --output outputs/minilm-squad-int8
+"""
+
+import argparse
+
+import numpy as np
+from optimum.intel import OVModelForQuestionAnswering
+from transformers import AutoTokenizer
+
+from hf_dynbert import load_squad
+from hf_dynbert.intel.static_int8 import quantize_graph
+from hf_dynbert.question_answering import encode_windows
+
+
+def main() -> None:
+    """Exports, calibrates, saves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="a fine-tuned BERT, in PyTorch")
+    parser.add_argument("--train_file", nargs="+", required=True)
+    parser.add_argument("--samples", type=int, default=300, help="questions to calibrate with, as many as ours")
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    data, tokenizer = (
+        load_squad(args.train_file).shuffle(seed=0).select(range(args.samples)),
+        AutoTokenizer.from_pretrained(args.model),
+    )
+    model = OVModelForQuestionAnswering.from_pretrained(args.model, export=True, compile=False)
+    windows = encode_windows(tokenizer, data["question"], data["context"])
+    inputs = [{name: np.array([values], dtype=np.int64) for name, values in window.inputs.items()} for window in windows]
+    quantize_graph(model, inputs, smooth_quant_alpha=0.85)  # ours has it from quantize.yaml
+    model.save_pretrained(args.output)
+    tokenizer.save_pretrained(args.output)
+    print(f"Saved in {args.output}")
+
+
+if __name__ == "__main__":
+    main()
