@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForQuestionAnswering, PreTrainedConfig
 
+from .configuration_dynamic_tinybert import DynamicTinyBertConfig
+
 
 def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
     """Loads a PyTorch checkpoint, or an OpenVINO folder.
@@ -29,8 +31,20 @@ def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
         raise ValueError(f"{model} is an OpenVINO folder and computes as it was exported; leave dtype={dtype!r} out.")
     from . import OVDynamicTinyBertForQuestionAnswering  # see its reason there
 
-    settings = {"ov_config": {"INFERENCE_NUM_THREADS": threads}} if threads else {}
-    return OVDynamicTinyBertForQuestionAnswering.from_pretrained(model, **settings)
+    settings = {"INFERENCE_NUM_THREADS": threads} if threads else {}
+    if _is_plain(model):
+        from optimum.intel import OVModelForQuestionAnswering
+
+        from .intel.modeling_openvino import PRECISION
+
+        return OVModelForQuestionAnswering.from_pretrained(model, ov_config=PRECISION | settings)
+    return OVDynamicTinyBertForQuestionAnswering.from_pretrained(model, ov_config=settings)
+
+
+def _is_plain(model: str) -> bool:
+    """Whether an exported model is one of Optimum-Intel's own kind."""
+    config = PreTrainedConfig.get_config_dict(model)[0]
+    return "dynamic_model_type" not in config and config.get("model_type") != DynamicTinyBertConfig.model_type
 
 
 def _is_openvino(model: str) -> bool:

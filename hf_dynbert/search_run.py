@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,14 @@ SPREAD = 8  # constant ratios that are measured beside the front
 NEAR = 1  # fronts behind the first that are measured again: on so few questions luck decides between neighbours
 TURNS = 12  # of the last measurement, two timed calls each: what is told of latency rests on it
 LOSSES = (0.002, 0.01, 0.02, 0.03)  # parts of full length's F1, at which what was found is compared with constant ratios
-COMPARED = ["F1 lost", "found: ms, of full", "MACs, of full", "constant ratios: ms, of full", "MACs, of full "]
+COMPARED = [
+    "F1 lost",
+    "found: ms, of full",
+    "constant ratios: ms",
+    "found ÷ constant",
+    "found: MACs",
+    "constant ratios: MACs",
+]
 COLUMNS = ["budget", "length configuration", "F1", "F1 lost", "MACs", "ms", "× full", "dev F1"]
 PICTURE = "front.png"
 # What a search may change, and names
@@ -202,10 +209,14 @@ def _write(output: Path, report: "Report", bench: Bench, result, targets: dict) 
     """The results, and the budgets into every target."""
     where = f"{report.full.machine}, {report.full.runtime}; {report.full.sample}, {bench.tokens} tokens in the mean"
     with replace_files(output) as folder:
-        tables = f"{markdown_table(report.rows(), COLUMNS)}\n\n{markdown_table(report.comparison(), COMPARED)}"
-        (folder / "front.md").write_text(f"{where}\n\n{tables}\n", encoding="utf-8")
+        tables = [markdown_table(report.rows(), COLUMNS), markdown_table(report.comparison(lambda one: one.f1), COMPARED)]
+        if report.scores:
+            tables += ["On dev:", markdown_table(report.comparison(lambda one: report.scores[one.name]), COMPARED)]
+        (folder / "front.md").write_text("\n\n".join([where, *tables]) + "\n", encoding="utf-8")
         found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
         found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
+        found["confirmed"] = _listed(report.found)
+        found["expected_f1"] = report.expected
         found["dev_f1"] = report.scores
         (folder / "front.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
         plot_front(report.kept, report.full, report.constant, report.listed, report.named, folder / PICTURE, where)
@@ -238,6 +249,8 @@ class Report:
         named (`dict[str, Budget]`): those of it that are `accurate`, `balanced` or `fast`.
         constant, listed (`list[Budget]`): to compare with.
         scores (`dict[str, float]`): F1 on dev by name.
+        found (`list[Budget]`): all that the search proposed, kept or not.
+        expected (`dict[str, float]`): F1 of those that are kept, on the rising curve through them and the front.
     """
 
     full: Budget
@@ -246,6 +259,8 @@ class Report:
     constant: list[Budget]
     listed: list[Budget]
     scores: dict[str, float]
+    found: list[Budget]
+    expected: dict[str, float]
 
     def entries(self) -> dict[str, dict]:
         """As `config.budgets` has them: the names, the rest of the front, and full length."""
@@ -257,17 +272,20 @@ class Report:
         front = [budget for budget in reversed(self.kept) if budget.length_config is not None]
         return [self._row(budget) for budget in [self.full, *front, *self.constant, *self.listed]]
 
-    def comparison(self) -> list[list[str]]:
+    def comparison(self, f1: Callable[[Budget], float]) -> list[list[str]]:
         """What the front and constant ratios cost where they lose so much: between two points, on the line through them."""
-        constant, rows = [self.full, *self.constant], []
+        ratios = [budget.length_config for budget in self.constant]
+        own = [budget for budget in self.kept if budget.length_config not in ratios]
+        rows = []
         for loss in LOSSES:
-            row = [f"{100 * loss:g} %"]
-            for budgets in ([self.full, *self.kept], constant):
-                for value in (lambda budget: budget.latency_ms, lambda budget: budget.macs):
-                    points = [(value(budget) / value(self.full), budget.f1) for budget in budgets]
-                    found = cost_at(points, (1 - loss) * self.full.f1)
-                    row.append("-" if found is None else f"{100 * found:.0f} %")
-            rows.append(row)
+            found = [
+                cost_at([(cost(one) / cost(self.full), f1(one)) for one in [self.full, *group]], (1 - loss) * f1(self.full))
+                for cost in (lambda budget: budget.latency_ms, lambda budget: budget.macs)
+                for group in (own, self.constant)
+            ]
+            ms, other_ms, macs, other_macs = ["-" if value is None else f"{100 * value:.1f} %" for value in found]
+            ratio = "-" if None in found[:2] else f"{found[0] / found[1]:.3f}"
+            rows.append([f"{100 * loss:g} %", ms, other_ms, ratio, macs, other_macs])
         return rows
 
     def _row(self, budget: Budget) -> list[str]:
@@ -289,6 +307,7 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
     ranks = front_ranks([one.point for one in result.measured])
     near = [one.length_config for one, rank in zip(result.measured, ranks, strict=True) if rank <= NEAR]
+    first = {tuple(one.length_config) for one, rank in zip(result.measured, ranks, strict=True) if not rank}
     found = [list(one) for one in dict.fromkeys(map(tuple, near)) if list(one) != everything]
     groups = {
         "front": found,
@@ -297,7 +316,9 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     }
     full, *rest = _measured(bench, groups, others)
     kept = keep_budgets([budget for budget in rest if budget.name.startswith(("front", "constant"))], full)
-    named = name_budgets(kept, full, _expected_f1(kept, [full, *rest[: len(found)]]))
+    best = [one for one, length_config in zip(rest, found, strict=False) if tuple(length_config) in first]
+    expected = _expected_f1(kept, [full, *best])
+    named = name_budgets(kept, full, expected)
     firsts = {id(budget): name for name, budget in reversed(named.items())}
     kept = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(kept, start=1)]
     by_config = {str(budget.length_config): budget for budget in kept}
@@ -306,14 +327,17 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     listed = rest[len(rest) - len(others) - len(groups["listed"]) :]
     for name in NAMED_LOSSES.keys() - named.keys():
         logger.warning(
-            f"Nothing faster than full length lost at most {100 * NAMED_LOSSES[name]:g} %: no budget is {name!r}."
+            f"Nothing faster than full length lost at most {100 * NAMED_LOSSES[name]:g} % without luck: none is {name!r}."
         )
-    return Report(full, kept, named, constant, listed, _dev_scores(bench, [full, *kept, *constant, *listed], others, dev))
+    scores = _dev_scores(bench, [full, *kept, *constant, *listed], others, dev)
+    trusted = {budget.name: f1 for budget, f1 in zip(kept, expected, strict=True)}
+    return Report(full, kept, named, constant, listed, scores, rest[: len(found)], trusted)
 
 
 def _expected_f1(kept: list[Budget], found: list[Budget]) -> list[float]:
-    """F1 of each that is kept on the curve through all that were found, which never falls as latency rises."""
-    everything = [*kept, *(budget for budget in found if budget not in kept)]
+    """F1 of each that is kept on the curve through them and what was found, which never falls as latency rises."""
+    slowest = max(budget.latency_ms for budget in kept)  # what is slower than full length was refused
+    everything = [*kept, *(one for one in found if one not in kept and one.latency_ms <= slowest)]
     return rising_scores([(budget.latency_ms, budget.f1) for budget in everything])[: len(kept)]
 
 

@@ -20,8 +20,8 @@ pytest.importorskip("optimum.intel", reason="needs the intel extra")
 
 from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
 
+from hf_dynbert.intel import cpu, static_int8  # noqa: E402
 from hf_dynbert.intel import quantize as quantize_module  # noqa: E402
-from hf_dynbert.intel import static_int8  # noqa: E402
 from hf_dynbert.intel.accuracy_control import protect  # noqa: E402
 from hf_dynbert.intel.calibration import calibration_calls  # noqa: E402
 from hf_dynbert.intel.export import DIAL  # noqa: E402
@@ -98,6 +98,11 @@ def test_who_never_heard_of_us_gets_the_default_budget(quantized):
     plain = OVModelForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT)
     ours = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT)
     assert torch.equal(logits(plain, batch), logits(ours, batch, length_config="fast"))
+
+
+def test_the_file_remembers_for_which_cpus_it_is(quantized):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, compile=False).model
+    assert model.get_rt_info(cpu.OVERFLOW_FIX).value == ("enable" if cpu.has_vnni() is False else "disable")
 
 
 def test_layers_in_floats_are_not_smoothed(quantized):

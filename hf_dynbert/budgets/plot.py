@@ -46,7 +46,7 @@ def plot_front(
         ):
             if points:
                 axes.plot(list(map(value, points)), [budget.f1 for budget in points], label=kind, **style)
-        for name, budget in named.items():
+        for name, budget in [*named.items(), *((other.name, other) for other in others)]:
             axes.annotate(name, (value(budget), budget.f1), textcoords="offset points", xytext=(6, -12), fontsize=9)
         axes.set_xlabel(label)
         axes.set_xlim(left=0)

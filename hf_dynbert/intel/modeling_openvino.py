@@ -23,6 +23,7 @@ from ..folders import replace_files
 from ..hub import push_folder
 from ..length_config import encode_length_config
 from .checkpoints import load_config
+from .cpu import warn_of_overflow
 from .export import DIAL, attach_dial, has_dial
 
 
@@ -43,6 +44,8 @@ class LengthAdaptiveOVModel(BudgetMixin):
     def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
         if isinstance(model, openvino.Model) and not has_dial(model):  # Optimum's own export has only the default budget
             attach_dial(model)
+        if isinstance(model, openvino.Model):
+            warn_of_overflow(model)
         self._requests, self._compiling, self._remembered = queue.LifoQueue(), threading.Lock(), (None, ())
         kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})
         super().__init__(model, config, **kwargs)

@@ -1,9 +1,6 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Static int8 by NNCF, through Optimum-Intel's quantizer: one OpenVINO file, any budget."""
 
-import logging
-from pathlib import Path
-
 import nncf
 import numpy as np
 import openvino
@@ -16,11 +13,11 @@ from ..length_config import encode_length_config
 from .accuracy_control import protect
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls
+from .cpu import OVERFLOW_FIX, overflow_fix
 from .export import DIAL, dial_to_input, input_to_dial
 from .modeling_openvino import OVDynamicTinyBertForQuestionAnswering
 
 
-logger = logging.getLogger(__name__)
 # Scorers and the head are under 2 % of the operations, and what they say decides which token stays or answers
 KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", r".*length_adaptive_graph\.head.*"]
 
@@ -76,16 +73,18 @@ def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[st
         smooth_quant_alpha (`float`): see [`QuantizeArguments`].
         kept (`list[str]`, *optional*): regular expressions of operations to leave in fp32, besides scorers and heads.
     """
+    fix = overflow_fix()
     quantization_config = OVQuantizationConfig(
         num_samples=len(inputs),
         smooth_quant_alpha=smooth_quant_alpha,
         ignored_scope={"patterns": KEPT_EXACT + (kept or []), "validate": False},  # not every model has scorers
-        overflow_fix=_overflow_fix(),
+        overflow_fix=fix,
     )
     OVQuantizer.from_pretrained(model).quantize(
         OVCalibrationDataset(nncf.Dataset(inputs)), ov_config=OVConfig(quantization_config=quantization_config)
     )
     _undo_smoothing(model.model)
+    model.model.set_rt_info(fix, OVERFLOW_FIX)
 
 
 def _undo_smoothing(model: openvino.Model) -> None:
@@ -100,12 +99,3 @@ def _undo_smoothing(model: openvino.Model) -> None:
             scaled = weight.data * (scale if user.get_attributes()["transpose_b"] else scale[:, None])
             user.input(1).replace_source_output(ops.constant(scaled.astype(np.float32)).output(0))
             user.input(0).replace_source_output(node.input_value(0))
-
-
-def _overflow_fix() -> str:
-    """Without VNNI, products of 8-bit numbers overflow in 16 bits; weights of 7 bits do not."""
-    cpu = Path("/proc/cpuinfo")
-    if not cpu.exists() or "_vnni" in cpu.read_text(encoding="utf-8"):  # elsewhere than on Linux nobody says; most have it
-        return "disable"
-    logger.warning("This CPU has no VNNI: weights get 7 bits in the layers that could overflow, a little less exact.")
-    return "enable"
