@@ -15,6 +15,9 @@ except ImportError:  # Windows has none: there nobody is kept from working besid
     fcntl = None
 
 
+CONFIG = "config.json"
+
+
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[int | None]:
     """Lets one process through; it is the next one's turn when it ends, however it ends.
@@ -40,6 +43,8 @@ def one_at_a_time(path: Path) -> Iterator[int | None]:
 def replace_files(folder: Path) -> Iterator[Path]:
     """Gives a folder to write into; its files move to `folder` when all are written, and not at all if writing fails.
 
+    Of a whole model `config.json` goes first and comes last: between, nothing loads, rather than a mixture of two models.
+
     Args:
         folder (`Path`): where the files shall be; made if it is not there. Other files in it stay.
 
@@ -50,7 +55,10 @@ def replace_files(folder: Path) -> Iterator[Path]:
     beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
         yield beside
-        for path in sorted(beside.iterdir()):
+        paths = sorted(beside.iterdir(), key=lambda path: (path.name == CONFIG, path.name))
+        if len(paths) > 1 and paths[-1].name == CONFIG:
+            (folder / CONFIG).unlink(missing_ok=True)
+        for path in paths:
             os.replace(path, folder / path.name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

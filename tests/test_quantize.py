@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import re
+import shutil
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, cli
 from hf_dynbert.card import for_repository
+from hf_dynbert.folders import replace_files
 from hf_dynbert.int8_layers import Int8Linear
 from hf_dynbert.intel.arguments import QuantizeArguments
 
@@ -254,6 +257,27 @@ def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path
     with pytest.raises(KeyboardInterrupt):
         quantize_module.quantize(args)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_one_killed_among_its_moves_leaves_no_mixture(quantized, tmp_path, monkeypatch):
+    """Over an earlier model: each file moves whole, but they do so one after the other."""
+    shutil.copytree(quantized, tmp_path / "out")
+    moved, replace = [], os.replace
+
+    def dies(source, target):
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt), replace_files(tmp_path / "out") as folder:
+        for path in quantized.glob("*.*"):
+            shutil.copy(path, folder)
+    monkeypatch.undo()
+    assert len(moved) == 2
+    with pytest.raises(OSError, match=re.escape("config.json")):
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "out")
 
 
 def test_fewer_layers_that_drop(checkpoint, squad_file, tmp_path, capsys):

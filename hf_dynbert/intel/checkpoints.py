@@ -17,8 +17,11 @@ def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
 
     Raises:
         ValueError: it is another model's.
+        OSError: there is none.
     """
     values, _ = PreTrainedConfig.get_config_dict(model_id, **kwargs)  # as written: ours takes any 'bert'
+    if not values:
+        raise OSError(f"{model_id} has no config.json: what made it has not finished. Make or download it again.")
     model_type = values.pop("model_type", None)
     model_type = values.pop("dynamic_model_type", model_type)
     if model_type != DynamicTinyBertConfig.model_type:

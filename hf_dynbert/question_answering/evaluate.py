@@ -30,7 +30,7 @@ class SquadEvaluation:
         macs_ratio (`float`): the same as a part of what all tokens cost.
         latency_ms_p50 (`float`): median of single calls at batch 1, each window at its own length, without padding.
         latency_ms_p90 (`float`): nine tenths of those calls were as fast.
-        threads (`int`): of torch.
+        threads (`int`): of each call.
         length_config (`list` or `None`): what was evaluated; `None` is all tokens.
         predictions (`dict[str, str]`): question id to answer.
     """
@@ -146,7 +146,7 @@ class SquadSample:
             macs_ratio=float(macs / full),
             latency_ms_p50=float(np.percentile(latencies, 50)) if latencies else float("nan"),
             latency_ms_p90=float(np.percentile(latencies, 90)) if latencies else float("nan"),
-            threads=torch.get_num_threads(),
+            threads=getattr(model, "threads", None) or torch.get_num_threads(),
             length_config=resolved,
             predictions=predictions,
         )
