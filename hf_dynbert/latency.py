@@ -17,6 +17,17 @@ from huggingface_hub.constants import HF_HOME
 
 logger = logging.getLogger(__name__)
 
+CPUINFO = Path("/proc/cpuinfo")
+# What Linux calls them, the fastest first
+INSTRUCTIONS = {
+    "amx_int8": "AMX",
+    "avx512_vnni": "AVX512-VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "avx512f": "AVX512",
+    "avx2": "AVX2",
+    "i8mm": "I8MM",
+    "asimddp": "DotProd",
+}
 WARMUP = 2  # calls of each that are not timed: the first compiles kernels and fills caches
 BURST = 3  # calls in a row of one, as a server makes them; the first of them is not timed
 
@@ -48,14 +59,21 @@ def measure_latencies(call: Callable[[Hashable], object], variants: Sequence, tu
 
 
 def machine_name(threads: int) -> str:
-    """CPU and threads, one line."""
-    info, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
-    if info.exists():
-        told = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    """CPU, the best instructions for 8-bit products that it has or is allowed, and threads; one line.
+
+    Clouds call CPUs of several generations by one name.
+    """
+    name, told = platform.processor() or platform.machine(), {}
+    if CPUINFO.exists():
+        told = dict(line.split(":", 1) for line in CPUINFO.read_text(encoding="utf-8").splitlines() if ":" in line)
         told = {key.strip(): value.strip() for key, value in told.items()}
         parts = [told.get(key) for key in ("CPU implementer", "CPU part")]  # what ARM says instead of a name
         name = told.get("model name") or " ".join([name, *filter(None, parts)])
-    return f"{name}, {threads} threads"
+    flags = (told.get("flags") or told.get("Features") or "").split()
+    best = [label for flag, label in INSTRUCTIONS.items() if flag in flags][:1]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")  # which PyTorch and OpenVINO obey
+    can = [*best, *([f"ONEDNN_MAX_CPU_ISA={limit}"] if limit else [])]
+    return f"{name} ({', '.join(can)}), {threads} threads" if can else f"{name}, {threads} threads"
 
 
 def remembered(

@@ -115,6 +115,20 @@ def entries(machine, runtime):
     return found | {"full": Budget("full", None, 80.0, 5e6, 10.0, 24, machine, runtime, "test").entry()}
 
 
+def test_machines_of_one_name_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(latency, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    seen = {machine_name(2)}
+    for flags in ("fpu avx2", "fpu avx2 avx512f avx512_vnni", "fpu avx2 avx512f avx512_vnni amx_int8"):
+        (tmp_path / "cpuinfo").write_text(f"model name : Xeon\nflags : {flags}\n\nmodel name : Xeon\nflags : {flags}\n")
+        seen.add(machine_name(2))
+    assert machine_name(2) == "Xeon (AMX), 2 threads"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+    seen.add(machine_name(2))
+    assert machine_name(2) == "Xeon (AMX, ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI), 2 threads"
+    assert len(seen) == 5
+
+
 def test_a_model_is_asked(make_model, batch, tmp_path, monkeypatch):
     model = make_model()
     model.config.budgets = entries(machine_name(model.threads), model.runtime_name)

@@ -42,7 +42,7 @@ from optimum.exporters.openvino import main_export  # noqa: E402
 from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification  # noqa: E402
 
 from hf_dynbert.intel import cpu  # noqa: E402
-from hf_dynbert.intel.export import attach_dial, has_dial  # noqa: E402
+from hf_dynbert.intel.export import attach_dial, has_dial, without_drops  # noqa: E402
 from hf_dynbert.intel.graph import LengthAdaptiveGraph  # noqa: E402
 from hf_dynbert.intel.graph import token_counts as graph_token_counts  # noqa: E402
 from hf_dynbert.intel.modeling_openvino import (  # noqa: E402
@@ -295,6 +295,39 @@ def test_numpy_missing_mask_and_one_token(exported):
     unmasked = model(batch["input_ids"], token_type_ids=batch["token_type_ids"], length_config="fast")
     assert torch.equal(unmasked.start_logits, tensors.start_logits)
     assert model(torch.tensor([[2]]), length_config="fast").start_logits.shape == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["learned", "question", "classifier"])
+def test_all_tokens_are_a_plain_models_work(exported, name):
+    model = ov_class(name).from_pretrained(exported / name, compile=False, ov_config=EXACT)
+    plain = without_drops(model.model)
+    kinds = {node.get_type_name() for node in plain.get_ops()}
+    assert not plain.get_variables() and not kinds & {"TopK", "ReadValue", "ScatterElementsUpdate", "CumSum"}
+    assert has_dial(model.model)  # the model's own is as it was
+    for node in model.model.get_ops():  # as a file from before there were names
+        node.set_friendly_name(f"node of {node.get_friendly_name()}")
+    assert without_drops(model.model) is None
+    again = ov_class(name).from_pretrained(exported / name, ov_config=EXACT)
+    for batch in BATCHES:  # two graphs, one answer; without names the one with a dial answers
+        both = [outputs(one, batch, length_config="full") for one in (model, again)]
+        torch.testing.assert_close(*both, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("length_config", ["full", "fast"])
+def test_padding_behind_all_texts_is_not_computed(exported, length_config):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned", ov_config=EXACT)
+    batch, lowest = make_batch((40, 23), width=40), torch.finfo(torch.float32).min
+    wide = {name: torch.nn.functional.pad(values, (0, 70)) for name, values in batch.items()}
+    short, long = (model(**inputs, length_config=length_config) for inputs in (batch, wide))
+    assert torch.equal(long.start_logits[:, :40], short.start_logits) and torch.equal(
+        long.end_logits[:, :40], short.end_logits
+    )
+    assert long.start_logits.shape == (2, 110) and (long.start_logits[:, 48:] == lowest).all()  # 40 tokens run as 48
+    arrays = model(**{name: values.numpy() for name, values in wide.items()}, length_config=length_config)
+    assert torch.equal(torch.from_numpy(arrays.end_logits), long.end_logits)
+    nothing = batch | {"attention_mask": torch.zeros_like(batch["attention_mask"])}
+    with pytest.raises(ValueError, match="is 0 everywhere"):
+        model(**nothing, length_config=length_config)
 
 
 def test_evaluation_and_pipeline_take_the_openvino_model(exported, questions, tokenizer):

@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Export to OpenVINO through Optimum-Intel: one file, any budget. Importing this module registers our models there."""
 
+import re
+
 import numpy as np
 import openvino
 from openvino import opset13 as ops
@@ -11,11 +13,14 @@ from optimum.exporters.tasks import TasksManager
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..length_config import SHARE_UNIT
-from .graph import LengthAdaptiveGraph
+from .graph import LOWEST, LengthAdaptiveGraph
 
 
 DIAL = "length_config"  # the variable that holds the length configuration
 DIAL_NODE = "length_config_entry"  # the node that it enters the graph by
+# Names of nodes, and which of its inputs each passes on where every token stays
+DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "masked_tokens": 2}
+BIAS_NODE = "attention_bias"
 TASKS = ("question-answering", "text-classification")
 
 
@@ -30,6 +35,10 @@ class LengthAdaptivePatcher(ModelPatcher):
             ConversionExtension("hf_dynbert::take_tokens", _convert_take_tokens),
             ConversionExtension("hf_dynbert::put_tokens", _convert_put_tokens),
             ConversionExtension("hf_dynbert::top_slots", _convert_top_slots),
+            ConversionExtension("hf_dynbert::drop_tokens", _named("dropped_tokens", _convert_take_tokens)),
+            ConversionExtension("hf_dynbert::restore_tokens", _named("restored_tokens", _convert_take_tokens)),
+            ConversionExtension("hf_dynbert::mask_tokens", _named("masked_tokens", _convert_mask_tokens)),
+            ConversionExtension("hf_dynbert::attention_bias", _named(BIAS_NODE, _convert_attention_bias)),
         ]
         names = list(config.outputs)
 
@@ -76,6 +85,28 @@ def _convert_take_tokens(context):
     """Gathers along the second axis, example by example."""
     tokens, slots = context.get_input(0), context.get_input(1)
     return ops.gather(tokens, slots, ops.constant(np.int32(1)), batch_dims=1).outputs()
+
+
+def _convert_mask_tokens(context):
+    """The lowest number for tokens that have gone."""
+    outputs, gone = context.get_input(0), ops.unsqueeze(context.get_input(1), ops.constant(np.int32(2)))
+    return ops.select(gone, ops.constant(np.float32(LOWEST)), outputs).outputs()
+
+
+def _convert_attention_bias(context):
+    """0 for tokens that are present, the lowest number for the others."""
+    return ops.select(context.get_input(0), ops.constant(np.float32(0)), ops.constant(np.float32(LOWEST))).outputs()
+
+
+def _named(name: str, convert):
+    """The same conversion, of nodes that can be found again."""
+
+    def converted(context):
+        outputs = convert(context)
+        outputs[0].get_node().set_friendly_name(name)
+        return outputs
+
+    return converted
 
 
 def _convert_put_tokens(context):
@@ -156,9 +187,52 @@ def input_to_dial(model: openvino.Model, default: list[int]) -> openvino.Model:
     return model
 
 
+def without_drops(model: openvino.Model) -> openvino.Model | None:
+    """The same weights as a graph in which every token stays: what a plain model computes, and as fast.
+
+    Args:
+        model (`openvino.Model`): with a dial; not changed.
+
+    Returns:
+        `openvino.Model` or `None`: a copy without a dial; `None` where no layer drops, and of files whose nodes have other
+            names.
+    """
+    plain = model.clone()
+    for sink in plain.get_sinks():
+        plain.remove_sink(sink)
+    nodes = plain.get_ordered_ops()
+    drops = {node: index for node in nodes for name, index in DROPS.items() if _is_called(node, name)}
+    if not drops:
+        return None
+    for node, index in drops.items():
+        if _is_called(node, "restored_tokens"):  # the last states of all, not a table of them
+            table = node
+            while table.get_type_name() != "Concat":
+                table = table.input_value(0).get_node()
+            _replace(table, table.input_value(table.get_input_size() - 1))
+        _replace(node, node.input_value(index))
+    first, *others = (node for node in nodes if _is_called(node, BIAS_NODE))
+    for node in others:
+        _replace(node, first.output(0))
+    for variable in plain.get_variables():
+        plain.remove_variable(variable)
+    plain.validate_nodes_and_infer_types()
+    return plain
+
+
+def _is_called(node, name: str) -> bool:
+    """Whether a node has this name; OpenVINO adds numbers where several have one."""
+    return re.fullmatch(rf"{name}(_\d+)?", node.get_friendly_name()) is not None
+
+
+def _replace(node, output) -> None:
+    """Lets everyone who reads a node read this instead."""
+    for target in node.output(0).get_target_inputs():
+        target.replace_source_output(output)
+
+
 def _replace_dial(node, replacement) -> None:
     """Lets the length configuration enter by another node."""
-    for target in node.output(0).get_target_inputs():
-        target.replace_source_output(replacement.output(0))
+    _replace(node, replacement.output(0))
     node.set_friendly_name(f"{DIAL_NODE}_before")
     replacement.set_friendly_name(DIAL_NODE)

@@ -9,7 +9,8 @@ Every operation costs a runtime some microseconds whatever it does, twice as muc
 one whose output's shape depends on data makes it stop (OpenVINO 2026.4 works out the shapes up to the next such operation
 before it goes on). So there are few of both. Where nobody loses a token a layer still chooses, and padding goes.
 
-No conditions: OpenVINO's CPU plugin gives stale shapes to what follows an `If` of dynamic shape.
+No conditions: OpenVINO's CPU plugin gives stale shapes to what follows an `If` of dynamic shape. What a graph can leave out
+where every token stays has names instead, by which a runtime that knows them makes a plain graph of the same weights.
 """
 
 from dataclasses import dataclass
@@ -28,9 +29,15 @@ torch.library.define("hf_dynbert::length_config", "(Tensor default, Tensor input
 torch.library.define("hf_dynbert::take_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
 torch.library.define("hf_dynbert::put_tokens", "(Tensor tokens, Tensor slots, Tensor values) -> Tensor")
 torch.library.define("hf_dynbert::top_slots", "(Tensor ranking, Tensor width) -> Tensor")
+# Those that a graph in which every token stays does without, see `export.without_drops`
+torch.library.define("hf_dynbert::drop_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
+torch.library.define("hf_dynbert::restore_tokens", "(Tensor table, Tensor rows) -> Tensor")
+torch.library.define("hf_dynbert::mask_tokens", "(Tensor outputs, Tensor gone) -> Tensor")
+torch.library.define("hf_dynbert::attention_bias", "(Tensor present) -> Tensor")
 
 # Who comes before all others whatever the scores say, and who after: exact in float32, and apart by more than any score
 CLS, SEGMENT, ABSENT = 4e6, 2e6, -8e6
+LOWEST = torch.finfo(torch.float32).min
 
 
 @torch.library.impl("hf_dynbert::length_config", "cpu")
@@ -38,9 +45,12 @@ def _default_length_config(default, input_ids):
     return default.clone()
 
 
-@torch.library.impl("hf_dynbert::take_tokens", "cpu")
 def _take_tokens(tokens, slots):
     return drop_and_restore.take_tokens(tokens, slots.clamp(min=0)).clone()
+
+
+for _name in ("take_tokens", "drop_tokens", "restore_tokens"):
+    torch.library.impl(f"hf_dynbert::{_name}", "cpu", _take_tokens)
 
 
 @torch.library.impl("hf_dynbert::put_tokens", "cpu")
@@ -51,6 +61,16 @@ def _put_tokens(tokens, slots, values):
 @torch.library.impl("hf_dynbert::top_slots", "cpu")
 def _top_slots(ranking, width):
     return ranking.sort(dim=1, descending=True, stable=True).indices[:, : int(width)].clone()
+
+
+@torch.library.impl("hf_dynbert::mask_tokens", "cpu")
+def _mask_tokens(outputs, gone):
+    return outputs.masked_fill(gone[:, :, None], LOWEST)
+
+
+@torch.library.impl("hf_dynbert::attention_bias", "cpu")
+def _attention_bias(present):
+    return torch.where(present, 0.0, LOWEST)
 
 
 def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
@@ -158,7 +178,7 @@ class LengthAdaptiveGraph(nn.Module):
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         tokens = self._tokens(input_ids, present, token_type_ids)
         rows, table, size = tokens.rows, [], tokens.width  # of every token of the input; states; how many that will be
-        mask = _bias(present, states.dtype)
+        mask = _bias(present)
         for index, layer in enumerate(self.bert.encoder.layer):
             context, query, key = self._attend(layer.attention.self, states, mask)
             attended = layer.attention.output(context, states)
@@ -168,13 +188,13 @@ class LengthAdaptiveGraph(nn.Module):
                 slots, filled, width = self._select(layer, index, scores, tokens, counts[index])
                 tokens = tokens.take(slots, filled, width, size + torch.arange(width, device=slots.device))
                 rows, size = put_tokens(rows, tokens.positions, tokens.rows), size + width
-                attended, mask = take_tokens(attended, slots), _bias(filled, states.dtype)
+                attended, mask = torch.ops.hf_dynbert.drop_tokens(attended, slots), _bias(filled)
             states = layer.feed_forward_chunk(attended)
         if not table:  # no layer drops
             return self._answer(self.head(states), None)
         if not self.answers:
             rows = rows[:, :1]
-        outputs = take_tokens(self.head(torch.cat([*table, states], dim=1)), rows)
+        outputs = torch.ops.hf_dynbert.restore_tokens(self.head(torch.cat([*table, states], dim=1)), rows)
         return self._answer(outputs, rows < size - tokens.width)
 
     def _tokens(self, input_ids, present, token_type_ids) -> "Tokens":
@@ -222,7 +242,7 @@ class LengthAdaptiveGraph(nn.Module):
         if not self.answers:
             return self.classifier(outputs)
         if self.config.dropped_logits == "mask" and gone is not None:
-            outputs = outputs.masked_fill(gone[:, :, None], torch.finfo(torch.float32).min)
+            outputs = torch.ops.hf_dynbert.mask_tokens(outputs, gone)
         return outputs[..., 0], outputs[..., 1]
 
     @staticmethod
@@ -246,6 +266,6 @@ def _scalar(size: int | torch.Tensor) -> torch.Tensor:
     return size if isinstance(size, torch.Tensor) else torch.tensor(size)  # sizes are tensors in a trace
 
 
-def _bias(present: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _bias(present: torch.Tensor) -> torch.Tensor:
     """What is added to attention scores, `(B, 1, 1, N)`."""
-    return torch.where(present, 0.0, torch.finfo(dtype).min).to(dtype)[:, None, None, :]
+    return torch.ops.hf_dynbert.attention_bias(present)[:, None, None, :]

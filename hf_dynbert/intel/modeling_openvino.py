@@ -21,10 +21,10 @@ from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
 from ..folders import replace_files
 from ..hub import push_folder
-from ..length_config import encode_length_config
+from ..length_config import SHARE_UNIT, encode_length_config
 from .checkpoints import load_config
 from .cpu import warn_of_overflow
-from .export import DIAL, attach_dial, has_dial
+from .export import DIAL, attach_dial, has_dial, without_drops
 
 
 # Transformers without this package reads config.json too, and must find an architecture that it knows
@@ -37,8 +37,9 @@ PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
 class LengthAdaptiveOVModel(BudgetMixin):
     """What the classes of this module add to Optimum-Intel's: `length_config` as an argument of the call.
 
-    The budget goes to an inference request of the call's own, so that threads do not meet. `from_pretrained(...,
-    export=True)` takes a PyTorch checkpoint of this package.
+    The budget goes to an inference request of the call's own, so that threads do not meet. Where every token stays, a graph
+    of the same weights answers that chooses none. `from_pretrained(..., export=True)` takes a PyTorch checkpoint of this
+    package.
     """
 
     def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
@@ -46,7 +47,8 @@ class LengthAdaptiveOVModel(BudgetMixin):
             attach_dial(model)
         if isinstance(model, openvino.Model):
             warn_of_overflow(model)
-        self._requests, self._compiling, self._remembered = queue.LifoQueue(), threading.Lock(), (None, ())
+        self._forget_requests()
+        self._compiling, self._remembered = threading.Lock(), (None, ())
         kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})
         super().__init__(model, config, **kwargs)
 
@@ -67,8 +69,13 @@ class LengthAdaptiveOVModel(BudgetMixin):
         """Compiles the model if it is not; one thread does, the others wait."""
         with self._compiling:
             if self.request is None:
-                self._requests = queue.LifoQueue()  # those of a model before reshape() are of no use
+                self._forget_requests()  # those of a model before reshape() are of no use
             super().compile()
+
+    def _forget_requests(self) -> None:
+        # Two graphs of the same weights: with the dial, and that in which every token stays. The second is compiled when it
+        # is first asked for
+        self._requests, self._whole_requests, self._whole = queue.LifoQueue(), queue.LifoQueue(), None
 
     @staticmethod
     def load_model(file_name: str | Path, *args, **kwargs) -> openvino.Model:
@@ -124,18 +131,24 @@ class LengthAdaptiveOVModel(BudgetMixin):
     def _answer(self, length_config, input_ids, attention_mask, token_type_ids) -> list:
         """The model's outputs, as torch tensors or, for numpy inputs, arrays; of tokens as many as `_widened` makes."""
         self.compile()
-        encoded = self._encoded(length_config)
+        encoded, length = self._encoded(length_config), input_ids.shape[1]
         given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         if attention_mask is None:
             given["attention_mask"] = 1
+        else:
+            length = _without_padding(attention_mask)
         if token_type_ids is None:
             given["token_type_ids"] = 0
-        inputs = self._widened([given[name] for name in self.input_names], *input_ids.shape)
-        request = self._borrow()
+        inputs = self._widened([given[name] for name in self.input_names], input_ids.shape[0], length)
+        compiled, requests = self._compiled_for(encoded)
+        try:
+            request = requests.get_nowait()
+        except queue.Empty:
+            request = Request(compiled)
         try:
             outputs = request(inputs, encoded)
         finally:
-            self._requests.put(request)
+            requests.put(request)
         return [torch.from_numpy(output) for output in outputs] if isinstance(input_ids, torch.Tensor) else outputs
 
     def _encoded(self, length_config: str | Sequence[int | float] | None) -> tuple[int, ...]:
@@ -150,22 +163,44 @@ class LengthAdaptiveOVModel(BudgetMixin):
         return encoded
 
     def _widened(self, inputs: list, batch: int, length: int) -> np.ndarray:
-        """Each `(B, L)`, or one number for all of it, padded to a multiple of `WIDTH_STEP` with zeros, which the attention
-        mask leaves out.
+        """Each `(B, L)`, or one number for all of it: the first `length` tokens, padded to a multiple of `WIDTH_STEP` with
+        zeros, which the attention mask leaves out.
 
         A runtime compiles kernels for each length that it meets: so there are fewer, and those that are fast.
         """
         width = min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_position_embeddings))
         wide = np.zeros((len(inputs), batch, width), dtype=np.int64)  # several times faster than np.pad
         for place, values in zip(wide, inputs, strict=True):
-            place[:, :length] = values
+            place[:, :length] = values if isinstance(values, int) else values[:, :length]
         return wide
 
-    def _borrow(self) -> "Request":
-        try:
-            return self._requests.get_nowait()
-        except queue.Empty:
-            return Request(self.request)
+    def _compiled_for(self, encoded: tuple[int, ...]) -> tuple[openvino.CompiledModel, queue.LifoQueue]:
+        """The graph that answers at this length configuration, and its free requests."""
+        if any(entry != SHARE_UNIT for entry in encoded) or self._compile_only:
+            return self.request, self._requests
+        with self._compiling:
+            if self._whole is None:
+                plain = without_drops(self.model)
+                self._whole = self.request if plain is None else self._compile_model(plain, self._device, {**self.ov_config})
+            return self._whole, self._whole_requests
+
+
+def _without_padding(attention_mask: torch.Tensor | np.ndarray) -> int:
+    """Tokens up to the last that is one in any example."""
+    used = np.flatnonzero(np.asarray(attention_mask).any(axis=0))
+    if not len(used):
+        raise ValueError(f"attention_mask {tuple(attention_mask.shape)} is 0 everywhere; mark the real tokens with 1.")
+    return int(used[-1]) + 1
+
+
+def _of_length(logits: torch.Tensor | np.ndarray, length: int) -> torch.Tensor | np.ndarray:
+    """`(B, N)` cut to `(B, length)`, or filled with the lowest number."""
+    if logits.shape[1] >= length:
+        return logits[:, :length]
+    widths = (0, length - logits.shape[1])
+    if isinstance(logits, torch.Tensor):
+        return torch.nn.functional.pad(logits, widths, value=torch.finfo(logits.dtype).min)
+    return np.pad(logits, [(0, 0), widths], constant_values=np.finfo(logits.dtype).min)
 
 
 class Request:
@@ -176,11 +211,11 @@ class Request:
 
     def __init__(self, model: openvino.CompiledModel):
         self.request, self.outputs, self.length_config = model.create_infer_request(), len(model.outputs), None
-        (self.dial,) = [state for state in self.request.query_state() if state.name == DIAL]
+        self.dial = next((state for state in self.request.query_state() if state.name == DIAL), None)
 
     def __call__(self, inputs: Iterable[np.ndarray], length_config: tuple[int, ...]) -> list[np.ndarray]:
         """Inputs in the model's order and types, and an encoded length configuration, give the outputs."""
-        if length_config != self.length_config:
+        if self.dial is not None and length_config != self.length_config:
             self.dial.state = openvino.Tensor(np.array(length_config, dtype=np.int32))
             self.length_config = length_config
         for index, values in enumerate(inputs):
@@ -215,14 +250,15 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
                 model's default.
 
         Returns:
-            [`~transformers.modeling_outputs.QuestionAnsweringModelOutput`]: logits `(batch, L)`.
+            [`~transformers.modeling_outputs.QuestionAnsweringModelOutput`]: logits `(batch, L)`. Padding behind all texts of
+            a batch is not computed: its logits say nothing.
 
         Raises:
-            ValueError: an impossible length configuration or an unknown budget (the error lists the known).
+            ValueError: an impossible length configuration, an unknown budget (the error lists the known), or no token at all.
         """
         start, end = self._answer(length_config, input_ids, attention_mask, token_type_ids)
         length = input_ids.shape[1]
-        return QuestionAnsweringModelOutput(start_logits=start[:, :length], end_logits=end[:, :length])
+        return QuestionAnsweringModelOutput(start_logits=_of_length(start, length), end_logits=_of_length(end, length))
 
 
 class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelForSequenceClassification):
@@ -245,7 +281,7 @@ class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelF
             [`~transformers.modeling_outputs.SequenceClassifierOutput`]: logits `(batch, labels)`.
 
         Raises:
-            ValueError: an impossible length configuration or an unknown budget (the error lists the known).
+            ValueError: an impossible length configuration, an unknown budget (the error lists the known), or no token at all.
         """
         (logits,) = self._answer(length_config, input_ids, attention_mask, token_type_ids)
         return SequenceClassifierOutput(logits=logits)
