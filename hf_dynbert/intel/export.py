@@ -20,7 +20,7 @@ DIAL = "length_config"  # the variable that holds the length configuration
 DIAL_NODE = "length_config_entry"  # the node that it enters the graph by
 # Names of nodes, and which of its inputs each passes on where every token stays
 DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "masked_tokens": 2}
-BIAS_NODE = "attention_bias"
+BIAS, BIAS_OF_KEPT = "attention_bias", "bias_of_kept_tokens"
 TASKS = ("question-answering", "text-classification")
 
 
@@ -38,7 +38,8 @@ class LengthAdaptivePatcher(ModelPatcher):
             ConversionExtension("hf_dynbert::drop_tokens", _named("dropped_tokens", _convert_take_tokens)),
             ConversionExtension("hf_dynbert::restore_tokens", _named("restored_tokens", _convert_take_tokens)),
             ConversionExtension("hf_dynbert::mask_tokens", _named("masked_tokens", _convert_mask_tokens)),
-            ConversionExtension("hf_dynbert::attention_bias", _named(BIAS_NODE, _convert_attention_bias)),
+            ConversionExtension("hf_dynbert::attention_bias", _named(BIAS, _convert_attention_bias)),
+            ConversionExtension("hf_dynbert::attention_bias_of_kept", _named(BIAS_OF_KEPT, _convert_attention_bias)),
         ]
         names = list(config.outputs)
 
@@ -211,9 +212,10 @@ def without_drops(model: openvino.Model) -> openvino.Model | None:
                 table = table.input_value(0).get_node()
             _replace(table, table.input_value(table.get_input_size() - 1))
         _replace(node, node.input_value(index))
-    first, *others = (node for node in nodes if _is_called(node, BIAS_NODE))
-    for node in others:
-        _replace(node, first.output(0))
+    (bias,) = (node for node in nodes if _is_called(node, BIAS))
+    for node in nodes:
+        if _is_called(node, BIAS_OF_KEPT):
+            _replace(node, bias.output(0))
     for variable in plain.get_variables():
         plain.remove_variable(variable)
     plain.validate_nodes_and_infer_types()

@@ -34,6 +34,7 @@ torch.library.define("hf_dynbert::drop_tokens", "(Tensor tokens, Tensor slots) -
 torch.library.define("hf_dynbert::restore_tokens", "(Tensor table, Tensor rows) -> Tensor")
 torch.library.define("hf_dynbert::mask_tokens", "(Tensor outputs, Tensor gone) -> Tensor")
 torch.library.define("hf_dynbert::attention_bias", "(Tensor present) -> Tensor")
+torch.library.define("hf_dynbert::attention_bias_of_kept", "(Tensor filled) -> Tensor")
 
 # Who comes before all others whatever the scores say, and who after: exact in float32, and apart by more than any score
 CLS, SEGMENT, ABSENT = 4e6, 2e6, -8e6
@@ -68,9 +69,12 @@ def _mask_tokens(outputs, gone):
     return outputs.masked_fill(gone[:, :, None], LOWEST)
 
 
-@torch.library.impl("hf_dynbert::attention_bias", "cpu")
 def _attention_bias(present):
     return torch.where(present, 0.0, LOWEST)
+
+
+for _name in ("attention_bias", "attention_bias_of_kept"):
+    torch.library.impl(f"hf_dynbert::{_name}", "cpu", _attention_bias)
 
 
 def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
@@ -178,7 +182,7 @@ class LengthAdaptiveGraph(nn.Module):
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         tokens = self._tokens(input_ids, present, token_type_ids)
         rows, table, size = tokens.rows, [], tokens.width  # of every token of the input; states; how many that will be
-        mask = _bias(present)
+        mask = torch.ops.hf_dynbert.attention_bias(present)[:, None, None, :]
         for index, layer in enumerate(self.bert.encoder.layer):
             context, query, key = self._attend(layer.attention.self, states, mask)
             attended = layer.attention.output(context, states)
@@ -188,7 +192,8 @@ class LengthAdaptiveGraph(nn.Module):
                 slots, filled, width = self._select(layer, index, scores, tokens, counts[index])
                 tokens = tokens.take(slots, filled, width, size + torch.arange(width, device=slots.device))
                 rows, size = put_tokens(rows, tokens.positions, tokens.rows), size + width
-                attended, mask = torch.ops.hf_dynbert.drop_tokens(attended, slots), _bias(filled)
+                attended = torch.ops.hf_dynbert.drop_tokens(attended, slots)
+                mask = torch.ops.hf_dynbert.attention_bias_of_kept(filled)[:, None, None, :]
             states = layer.feed_forward_chunk(attended)
         if not table:  # no layer drops
             return self._answer(self.head(states), None)
@@ -264,8 +269,3 @@ def _width(counts: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
 
 def _scalar(size: int | torch.Tensor) -> torch.Tensor:
     return size if isinstance(size, torch.Tensor) else torch.tensor(size)  # sizes are tensors in a trace
-
-
-def _bias(present: torch.Tensor) -> torch.Tensor:
-    """What is added to attention scores, `(B, 1, 1, N)`."""
-    return torch.ops.hf_dynbert.attention_bias(present)[:, None, None, :]

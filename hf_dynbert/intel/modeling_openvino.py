@@ -47,8 +47,8 @@ class LengthAdaptiveOVModel(BudgetMixin):
             attach_dial(model)
         if isinstance(model, openvino.Model):
             warn_of_overflow(model)
-        self._forget_requests()
-        self._compiling, self._remembered = threading.Lock(), (None, ())
+        self._compiling, self._compiling_whole = threading.Lock(), threading.Lock()
+        self._graph, self._remembered = None, (None, ())
         kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})
         super().__init__(model, config, **kwargs)
 
@@ -68,14 +68,7 @@ class LengthAdaptiveOVModel(BudgetMixin):
     def compile(self) -> None:
         """Compiles the model if it is not; one thread does, the others wait."""
         with self._compiling:
-            if self.request is None:
-                self._forget_requests()  # those of a model before reshape() are of no use
             super().compile()
-
-    def _forget_requests(self) -> None:
-        # Two graphs of the same weights: with the dial, and that in which every token stays. The second is compiled when it
-        # is first asked for
-        self._requests, self._whole_requests, self._whole = queue.LifoQueue(), queue.LifoQueue(), None
 
     @staticmethod
     def load_model(file_name: str | Path, *args, **kwargs) -> openvino.Model:
@@ -130,25 +123,19 @@ class LengthAdaptiveOVModel(BudgetMixin):
 
     def _answer(self, length_config, input_ids, attention_mask, token_type_ids) -> list:
         """The model's outputs, as torch tensors or, for numpy inputs, arrays; of tokens as many as `_widened` makes."""
-        self.compile()
         encoded, length = self._encoded(length_config), input_ids.shape[1]
         given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        if attention_mask is None:
-            given["attention_mask"] = 1
-        else:
-            length = _without_padding(attention_mask)
-        if token_type_ids is None:
-            given["token_type_ids"] = 0
-        inputs = self._widened([given[name] for name in self.input_names], input_ids.shape[0], length)
-        compiled, requests = self._compiled_for(encoded)
-        try:
-            request = requests.get_nowait()
-        except queue.Empty:
-            request = Request(compiled)
-        try:
-            outputs = request(inputs, encoded)
-        finally:
-            requests.put(request)
+        given = {name: None if values is None else np.asarray(values) for name, values in given.items()}
+        for name, values in given.items():
+            if values is not None and values.shape != tuple(input_ids.shape):
+                raise ValueError(
+                    f"{name} has the shape {values.shape}, input_ids {tuple(input_ids.shape)}; both must be alike."
+                )
+        if attention_mask is not None and self.is_dynamic:
+            length = _without_padding(given["attention_mask"])
+        defaults = {"attention_mask": 1, "token_type_ids": 0}
+        inputs = [defaults[name] if given[name] is None else given[name][:, :length] for name in self.input_names]
+        outputs = self._graph_for(encoded)(self._widened(inputs, len(input_ids), length), encoded)
         return [torch.from_numpy(output) for output in outputs] if isinstance(input_ids, torch.Tensor) else outputs
 
     def _encoded(self, length_config: str | Sequence[int | float] | None) -> tuple[int, ...]:
@@ -163,33 +150,42 @@ class LengthAdaptiveOVModel(BudgetMixin):
         return encoded
 
     def _widened(self, inputs: list, batch: int, length: int) -> np.ndarray:
-        """Each `(B, L)`, or one number for all of it: the first `length` tokens, padded to a multiple of `WIDTH_STEP` with
-        zeros, which the attention mask leaves out.
+        """Each `(B, L)`, or one number for all of it, padded to a multiple of `WIDTH_STEP` with zeros, which the attention
+        mask leaves out.
 
         A runtime compiles kernels for each length that it meets: so there are fewer, and those that are fast.
         """
         width = min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_position_embeddings))
-        wide = np.zeros((len(inputs), batch, width), dtype=np.int64)  # several times faster than np.pad
+        wide = np.zeros((len(inputs), batch, width if self.is_dynamic else length), dtype=np.int64)  # faster than np.pad
         for place, values in zip(wide, inputs, strict=True):
-            place[:, :length] = values if isinstance(values, int) else values[:, :length]
+            place[:, :length] = values
         return wide
 
-    def _compiled_for(self, encoded: tuple[int, ...]) -> tuple[openvino.CompiledModel, queue.LifoQueue]:
-        """The graph that answers at this length configuration, and its free requests."""
-        if any(entry != SHARE_UNIT for entry in encoded) or self._compile_only:
-            return self.request, self._requests
+    def _graph_for(self, encoded: tuple[int, ...]) -> "Graph":
+        """What answers at this length configuration."""
         with self._compiling:
-            if self._whole is None:
-                plain = without_drops(self.model)
-                self._whole = self.request if plain is None else self._compile_model(plain, self._device, {**self.ov_config})
-            return self._whole, self._whole_requests
+            super().compile()
+            if self._graph is None or self._graph.compiled is not self.request:  # the first call, or after reshape()
+                self._graph = Graph(self.request)
+            graph = self._graph
+        if any(entry != SHARE_UNIT for entry in encoded) or self._compile_only:
+            return graph
+        return graph.whole or self._compile_whole(graph)
+
+    def _compile_whole(self, graph: "Graph") -> "Graph":
+        """The graph in which every token stays, when it is first asked for; other budgets do not wait for it."""
+        with self._compiling_whole:
+            if graph.whole is None:
+                plain, how = without_drops(self.model), (self._device, {**self.ov_config}, self.model_save_dir)
+                graph.whole = graph if plain is None else Graph(self._compile_model(plain, *how), dial=False)
+        return graph.whole
 
 
-def _without_padding(attention_mask: torch.Tensor | np.ndarray) -> int:
+def _without_padding(attention_mask: np.ndarray) -> int:
     """Tokens up to the last that is one in any example."""
-    used = np.flatnonzero(np.asarray(attention_mask).any(axis=0))
+    used = np.flatnonzero(attention_mask.any(axis=0))
     if not len(used):
-        raise ValueError(f"attention_mask {tuple(attention_mask.shape)} is 0 everywhere; mark the real tokens with 1.")
+        raise ValueError(f"attention_mask {attention_mask.shape} is 0 everywhere; mark the real tokens with 1.")
     return int(used[-1]) + 1
 
 
@@ -203,18 +199,47 @@ def _of_length(logits: torch.Tensor | np.ndarray, length: int) -> torch.Tensor |
     return np.pad(logits, [(0, 0), widths], constant_values=np.finfo(logits.dtype).min)
 
 
+class Graph:
+    """A compiled graph and its free requests, each of one thread at a time.
+
+    Args:
+        compiled (`openvino.CompiledModel`): the graph.
+        dial (`bool`): whether it takes a length configuration.
+    """
+
+    def __init__(self, compiled: openvino.CompiledModel, dial: bool = True):
+        self.compiled, self.dial, self.whole = compiled, dial, None  # whole: the same weights without choosing tokens
+        self.requests = queue.LifoQueue()
+
+    def __call__(self, inputs: Iterable[np.ndarray], length_config: tuple[int, ...]) -> list[np.ndarray]:
+        """Inputs in the model's order and types, and an encoded length configuration, give the outputs."""
+        try:
+            request = self.requests.get_nowait()
+        except queue.Empty:
+            request = Request(self.compiled, self.dial)
+        try:
+            return request(inputs, length_config)
+        finally:
+            self.requests.put(request)
+
+
 class Request:
     """An inference request with its dial; of one thread at a time.
 
     By the tensors' places, not their names: looking names and types up takes a tenth of a millisecond a call.
     """
 
-    def __init__(self, model: openvino.CompiledModel):
+    def __init__(self, model: openvino.CompiledModel, dial: bool):
         self.request, self.outputs, self.length_config = model.create_infer_request(), len(model.outputs), None
         self.dial = next((state for state in self.request.query_state() if state.name == DIAL), None)
+        if dial and self.dial is None:
+            raise ValueError(
+                "This compiled model has its default budget alone: it was exported without a dial. Load it without "
+                "compile_only=True, and save it with save_pretrained."
+            )
 
     def __call__(self, inputs: Iterable[np.ndarray], length_config: tuple[int, ...]) -> list[np.ndarray]:
-        """Inputs in the model's order and types, and an encoded length configuration, give the outputs."""
+        """As [`Graph`]."""
         if self.dial is not None and length_config != self.length_config:
             self.dial.state = openvino.Tensor(np.array(length_config, dtype=np.int32))
             self.length_config = length_config
@@ -254,7 +279,8 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
             a batch is not computed: its logits say nothing.
 
         Raises:
-            ValueError: an impossible length configuration, an unknown budget (the error lists the known), or no token at all.
+            ValueError: an impossible length configuration, an unknown budget (the error lists the known), inputs of other
+                shapes, or no token at all.
         """
         start, end = self._answer(length_config, input_ids, attention_mask, token_type_ids)
         length = input_ids.shape[1]
@@ -281,7 +307,8 @@ class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelF
             [`~transformers.modeling_outputs.SequenceClassifierOutput`]: logits `(batch, labels)`.
 
         Raises:
-            ValueError: an impossible length configuration, an unknown budget (the error lists the known), or no token at all.
+            ValueError: an impossible length configuration, an unknown budget (the error lists the known), inputs of other
+                shapes, or no token at all.
         """
         (logits,) = self._answer(length_config, input_ids, attention_mask, token_type_ids)
         return SequenceClassifierOutput(logits=logits)
