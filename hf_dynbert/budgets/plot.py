@@ -1,10 +1,16 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """A front as a picture."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 from ..budget import Budget
+
+
+LINE = 130  # characters of the title that the picture is wide enough for
+MARKS = "sDv^<>"  # of other models, each with its line in the legend
 
 
 def plot_front(
@@ -32,7 +38,7 @@ def plot_front(
     from matplotlib.figure import Figure  # in the `demo` extra; importing the package must not need it
 
     figure = Figure(figsize=(11, 4.6), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle("\n".join(textwrap.wrap(title, LINE)), fontsize=9)
     panels = (
         ("latency at batch 1, unpadded (ms)", lambda budget: budget.latency_ms),
         ("MACs on real tokens (% of full length)", lambda budget: 100 * budget.macs / full.macs),
@@ -41,13 +47,18 @@ def plot_front(
         for points, kind, style in (
             (sorted(constant, key=value), "constant drop ratio", {"color": "tab:gray", "marker": ".", "linestyle": ":"}),
             (sorted(kept, key=value), "found", {"color": "tab:blue", "marker": "o"}),
-            (others, "listed", {"color": "tab:orange", "marker": "s", "linestyle": ""}),
+            *(([one], one.name, {"marker": mark, "linestyle": ""}) for one, mark in zip(others, cycle(MARKS), strict=False)),
             ([full], "all tokens", {"color": "black", "marker": "*", "markersize": 11, "linestyle": ""}),
         ):
             if points:
                 axes.plot(list(map(value, points)), [budget.f1 for budget in points], label=kind, **style)
-        for name, budget in [*named.items(), *((other.name, other) for other in others)]:
-            axes.annotate(name, (value(budget), budget.f1), textcoords="offset points", xytext=(6, -12), fontsize=9)
+        for number, (name, budget) in enumerate(named.items(), start=1):  # one below the other: they lie close together
+            place = {
+                "textcoords": "offset points",
+                "xytext": (18, -20 * number),
+                "arrowprops": {"arrowstyle": "-", "lw": 0.5},
+            }
+            axes.annotate(name, (value(budget), budget.f1), fontsize=9, **place)
         axes.set_xlabel(label)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
