@@ -2,6 +2,8 @@
 """What a model still reads: a question and its passage once for each place where tokens are dropped, the dropped ones faded.
 
 python recipes/demo/draw_tokens.py --model outputs/demo/dynamic-minilm --length_config half --output tokens.png
+
+The model is one in PyTorch; this one is what `make demo-train` makes.
 """
 
 import argparse
