@@ -133,7 +133,8 @@ def test_a_search_goes_on_where_it_was(options, monkeypatch):
 
 def test_two_processes_share_a_search(options):
     """Each evaluates a part, and the last of them names what was found."""
-    more = {"cost": "macs", "num_evaluations": 30, "screen_samples": [2, 4]}
+    evaluations = 200  # one that starts some seconds later, on a busy machine, still finds work
+    more = {"cost": "macs", "num_evaluations": evaluations, "screen_samples": [2, 4]}
     command = [sys.executable, "-m", "hf_dynbert.cli", "search", *words(options | more)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     told = [process.communicate() for process in both]
@@ -142,7 +143,7 @@ def test_two_processes_share_a_search(options):
     found = json.loads((output / "front.json").read_text())
     trials = searching._load(output / "search.journal").get_trials()
     assert len({trial.user_attrs["process"] for trial in trials if trial.state in searching.DONE}) == 2
-    assert 0 < len(found["measured"]) <= 31  # the last one may be under way in both
+    assert 0 < len(found["measured"]) <= evaluations + 1  # the last one may be under way in both
     assert (
         found["budgets"]["full"]["f1"]
         == AutoModelForQuestionAnswering.from_pretrained(options["model"]).config.budgets["full"]["f1"]
