@@ -77,7 +77,7 @@ def main() -> None:
         begin = time.perf_counter()
         found = data.map(answer, batched=True, batch_size=256, num_proc=number, load_from_cache_file=False, desc="Answers")
         seconds = time.perf_counter() - begin
-        rows.append([number, threads, f"{len(data) / seconds:.0f}", f"{seconds:.0f}"])
+        rows.append([f"{number}", f"{threads}", f"{len(data) / seconds:.0f}", f"{seconds:.0f}"])
     if args.output:
         beside = args.output.with_suffix(".part")
         found.to_parquet(beside)
