@@ -73,7 +73,7 @@ torch.save(model(**inputs).start_logits, {str(tmp_path / "logits.pt")!r})
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
     inputs = AutoTokenizer.from_pretrained(CHECKPOINT)("Who lit it?", "The lamp was lit by Ada.", return_tensors="pt")
-    theirs = torch.load(tmp_path / "logits.pt")
+    theirs = torch.load(tmp_path / "logits.pt", weights_only=True)
     # ours pads to 16 tokens: other kernels, and a rounding of 8 bits that falls the other way now and then
     torch.testing.assert_close(theirs, model(**inputs).start_logits, rtol=0, atol=0.1)
 
