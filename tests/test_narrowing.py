@@ -69,6 +69,19 @@ def test_a_layer_that_no_longer_matches_ranks_nearer_to_before(checkpoint, token
         assert missed[1] < 0.9 * missed[0]  # of the scores' variance; measured .33 to .67
 
 
+def test_what_a_dropped_token_answers_can_change(checkpoint, tokenizer, questions):
+    config = DynamicTinyBertConfig.from_pretrained(checkpoint)
+    args = QuantizeArguments(model=str(checkpoint), output_dir="", dropped_logits="mask")
+    with narrowed(args, config, tokenizer, questions) as folder:
+        model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder)
+    assert model.config.dropped_logits == "mask" and weights(model, "") == weights(
+        DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint), ""
+    )
+    wrong = QuantizeArguments(model=str(checkpoint), output_dir="", dropped_logits="forget")
+    with pytest.raises(ValueError, match="'restore', 'mask'"), narrowed(wrong, config, tokenizer, questions):
+        pass
+
+
 def test_nothing_to_leave_out_is_no_copy(checkpoint, tokenizer, questions):
     config = DynamicTinyBertConfig.from_pretrained(checkpoint)
     with narrowed(QuantizeArguments(model=str(checkpoint), output_dir=""), config, tokenizer, questions) as folder:

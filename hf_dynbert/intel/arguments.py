@@ -24,6 +24,8 @@ class QuantizeArguments:
         importance_match_until (`int`, *optional*): layers that match tokens with the question in the int8 model, see
             [`DynamicTinyBertConfig`]; as the checkpoint when not given. The others learn from calibration's questions to say
             the same by a token's own state (least squares).
+        dropped_logits (`str`, *optional*): what a dropped token answers in the int8 model, see [`DynamicTinyBertConfig`]; as
+            the checkpoint when not given. `mask` is faster: nothing has to be remembered of what has gone.
         train_file, dataset_name, held_out: as for training. Calibration takes the questions that training saw; accuracy is
             measured on those held out, if there are any, or else on others than calibration's.
         calibration_samples (`int`): windows to calibrate with.
@@ -41,6 +43,7 @@ class QuantizeArguments:
     backend: str = field(default="openvino", metadata={"help": f"Who makes int8 of it: {', '.join(BACKENDS)}."})
     drop_layers: list[int] | None = field(default=None, metadata={"help": "Layers that may drop, from 0."})
     importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match with the question."})
+    dropped_logits: str | None = field(default=None, metadata={"help": "What a dropped token answers: restore or mask."})
     train_file: list[str] | None = field(default=None, metadata={"help": "SQuAD files to calibrate with."})
     dataset_name: str = field(default="rajpurkar/squad", metadata={"help": "Data set on the Hub."})
     held_out: float = field(default=0.0, metadata={"help": "Part of the questions to measure on, by article."})

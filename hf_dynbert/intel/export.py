@@ -19,7 +19,7 @@ from .graph import LOWEST, LengthAdaptiveGraph
 DIAL = "length_config"  # the variable that holds the length configuration
 DIAL_NODE = "length_config_entry"  # the node that it enters the graph by
 # Names of nodes, and which of its inputs each passes on where every token stays
-DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "masked_tokens": 2}
+DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "kept_outputs": 1, "placed_outputs": 2}
 BIAS, BIAS_OF_KEPT = "attention_bias", "bias_of_kept_tokens"
 TASKS = ("question-answering", "text-classification")
 
@@ -37,7 +37,8 @@ class LengthAdaptivePatcher(ModelPatcher):
             ConversionExtension("hf_dynbert::top_slots", _convert_top_slots),
             ConversionExtension("hf_dynbert::drop_tokens", _named("dropped_tokens", _convert_take_tokens)),
             ConversionExtension("hf_dynbert::restore_tokens", _named("restored_tokens", _convert_take_tokens)),
-            ConversionExtension("hf_dynbert::mask_tokens", _named("masked_tokens", _convert_mask_tokens)),
+            ConversionExtension("hf_dynbert::keep_outputs", _named("kept_outputs", _convert_keep_outputs)),
+            ConversionExtension("hf_dynbert::place_outputs", _named("placed_outputs", _convert_put_tokens)),
             ConversionExtension("hf_dynbert::attention_bias", _named(BIAS, _convert_attention_bias)),
             ConversionExtension("hf_dynbert::attention_bias_of_kept", _named(BIAS_OF_KEPT, _convert_attention_bias)),
         ]
@@ -88,10 +89,9 @@ def _convert_take_tokens(context):
     return ops.gather(tokens, slots, ops.constant(np.int32(1)), batch_dims=1).outputs()
 
 
-def _convert_mask_tokens(context):
+def _convert_keep_outputs(context):
     """The lowest number for tokens that have gone."""
-    outputs, gone = context.get_input(0), ops.unsqueeze(context.get_input(1), ops.constant(np.int32(2)))
-    return ops.select(gone, ops.constant(np.float32(LOWEST)), outputs).outputs()
+    return ops.select(context.get_input(1), context.get_input(0), ops.constant(np.float32(LOWEST))).outputs()
 
 
 def _convert_attention_bias(context):

@@ -4,6 +4,7 @@
 Eager code asks Python how many tokens stay; a graph must work that out from its inputs. Here the length configuration is a
 tensor, tokens that stay are ordered by their importance, and what is restored are the head's outputs of all states that were
 some token's latest: those before each drop and those at the end lie in one table, of which every token remembers its row.
+Where a dropped token cannot answer (`dropped_logits="mask"`) there is no table, and the last outputs go to their places.
 
 Every operation costs a runtime some microseconds whatever it does, twice as much when lengths change from call to call, and
 one whose output's shape depends on data makes it stop (OpenVINO 2026.4 works out the shapes up to the next such operation
@@ -32,7 +33,8 @@ torch.library.define("hf_dynbert::top_slots", "(Tensor ranking, Tensor width) ->
 # Those that a graph in which every token stays does without, see `export.without_drops`
 torch.library.define("hf_dynbert::drop_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
 torch.library.define("hf_dynbert::restore_tokens", "(Tensor table, Tensor rows) -> Tensor")
-torch.library.define("hf_dynbert::mask_tokens", "(Tensor outputs, Tensor gone) -> Tensor")
+torch.library.define("hf_dynbert::keep_outputs", "(Tensor outputs, Tensor filled) -> Tensor")
+torch.library.define("hf_dynbert::place_outputs", "(Tensor tokens, Tensor slots, Tensor outputs) -> Tensor")
 torch.library.define("hf_dynbert::attention_bias", "(Tensor present) -> Tensor")
 torch.library.define("hf_dynbert::attention_bias_of_kept", "(Tensor filled) -> Tensor")
 
@@ -54,9 +56,12 @@ for _name in ("take_tokens", "drop_tokens", "restore_tokens"):
     torch.library.impl(f"hf_dynbert::{_name}", "cpu", _take_tokens)
 
 
-@torch.library.impl("hf_dynbert::put_tokens", "cpu")
 def _put_tokens(tokens, slots, values):
     return tokens.scatter(1, slots, values)
+
+
+for _name in ("put_tokens", "place_outputs"):
+    torch.library.impl(f"hf_dynbert::{_name}", "cpu", _put_tokens)
 
 
 @torch.library.impl("hf_dynbert::top_slots", "cpu")
@@ -64,9 +69,9 @@ def _top_slots(ranking, width):
     return ranking.sort(dim=1, descending=True, stable=True).indices[:, : int(width)].clone()
 
 
-@torch.library.impl("hf_dynbert::mask_tokens", "cpu")
-def _mask_tokens(outputs, gone):
-    return outputs.masked_fill(gone[:, :, None], LOWEST)
+@torch.library.impl("hf_dynbert::keep_outputs", "cpu")
+def _keep_outputs(outputs, filled):
+    return outputs.masked_fill(~filled, LOWEST)
 
 
 def _attention_bias(present):
@@ -170,6 +175,7 @@ class LengthAdaptiveGraph(nn.Module):
         self.answers = hasattr(model, "qa_outputs")
         # A classifier reads the first token alone, so its states are what is restored
         self.head = model.qa_outputs if self.answers else nn.Identity()
+        self.restores = not self.answers or model.config.dropped_logits == "restore"
         self.classifier = None if self.answers else nn.Sequential(model.bert.pooler, model.classifier)
         encoded = encode_length_config(model.config.resolve_length_config(None), model.config.num_hidden_layers)
         self.default = torch.tensor(encoded, dtype=torch.int32)
@@ -187,7 +193,7 @@ class LengthAdaptiveGraph(nn.Module):
             context, query, key = self._attend(layer.attention.self, states, mask)
             attended = layer.attention.output(context, states)
             if layer.may_drop:
-                table.append(states)
+                table += [states] if self.restores else []
                 scores = self._scores(layer, attended, query, key, tokens)
                 slots, filled, width = self._select(layer, index, scores, tokens, counts[index])
                 tokens = tokens.take(slots, filled, width, size + torch.arange(width, device=slots.device))
@@ -195,12 +201,13 @@ class LengthAdaptiveGraph(nn.Module):
                 attended = torch.ops.hf_dynbert.drop_tokens(attended, slots)
                 mask = torch.ops.hf_dynbert.attention_bias_of_kept(filled)[:, None, None, :]
             states = layer.feed_forward_chunk(attended)
+        if not self.restores and tokens.positions is not None:
+            return self._placed(self.head(states), tokens, present)
         if not table:  # no layer drops
-            return self._answer(self.head(states), None)
+            return self._answer(self.head(states))
         if not self.answers:
             rows = rows[:, :1]
-        outputs = torch.ops.hf_dynbert.restore_tokens(self.head(torch.cat([*table, states], dim=1)), rows)
-        return self._answer(outputs, rows < size - tokens.width)
+        return self._answer(torch.ops.hf_dynbert.restore_tokens(self.head(torch.cat([*table, states], dim=1)), rows))
 
     def _tokens(self, input_ids, present, token_type_ids) -> "Tokens":
         """Those of the input."""
@@ -242,13 +249,15 @@ class LengthAdaptiveGraph(nn.Module):
             slots = take_tokens(slots, top_slots(-places.float(), width))
         return slots, filled, width
 
-    def _answer(self, outputs, gone):
-        """The head's outputs of all tokens, and which of them have gone, as what callers expect."""
-        if not self.answers:
-            return self.classifier(outputs)
-        if self.config.dropped_logits == "mask" and gone is not None:
-            outputs = torch.ops.hf_dynbert.mask_tokens(outputs, gone)
-        return outputs[..., 0], outputs[..., 1]
+    def _answer(self, outputs):
+        """The head's outputs of all tokens as what callers expect."""
+        return (outputs[..., 0], outputs[..., 1]) if self.answers else self.classifier(outputs)
+
+    def _placed(self, outputs, tokens: "Tokens", present):
+        """The head's outputs of the tokens that are left, in their places among all; the others cannot be an answer."""
+        lowest = torch.full_like(present, LOWEST, dtype=outputs.dtype)
+        kept = (torch.ops.hf_dynbert.keep_outputs(logits, tokens.present) for logits in self._answer(outputs))
+        return tuple(torch.ops.hf_dynbert.place_outputs(lowest, tokens.positions, logits) for logits in kept)
 
     @staticmethod
     def _attend(attention, states, mask):

@@ -1,9 +1,9 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Length-adaptive models in OpenVINO: Optimum-Intel's classes with a dial."""
 
+import collections
 import json
 import os
-import queue
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,6 +32,7 @@ FOREIGN_TYPE = "bert"
 # Of what is not int8. OpenVINO would take bf16 where the CPU has it: other answers than elsewhere, and at these sizes slower
 # (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # of what a caller leaves out
 
 
 class LengthAdaptiveOVModel(BudgetMixin):
@@ -122,21 +123,23 @@ class LengthAdaptiveOVModel(BudgetMixin):
                 (beside / path.name).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def _answer(self, length_config, input_ids, attention_mask, token_type_ids) -> list:
-        """The model's outputs, as torch tensors or, for numpy inputs, arrays; of tokens as many as `_widened` makes."""
-        encoded, length = self._encoded(length_config), input_ids.shape[1]
-        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        given = {name: None if values is None else np.asarray(values) for name, values in given.items()}
-        for name, values in given.items():
-            if values is not None and values.shape != tuple(input_ids.shape):
-                raise ValueError(
-                    f"{name} has the shape {values.shape}, input_ids {tuple(input_ids.shape)}; both must be alike."
-                )
+        """The model's outputs as arrays; of tokens as many as `_widened` makes.
+
+        Short, since a call's Python costs several times as much behind an inference, which empties the caches, as in a loop.
+        """
+        encoded, ids = self._encoded(length_config), np.asarray(input_ids)
+        length = ids.shape[1]
+        given = {"input_ids": ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        inputs = []
+        for name in self.input_names:
+            values = DEFAULTS[name] if given[name] is None else np.asarray(given[name])
+            if given[name] is not None and values.shape != ids.shape:
+                raise ValueError(f"{name} has the shape {values.shape}, input_ids {ids.shape}; both must be alike.")
+            inputs.append(values)
         if attention_mask is not None and self.is_dynamic:
-            length = _without_padding(given["attention_mask"])
-        defaults = {"attention_mask": 1, "token_type_ids": 0}
-        inputs = [defaults[name] if given[name] is None else given[name][:, :length] for name in self.input_names]
-        outputs = self._graph_for(encoded)(self._widened(inputs, len(input_ids), length), encoded)
-        return [torch.from_numpy(output) for output in outputs] if isinstance(input_ids, torch.Tensor) else outputs
+            length = _without_padding(np.asarray(attention_mask))
+            inputs = [values[:, :length] if isinstance(values, np.ndarray) else values for values in inputs]
+        return self._graph_for(encoded)(self._widened(inputs, len(ids), length), encoded)
 
     def _encoded(self, length_config: str | Sequence[int | float] | None) -> tuple[int, ...]:
         """What a request takes. That of the call before is remembered: checking one takes a tenth of a millisecond."""
@@ -183,20 +186,25 @@ class LengthAdaptiveOVModel(BudgetMixin):
 
 def _without_padding(attention_mask: np.ndarray) -> int:
     """Tokens up to the last that is one in any example."""
+    if attention_mask[:, -1].any():  # mostly, and quickly
+        return attention_mask.shape[1]
     used = np.flatnonzero(attention_mask.any(axis=0))
     if not len(used):
         raise ValueError(f"attention_mask {attention_mask.shape} is 0 everywhere; mark the real tokens with 1.")
     return int(used[-1]) + 1
 
 
-def _of_length(logits: torch.Tensor | np.ndarray, length: int) -> torch.Tensor | np.ndarray:
+def _of_length(logits: np.ndarray, length: int) -> np.ndarray:
     """`(B, N)` cut to `(B, length)`, or filled with the lowest number."""
     if logits.shape[1] >= length:
         return logits[:, :length]
     widths = (0, length - logits.shape[1])
-    if isinstance(logits, torch.Tensor):
-        return torch.nn.functional.pad(logits, widths, value=torch.finfo(logits.dtype).min)
     return np.pad(logits, [(0, 0), widths], constant_values=np.finfo(logits.dtype).min)
+
+
+def _like(values: np.ndarray, inputs: torch.Tensor | np.ndarray) -> torch.Tensor | np.ndarray:
+    """As a tensor for who came with tensors."""
+    return torch.from_numpy(values) if isinstance(inputs, torch.Tensor) else values
 
 
 class Graph:
@@ -209,18 +217,18 @@ class Graph:
 
     def __init__(self, compiled: openvino.CompiledModel, dial: bool = True):
         self.compiled, self.dial, self.whole = compiled, dial, None  # whole: the same weights without choosing tokens
-        self.requests = queue.LifoQueue()
+        self.requests = collections.deque()  # its methods are of one thread at a time
 
     def __call__(self, inputs: Iterable[np.ndarray], length_config: tuple[int, ...]) -> list[np.ndarray]:
         """Inputs in the model's order and types, and an encoded length configuration, give the outputs."""
         try:
-            request = self.requests.get_nowait()
-        except queue.Empty:
+            request = self.requests.pop()
+        except IndexError:  # all are at work
             request = Request(self.compiled, self.dial)
         try:
             return request(inputs, length_config)
         finally:
-            self.requests.put(request)
+            self.requests.append(request)
 
 
 class Request:
@@ -282,9 +290,9 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
             ValueError: an impossible length configuration, an unknown budget (the error lists the known), inputs of other
                 shapes, or no token at all.
         """
-        start, end = self._answer(length_config, input_ids, attention_mask, token_type_ids)
-        length = input_ids.shape[1]
-        return QuestionAnsweringModelOutput(start_logits=_of_length(start, length), end_logits=_of_length(end, length))
+        both = self._answer(length_config, input_ids, attention_mask, token_type_ids)
+        start, end = (_like(_of_length(logits, input_ids.shape[1]), input_ids) for logits in both)
+        return QuestionAnsweringModelOutput(start_logits=start, end_logits=end)
 
 
 class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelForSequenceClassification):
@@ -311,4 +319,4 @@ class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelF
                 shapes, or no token at all.
         """
         (logits,) = self._answer(length_config, input_ids, attention_mask, token_type_ids)
-        return SequenceClassifierOutput(logits=logits)
+        return SequenceClassifierOutput(logits=_like(logits, input_ids))

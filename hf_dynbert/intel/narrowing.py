@@ -33,7 +33,7 @@ def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig, tokenizer, 
     Raises:
         ValueError: budgets that drop elsewhere than in `drop_layers`; before any work.
     """
-    given = {name: getattr(args, name) for name in ("drop_layers", "importance_match_until")}
+    given = {name: getattr(args, name) for name in ("drop_layers", "importance_match_until", "dropped_logits")}
     given = {name: value for name, value in given.items() if value is not None}
     if not given:
         yield args.model
