@@ -2,6 +2,8 @@
 """Measured budgets: which to name, and which one a person means who asks for a latency, a cost or an accuracy."""
 
 import logging
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -24,6 +26,7 @@ class Budget:
         tokens (`int`, *optional*): real tokens of the input that was timed.
         machine, runtime (`str`, *optional*): what it was timed on, and in.
         sample (`str`, *optional*): which questions.
+        f1_error (`float`, *optional*): standard error of what it loses of full length's F1, over those questions.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Budget:
     machine: str | None = None
     runtime: str | None = None
     sample: str | None = None
+    f1_error: float | None = None
 
     def entry(self) -> dict:
         """As `config.budgets` has it."""
@@ -70,26 +74,37 @@ def keep_budgets(found: Sequence[Budget], full: Budget) -> list[Budget]:
     return kept
 
 
-def name_budgets(kept: Sequence[Budget], full: Budget, expected: Sequence[float] | None = None) -> dict[str, Budget]:
+def standard_error(own: Sequence[float], full: Sequence[float]) -> float:
+    """Of the mean difference between two scores of the same questions: `(Q,)` each.
+
+    Both rise and fall with how hard the questions are; only where they differ is there doubt which is the better.
+    """
+    differences = [mine - theirs for mine, theirs in zip(own, full, strict=True)]
+    return statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else math.inf
+
+
+def name_budgets(kept: Sequence[Budget], full: Budget, trusted: Sequence[float] | None = None) -> dict[str, Budget]:
     """The three names that every searched model has.
 
     Args:
         kept (`list[Budget]`): from `keep_budgets`.
         full (`Budget`): all tokens.
-        expected (`list[float]`, *optional*): an F1 for each that is kept, from more than its own measurement: of many
-            budgets the cheapest with a good F1 are those that had luck with the sample. A name needs both.
+        trusted (`list[float]`, *optional*): the part of full length's F1 that each is trusted to keep, an error of the
+            measurement taken off: of many budgets the cheapest with a good F1 are those that had luck with the questions.
+            As measured when not given.
 
     Returns:
         `dict[str, Budget]`: `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of full length's
         F1. A name for which there is nothing faster than full length is left out.
     """
-    own, named = [budget.f1 for budget in kept], {}
-    least = [min(pair) for pair in zip(own, expected or own, strict=True)]
+    if trusted is None:
+        trusted = [budget.f1 / full.f1 if full.f1 else 1.0 for budget in kept]
+    named = {}
     for name, loss in NAMED_LOSSES.items():
         good = [
             budget
-            for budget, f1 in zip(kept, least, strict=True)
-            if budget.length_config is not None and f1 >= (1 - loss) * full.f1
+            for budget, part in zip(kept, trusted, strict=True)
+            if budget.length_config is not None and part >= 1 - loss
         ]
         if good:
             named[name] = min(good, key=lambda budget: budget.latency_ms)

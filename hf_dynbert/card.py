@@ -293,24 +293,40 @@ def _snippet(task: str, openvino: bool, budget: str) -> str:
 
 
 def _budgets(config: dict) -> str:
+    """The dearest first; behind them those that were never measured."""
+    entries = {"full": None, **(config.get("budgets") or {})}
+    read = {name: Budget.read(name, entry) for name, entry in entries.items()}
+    measured = sorted(filter(None, read.values()), key=lambda budget: -budget.macs)
     lines = ["| budget | leaves each layer | F1 | MACs | latency |", "|---|---|---|---|---|"]
-    notes = []
-    for name, entry in {"full": None, **(config.get("budgets") or {})}.items():
-        budget = Budget.read(name, entry)
-        length_config = (entry.get("length_config") if isinstance(entry, dict) else entry) or "all tokens"
-        shown = length_config if isinstance(length_config, str) else ", ".join(f"{one:g}" for one in length_config)
-        if budget is None:
-            macs = count_macs(SimpleNamespace(**config), None if isinstance(length_config, str) else length_config, TOKENS)
-            lines.append(f"| `{name}` | {shown} | | {macs / 1e9:.2f} G at {TOKENS} tokens | |")
-            continue
-        latency = "" if budget.latency_ms is None else f"{budget.latency_ms:.1f} ms"
-        lines.append(f"| `{name}` | {shown} | {budget.f1:.2f} | {budget.macs / 1e9:.2f} G | {latency} |")
-        where = f"F1 and MACs: mean over {budget.sample}." if budget.sample else ""
-        if latency:
-            where += f" Latency: batch 1, {budget.tokens} tokens, {budget.machine}, {budget.runtime}."
-        notes.append(where)
-    text = "Whole numbers are tokens, fractions shares of the example's own tokens; any other list works too.\n\n"
-    return text + "\n".join(lines) + "".join(f"\n\n{note}" for note in dict.fromkeys(notes) if note)
+    lines += [_measured_row(budget) for budget in measured]
+    for name in [name for name, budget in read.items() if budget is None]:
+        length_config = entries[name].get("length_config") if isinstance(entries[name], dict) else entries[name]
+        macs = count_macs(SimpleNamespace(**config), length_config, TOKENS)
+        row = f"| `{name}` | {_entries(length_config)} | | {macs / 1e9:.2f} G at {TOKENS} tokens | |"
+        lines.insert(2, row) if length_config is None else lines.append(row)
+    notes = ["Whole numbers are tokens, fractions shares of the example's own tokens; any other list works too."]
+    if any(budget.f1_error is not None for budget in measured):
+        notes.append("± is the standard error of what a budget loses of full length's F1.")
+    return " ".join(notes) + "\n\n" + "\n\n".join(["\n".join(lines), *dict.fromkeys(filter(None, map(_place, measured)))])
+
+
+def _measured_row(budget: Budget) -> str:
+    error = "" if budget.f1_error is None else f" ± {budget.f1_error:.2f}"
+    latency = "" if budget.latency_ms is None else f"{budget.latency_ms:.1f} ms"
+    shown = _entries(budget.length_config)
+    return f"| `{budget.name}` | {shown} | {budget.f1:.2f}{error} | {budget.macs / 1e9:.2f} G | {latency} |"
+
+
+def _entries(length_config: list | None) -> str:
+    return "all tokens" if length_config is None else ", ".join(f"{one:g}" for one in length_config)
+
+
+def _place(budget: Budget) -> str:
+    """What its F1 and latency were measured on."""
+    where = f"F1 and MACs: mean over {budget.sample}." if budget.sample else ""
+    if budget.latency_ms is not None:
+        where += f" Latency: batch 1, {budget.tokens} tokens, {budget.machine}, {budget.runtime}."
+    return where
 
 
 def _model_index(evaluation: dict, task: str) -> list[EvalResult]:

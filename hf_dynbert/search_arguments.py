@@ -25,6 +25,7 @@ class SearchArguments:
         screen_samples (`list[int]`): fewer questions, rising, that a configuration must do well on before.
         confirm_samples (`int`): further held-out questions, which the search has not seen: what is kept is measured and
             named on them, since the best of many on one sample looks better than it is.
+        max_loss (`float`): most of full length's F1 that is of interest: what loses more goes no further.
         eval_file (`list[str]`): dev questions; the budgets that are kept are scored on them once, at the end.
         eval_samples (`int`): so many of them, spread over the data.
         method, num_evaluations, seed: see `search_length_configs`.
@@ -47,6 +48,7 @@ class SearchArguments:
     search_samples: int = field(default=800, metadata={"help": "Held-out questions that score a configuration."})
     screen_samples: list[int] = field(default_factory=lambda: [200], metadata={"help": "Fewer questions, tried before."})
     confirm_samples: int = field(default=2000, metadata={"help": "Further held-out questions that name the budgets."})
+    max_loss: float = field(default=0.15, metadata={"help": "Part of full length's F1: what loses more is left alone."})
     eval_file: list[str] | None = field(default=None, metadata={"help": "Dev questions, for what is kept, once."})
     eval_samples: int | None = field(default=None, metadata={"help": "Use so many of them."})
     method: str = field(default="evolutionary", metadata={"help": "How to search.", "choices": list(METHODS)})
@@ -75,5 +77,9 @@ class SearchArguments:
         for name in ("num_evaluations", "latency_samples", "batch_size", "confirm_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; valid are numbers from 1 on.")
+        if not 0 < self.max_loss <= 1:
+            raise ValueError(
+                f"max_loss is {self.max_loss}; valid are numbers above 0, and up to 1, which leaves nothing out."
+            )
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out is {self.held_out}; valid are numbers between 0 and 1: training data flatters.")

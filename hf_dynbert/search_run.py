@@ -13,8 +13,8 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from .any_runtime import load_any
-from .budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets
-from .budgets.pareto import cost_at, front_ranks, rising_scores
+from .budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
+from .budgets.pareto import cost_at, front_ranks
 from .budgets.plot import plot_front
 from .budgets.space import LengthSpace
 from .card import TRAINING, write_card
@@ -25,6 +25,7 @@ from .intel.checkpoints import load_config
 from .latency import machine_name, measure_latencies
 from .length_config import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from .question_answering.evaluate import SquadSample, run_windows
+from .question_answering.metrics import question_scores, token_f1
 from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
 
@@ -82,9 +83,14 @@ class Bench:
         """A function from a length configuration to F1 and cost, for each sample of the search, the smallest first."""
         return [lambda length_config, sample=sample: self._evaluate(length_config, sample) for sample in self.samples]
 
-    def f1(self, length_config) -> float:
-        """F1 on the questions that the search has not seen."""
-        return self._f1(length_config, self.confirming)
+    def least_scores(self) -> list[float]:
+        """The least F1 that is of interest, for each sample of the search."""
+        return [(1 - self.args.max_loss) * _mean(self._f1s(None, sample)) for sample in self.samples]
+
+    def f1s(self, length_config) -> tuple[list[float], list[float]]:
+        """F1 of each question that the search has not seen, and of these and those that scored it."""
+        unseen = self._f1s(length_config, self.confirming)
+        return unseen, unseen + self._f1s(length_config, self.samples[-1])
 
     def macs(self, length_config) -> float:
         """Multiply-accumulates, mean over the same."""
@@ -106,15 +112,16 @@ class Bench:
         return [found / len(self.timed) for found in measure_latencies(call, range(len(calls)), turns)]
 
     def _evaluate(self, length_config, sample: SquadSample) -> tuple[float, float]:
-        score = self._f1(length_config, sample)
+        score = _mean(self._f1s(length_config, sample))
         if self.args.cost == "macs":
             return score, self.macs(length_config) / self.macs(None)
         full, own = self.latencies([None, length_config], turns=3)
         return score, own / full  # as a part of full length's, timed beside it: whatever disturbs one disturbs both
 
-    def _f1(self, length_config, sample: SquadSample) -> float:
+    def _f1s(self, length_config, sample: SquadSample) -> list[float]:
         options = {"batch_size": self.args.batch_size, "latency_samples": 0, "progress": False}
-        return sample.evaluate(self.model, length_config or FULL, **options).f1
+        found = sample.evaluate(self.model, length_config or FULL, **options)
+        return question_scores(token_f1, found.predictions, sample.answers)
 
 
 class Other:
@@ -195,6 +202,7 @@ def run_search(args: SearchArguments) -> Path | None:
         args.seed,
         start=list(model.config.length_configs.values()),
         settings=_settings(bench, args),
+        least_scores=bench.least_scores(),
     )
     if others_at_work(output / JOURNAL):
         return None
@@ -216,7 +224,7 @@ def _write(output: Path, report: "Report", bench: Bench, result, targets: dict) 
         found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
         found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
         found["confirmed"] = _listed(report.found)
-        found["expected_f1"] = report.expected
+        found["trusted"] = report.trusted
         found["dev_f1"] = report.scores
         (folder / "front.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
         plot_front(report.kept, report.full, report.constant, report.listed, report.named, folder / PICTURE, where)
@@ -250,7 +258,7 @@ class Report:
         constant, listed (`list[Budget]`): to compare with.
         scores (`dict[str, float]`): F1 on dev by name.
         found (`list[Budget]`): all that the search proposed, kept or not.
-        expected (`dict[str, float]`): F1 of those that are kept, on the rising curve through them and the front.
+        trusted (`dict[str, float]`): part of full length's F1 that those that are kept are trusted to keep.
     """
 
     full: Budget
@@ -260,7 +268,7 @@ class Report:
     listed: list[Budget]
     scores: dict[str, float]
     found: list[Budget]
-    expected: dict[str, float]
+    trusted: dict[str, float]
 
     def entries(self) -> dict[str, dict]:
         """As `config.budgets` has them: the names, the rest of the front, and full length."""
@@ -294,12 +302,19 @@ class Report:
             ", ".join(names),
             ", ".join(str(entry) for entry in budget.length_config or []) or "all tokens",
             f"{budget.f1:.2f}",
-            f"{100 * (1 - budget.f1 / self.full.f1):.1f} %" if self.full.f1 else "-",
+            self._lost(budget),
             f"{100 * budget.macs / self.full.macs:.0f} %",
             f"{budget.latency_ms:.1f}",
             f"{self.full.latency_ms / budget.latency_ms:.2f}",
             f"{self.scores[budget.name]:.2f}" if budget.name in self.scores else "",
         ]
+
+    def _lost(self, budget: Budget) -> str:
+        """With the standard error, where it is known."""
+        if not self.full.f1:
+            return "-"
+        error = "" if budget.f1_error is None else f" ± {100 * budget.f1_error / self.full.f1:.1f}"
+        return f"{100 * (1 - budget.f1 / self.full.f1):.1f}{error} %"
 
 
 def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[Other], dev: Dataset | None) -> Report:
@@ -307,18 +322,16 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
     ranks = front_ranks([one.point for one in result.measured])
     near = [one.length_config for one, rank in zip(result.measured, ranks, strict=True) if rank <= NEAR]
-    first = {tuple(one.length_config) for one, rank in zip(result.measured, ranks, strict=True) if not rank}
     found = [list(one) for one in dict.fromkeys(map(tuple, near)) if list(one) != everything]
     groups = {
         "front": found,
         "constant": [space.decode(space.constant(ratio)) for ratio in _ratios(space)],
         "listed": [length_config for length_config in more if length_config is not None],
     }
-    full, *rest = _measured(bench, groups, others)
+    (full, *rest), trust = _measured(bench, groups, others)
     kept = keep_budgets([budget for budget in rest if budget.name.startswith(("front", "constant"))], full)
-    best = [one for one, length_config in zip(rest, found, strict=False) if tuple(length_config) in first]
-    expected = _expected_f1(kept, [full, *best])
-    named = name_budgets(kept, full, expected)
+    trusted = [trust[budget.name] for budget in kept]
+    named = name_budgets(kept, full, trusted)
     firsts = {id(budget): name for name, budget in reversed(named.items())}
     kept = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(kept, start=1)]
     by_config = {str(budget.length_config): budget for budget in kept}
@@ -327,18 +340,30 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     listed = rest[len(rest) - len(others) - len(groups["listed"]) :]
     for name in NAMED_LOSSES.keys() - named.keys():
         logger.warning(
-            f"Nothing faster than full length lost at most {100 * NAMED_LOSSES[name]:g} % without luck: none is {name!r}."
+            f"Nothing faster than full length is sure to lose at most {100 * NAMED_LOSSES[name]:g} %: none is {name!r}."
         )
     scores = _dev_scores(bench, [full, *kept, *constant, *listed], others, dev)
-    trusted = {budget.name: f1 for budget, f1 in zip(kept, expected, strict=True)}
-    return Report(full, kept, named, constant, listed, scores, rest[: len(found)], trusted)
+    return Report(
+        full,
+        kept,
+        named,
+        constant,
+        listed,
+        scores,
+        rest[: len(found)],
+        {budget.name: part for budget, part in zip(kept, trusted, strict=True)},
+    )
 
 
-def _expected_f1(kept: list[Budget], found: list[Budget]) -> list[float]:
-    """F1 of each that is kept on the curve through them and what was found, which never falls as latency rises."""
-    slowest = max(budget.latency_ms for budget in kept)  # what is slower than full length was refused
-    everything = [*kept, *(one for one in found if one not in kept and one.latency_ms <= slowest)]
-    return rising_scores([(budget.latency_ms, budget.f1) for budget in everything])[: len(kept)]
+def _trusted(own: Sequence[list[float]], full: Sequence[list[float]]) -> float:
+    """The part of full length's F1 that is left of a budget's mean less its standard error, where that is least.
+
+    Args:
+        own, full (`list[list[float]]`): F1 of the questions of each sample: the search chose by some of the questions, and
+            without them there are fewer, so both samples must say it.
+    """
+    pairs = [pair for pair in zip(own, full, strict=True) if any(pair[1])]
+    return min(((_mean(mine) - standard_error(mine, theirs)) / _mean(theirs) for mine, theirs in pairs), default=1.0)
 
 
 def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], dev: Dataset | None) -> dict[str, float]:
@@ -355,16 +380,30 @@ def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], de
     return found
 
 
-def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> list[Budget]:
-    """Full length, all others, and other models, timed side by side and scored on the confirming questions."""
+def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> tuple[list[Budget], dict[str, float]]:
+    """Full length, all others, and other models, timed side by side and scored on the confirming questions; and, by name,
+    what they are trusted to keep of full length's F1.
+    """
     names = [FULL, *(f"{group}-{number}" for group, found in groups.items() for number in range(1, 1 + len(found)))]
     length_configs = [None, *(length_config for found in groups.values() for length_config in found)]
     place = {"machine": machine_name(bench.model.threads), "runtime": bench.model.runtime_name, "tokens": bench.tokens}
     place["sample"] = f"{len(bench.confirming.data)} held-out questions"
     latencies = bench.latencies(length_configs, TURNS, others)
+    scores = [bench.f1s(length_config) for length_config in length_configs]
+    (full, _), trusted = scores[0], {name: _trusted(own, scores[0]) for name, own in zip(names, scores, strict=True)}
     own = [
-        Budget(name, length_config, bench.f1(length_config), bench.macs(length_config), latency, **place)
-        for name, length_config, latency in zip(names, length_configs, latencies[: len(names)], strict=True)
+        Budget(
+            name,
+            length_config,
+            _mean(unseen),
+            bench.macs(length_config),
+            latency,
+            f1_error=None if length_config is None else standard_error(unseen, full),
+            **place,
+        )
+        for name, length_config, (unseen, _), latency in zip(
+            names, length_configs, scores, latencies[: len(names)], strict=True
+        )
     ]
     outside = [
         Budget(
@@ -377,7 +416,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> lis
         )
         for other, latency in zip(others, latencies[len(names) :], strict=True)
     ]
-    return own + outside
+    return own + outside, trusted
 
 
 def _target_config(folder: Path, searched):
@@ -422,6 +461,7 @@ def _settings(bench: Bench, args: SearchArguments) -> dict:
     config = {name: value for name, value in bench.model.config.to_dict().items() if name not in NOT_SEARCHED}
     questions = hashlib.sha256(json.dumps(bench.samples[-1].data["question"][:]).encode()).hexdigest()[:16]
     options = ("cost", "screen_samples", "search_samples", "confirm_samples", "latency_samples", "max_length", "stride")
+    options = (*options, "max_loss")
     weights = [path for path in sorted(Path(args.model).glob("*")) if path.suffix in (".safetensors", ".bin")]
     found = {name: getattr(args, name) for name in options} | {"questions": questions}
     found["model"] = json.dumps(config, sort_keys=True, default=str)
@@ -451,6 +491,10 @@ def _dev_data(args: SearchArguments) -> Dataset | None:
 def _ratios(space: LengthSpace) -> list[float]:
     """Constant drop ratios up to one that leaves little."""
     return [0.9 * index / SPREAD / len(space.layers) ** 0.5 for index in range(1, SPREAD + 1)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _listed(budgets: list[Budget]) -> list[dict]:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, latency
-from hf_dynbert.budget import Budget, choose_budget, keep_budgets, name_budgets
+from hf_dynbert.budget import Budget, choose_budget, keep_budgets, name_budgets, standard_error
 from hf_dynbert.latency import machine_name, measure_latencies, remembered
-from hf_dynbert.search_run import _expected_f1
+from hf_dynbert.search_run import _trusted
 
 
 FULL = Budget("full", None, 80.0, 4e9, 20.0, 160)
@@ -40,14 +40,23 @@ def test_three_names():
 
 
 def test_luck_with_the_sample_names_nothing():
-    lucky, dearer = point("lucky", 79.9, 7.0), [point("x", 78.2, 8.0), point("y", 78.0, 10.0), point("z", 78.6, 11.0)]
-    found = [FULL, lucky, *dearer, point("a", 79.9, 16.0)]
-    kept = keep_budgets(found[1:], FULL)
-    assert [budget.name for budget in kept] == ["lucky", "full"]
-    assert set(name_budgets(kept, FULL)) == {"accurate", "balanced", "fast"}
-    expected = _expected_f1(kept, found)
-    assert expected == pytest.approx([(79.9 + 78.2 + 78.0 + 78.6) / 4, 80.0])  # within 3 % of 80, not within 1 %
-    assert name_budgets(kept, FULL, expected) == {"fast": lucky}
+    lucky, sure = point("lucky", 79.9, 7.0), point("sure", 80.0, 12.0)
+    assert {b.name for b in name_budgets([lucky, sure, FULL], FULL).values()} == {"lucky"}
+    named = name_budgets([lucky, sure, FULL], FULL, [0.985, 0.995, 1.0])
+    assert {name: budget.name for name, budget in named.items()} == {"balanced": "sure", "fast": "lucky"}
+
+
+def test_what_a_budget_is_trusted_to_keep():
+    full = [100.0, 0.0, 100.0, 50.0] * 25
+    assert _trusted([full], [full]) == 1.0 and standard_error(full, full) == 0.0  # however hard the questions are
+    own = [*full[:-4], 0.0, 0.0, 0.0, 50.0]  # two of a hundred answers are lost
+    error = (
+        2 * 98 / 99
+    ) ** 0.5  # of a mean of 100 differences, two of them 100: their variance is 10^4 * 0.02 * 0.98 * 100 / 99
+    assert standard_error(own, full) == pytest.approx(error)
+    assert _trusted([own], [full]) == pytest.approx((60.5 - error) / 62.5)
+    assert _trusted([full, own], [full, full]) == _trusted([own], [full])  # each sample must say it
+    assert _trusted([[0.0] * 3], [[0.0] * 3]) == 1.0  # a model that knows nothing loses nothing
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,17 @@ def evaluated(**changes):
     return found | {"examples": 10570, "whole": True, "date": "2026-01-02"} | changes
 
 
+def test_the_dearest_budget_comes_first(folder):
+    config = json.loads((folder / "config.json").read_text())
+    dear = BUDGETS["fast"] | {"f1": 72.0, "macs": 2e9, "f1_error": 0.4567}
+    config["budgets"] |= {"front-1": dear, "full": dear | {"length_config": None, "macs": 4e9, "f1_error": None}}
+    (folder / "config.json").write_text(json.dumps(config))
+    card = write_card(folder).read_text()
+    assert re.findall(r"^\| `(.*?)`", card, re.M) == ["full", "front-1", "fast", "half"]
+    assert "| 72.00 ± 0.46 | 2.00 G |" in card and card.count("± is the standard error") == 1
+    assert card.count("mean over 600 held-out questions") == 1
+
+
 def test_the_snippet_runs(folder, capsys):
     card = for_repository(write_card(folder).read_text(), str(folder))
     code = re.search(r"```python\n(.*?)```", card, re.S)[1]
@@ -55,7 +66,7 @@ def test_budgets_are_told_with_what_was_measured(folder):
     assert "| `half` | 0.8, 0.6, 0.5, 0.3 | | " in card
     assert "| `fast` | 0.8, 0.4, 0.4, 0.2 | 71.25 | 1.50 G | 9.5 ms |" in card
     assert "mean over 600 held-out questions. Latency: batch 1, 164 tokens, A CPU, 2 threads, PyTorch 2 float32." in card
-    assert "## Evaluation" not in card and "## Training" not in card and "front.png" not in card
+    assert "## Evaluation" not in card and "## Training" not in card and "front.png" not in card and "±" not in card
     (folder / "front.png").write_bytes(b"a picture")
     assert "](front.png)" in write_card(folder).read_text()
 

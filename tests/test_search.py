@@ -137,6 +137,23 @@ def test_screens_spare_the_full_sample():
     assert volume((f.score, f.cost) for f in found.front) > 0.9 * volume(synthetic(config) for config in everything())
 
 
+def test_what_scores_too_little_goes_no_further():
+    best = max(synthetic(config)[0] for config in everything())
+    full, seen = [], []
+    found = search_length_configs(
+        lambda config: full.append(config) or synthetic(config),
+        SMALL,
+        60,
+        screens=[lambda config: seen.append(config) or synthetic(config)],
+        least_scores=[0.6 * best, 0.9 * best],
+        progress=False,
+    )
+    assert min(synthetic(config)[0] for config in seen) < 0.6 * best <= min(synthetic(config)[0] for config in full)
+    assert all(one.score >= 0.9 * best for one in found.measured) and len(found.measured) < len(full)
+    with pytest.raises(ValueError, match="zip"):
+        search_length_configs(synthetic, SMALL, 5, least_scores=[1.0, 2.0], progress=False)
+
+
 def test_a_search_that_was_interrupted_is_the_same_search(tmp_path):
     whole = search_length_configs(synthetic, SMALL, 30, seed=5, progress=False)
     calls = []

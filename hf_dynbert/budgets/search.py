@@ -79,6 +79,7 @@ def search_length_configs(
     seed: int = 0,
     start: Sequence[LengthConfig] = (),
     settings: dict | None = None,
+    least_scores: Sequence[float] | None = None,
     progress: bool = True,
 ) -> SearchResult:
     """Searches for the Pareto front of any function from a length configuration to a score and a cost.
@@ -100,6 +101,8 @@ def search_length_configs(
             counts, or the reverse) are left out.
         settings (`dict`, *optional*): all else that scores and costs depend on, as JSON can write it: model, questions,
             machine. A storage of other settings is refused.
+        least_scores (`list[float]`, *optional*): scores below which a configuration is of no interest, one for each screen
+            and one for `evaluate`: it goes no further, and has no children.
         progress (`bool`, *optional*): whether to show a bar with the front's size.
 
     Returns:
@@ -115,13 +118,14 @@ def search_length_configs(
         raise ValueError(f"num_evaluations is {num_evaluations}; valid are numbers from 1 on.")
     study = _open(storage, {"space": repr(space)} | (settings or {}))
     kind = float if space.relative else int
+    stages = list(zip([*screens, evaluate], least_scores or [-math.inf] * (1 + len(screens)), strict=True))
     for length_config in start:
         if type(length_config[0]) is kind:
             _enqueue(study, space, length_config)
     with tqdm(total=num_evaluations, initial=_done(study), disable=not progress, desc="Search", unit="config") as bar:
         while _done(study) < num_evaluations:
             study.sampler = _sampler(method, space, seed, _alive(study))
-            _try(study, space, evaluate, screens)
+            _try(study, space, stages)
             bar.n = min(_done(study), num_evaluations)
             bar.set_postfix_str(_best(study))
     return _result(study)
@@ -188,18 +192,19 @@ def _sampler(method: str, space: LengthSpace, seed: int, index: int) -> BaseSamp
     }[method]()
 
 
-def _try(study: optuna.Study, space: LengthSpace, evaluate: Evaluate, screens: Sequence[Evaluate]) -> None:
+def _try(study: optuna.Study, space: LengthSpace, stages: Sequence[tuple[Evaluate, float]]) -> None:
     """One configuration: screened, measured if it is good enough, and stored."""
     trial = study.ask(distributions(space))
     trial.set_user_attr("process", _process(os.getpid()))
     try:
-        _measure(study, trial, space, evaluate, screens)
+        _measure(study, trial, space, stages)
     except BaseException:  # an interrupt too: nobody works on it any more
         study.tell(trial, state=TrialState.FAIL)
         raise
 
 
-def _measure(study: optuna.Study, trial: Trial, space: LengthSpace, evaluate: Evaluate, screens: Sequence[Evaluate]) -> None:
+def _measure(study: optuna.Study, trial: Trial, space: LengthSpace, stages: Sequence[tuple[Evaluate, float]]) -> None:
+    """The stages are functions and the least scores that they let pass; all but the last are screens."""
     genes = genes_of(trial.params, space)
     length_config = space.decode(genes)
     trial.set_user_attr("length_config", length_config)
@@ -207,13 +212,13 @@ def _measure(study: optuna.Study, trial: Trial, space: LengthSpace, evaluate: Ev
     if twin is not None:
         study.tell(trial, twin.values, state=twin.state)
         return
-    for number, screen in enumerate(screens):
-        score, cost = _finite(screen(length_config), length_config)
-        trial.set_user_attr(_rung(number), (cost, score))
-        if not _goes_on(study, number, trial):
+    for number, (evaluate, least) in enumerate(stages):
+        score, cost = _finite(evaluate(length_config), length_config)
+        if score >= least and number < len(stages) - 1:
+            trial.set_user_attr(_rung(number), (cost, score))
+        if score < least or (number < len(stages) - 1 and not _goes_on(study, number, trial)):
             study.tell(trial, state=TrialState.PRUNED)
             return
-    score, cost = _finite(evaluate(length_config), length_config)
     study.tell(trial, (cost, score))
 
 

@@ -109,6 +109,7 @@ class SquadSample:
         if len(data) == 0:
             raise ValueError("There is nothing to evaluate: the data set is empty.")
         self.tokenizer, self.data = tokenizer, data
+        self.answers = {row["id"]: row["answers"]["text"] for row in data.select_columns(["id", "answers"])}
         self.windows = encode_windows(tokenizer, data["question"], data["context"], max_length=max_length, stride=stride)
         self.lengths = [len(window.inputs["input_ids"]) for window in self.windows]
         self.order = sorted(range(len(self.windows)), key=lambda index: -self.lengths[index])
@@ -136,11 +137,10 @@ class SquadSample:
                 start_logits[index], end_logits[index] = start, end
         data, ordered = self.data, [self.windows[index] for index in self.order]
         predictions = _predict(data, self.windows, start_logits, end_logits, max_answer_length, handle_impossible_answer)
-        answers = {row["id"]: row["answers"]["text"] for row in data.select_columns(["id", "answers"])}
         macs, full = (np.mean([count_macs(model.config, config, n) for n in self.lengths]) for config in (resolved, None))
         latencies = _time_calls(model, self.tokenizer, ordered, latency_samples, call)
         return SquadEvaluation(
-            **squad_metrics(predictions, answers),
+            **squad_metrics(predictions, self.answers),
             examples=len(data),
             macs_mean=float(macs),
             macs_ratio=float(macs / full),

@@ -4,7 +4,7 @@
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -28,14 +28,28 @@ def squad_metrics(predictions: Mapping[str, str], answers: Mapping[str, Sequence
     """
     if not answers:
         raise ValueError("There are no questions to score: answers is empty. Give {question id: [gold text, ...]}.")
-    exact = f1 = 0.0
+    exact, f1 = (question_scores(metric, predictions, answers) for metric in (exact_match, token_f1))
+    return {"exact_match": sum(exact) / len(answers), "f1": sum(f1) / len(answers)}
+
+
+def question_scores(
+    metric: Callable[[str, str], float], predictions: Mapping[str, str], answers: Mapping[str, Sequence[str]]
+) -> list[float]:
+    """What `squad_metrics` takes the mean of.
+
+    Args:
+        metric (`Callable`): `exact_match` or `token_f1`.
+        predictions, answers: as for `squad_metrics`.
+
+    Returns:
+        `list[float]`: percent for each question of `answers`, in its order: the best over the gold texts.
+    """
+    scores = []
     for question_id, golds in answers.items():
-        if question_id not in predictions:
-            continue
-        prediction, golds = predictions[question_id], [gold for gold in golds if normalize_answer(gold)] or [""]
-        exact += max(exact_match(prediction, gold) for gold in golds)
-        f1 += max(token_f1(prediction, gold) for gold in golds)
-    return {"exact_match": 100 * exact / len(answers), "f1": 100 * f1 / len(answers)}
+        golds = [gold for gold in golds if normalize_answer(gold)] or [""]
+        prediction = predictions.get(question_id)
+        scores.append(0.0 if prediction is None else 100 * max(metric(prediction, gold) for gold in golds))
+    return scores
 
 
 def normalize_answer(text: str) -> str:
