@@ -83,11 +83,11 @@ def standard_error(own: Sequence[float], full: Sequence[float]) -> float:
     return statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else math.inf
 
 
-def name_budgets(kept: Sequence[Budget], full: Budget, trusted: Sequence[float] | None = None) -> dict[str, Budget]:
+def name_budgets(found: Sequence[Budget], full: Budget, trusted: Sequence[float] | None = None) -> dict[str, Budget]:
     """The three names that every searched model has.
 
     Args:
-        kept (`list[Budget]`): from `keep_budgets`.
+        found (`list[Budget]`): measured ones, faster than full length.
         full (`Budget`): all tokens.
         trusted (`list[float]`, *optional*): the part of full length's F1 that each is trusted to keep, an error of the
             measurement taken off: of many budgets the cheapest with a good F1 are those that had luck with the questions.
@@ -98,12 +98,12 @@ def name_budgets(kept: Sequence[Budget], full: Budget, trusted: Sequence[float] 
         F1. A name for which there is nothing faster than full length is left out.
     """
     if trusted is None:
-        trusted = [budget.f1 / full.f1 if full.f1 else 1.0 for budget in kept]
+        trusted = [budget.f1 / full.f1 if full.f1 else 1.0 for budget in found]
     named = {}
     for name, loss in NAMED_LOSSES.items():
         good = [
             budget
-            for budget, part in zip(kept, trusted, strict=True)
+            for budget, part in zip(found, trusted, strict=True)
             if budget.length_config is not None and part >= 1 - loss
         ]
         if good:

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from .any_runtime import load_any
 from .budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
-from .budgets.pareto import cost_at, front_ranks
+from .budgets.pareto import cost_at, rising_scores
 from .budgets.plot import plot_front
 from .budgets.space import LengthSpace
 from .card import TRAINING, write_card
@@ -32,7 +32,6 @@ from .search_arguments import SearchArguments
 
 JOURNAL, REPORTING = "search.journal", "report.lock"
 SPREAD = 8  # constant ratios that are measured beside the front
-NEAR = 1  # fronts behind the first that are measured again: on so few questions luck decides between neighbours
 TURNS = 12  # of the last measurement, two timed calls each: what is told of latency rests on it
 LOSSES = (0.002, 0.01, 0.02, 0.03)  # parts of full length's F1, at which what was found is compared with constant ratios
 COMPARED = [
@@ -253,8 +252,8 @@ class Report:
 
     Args:
         full (`Budget`): all tokens.
-        kept (`list[Budget]`): the front, under the names it has in `config.budgets`.
-        named (`dict[str, Budget]`): those of it that are `accurate`, `balanced` or `fast`.
+        kept (`list[Budget]`): the front and what is named, under the names they have in `config.budgets`.
+        named (`dict[str, Budget]`): those of them that are `accurate`, `balanced` or `fast`.
         constant, listed (`list[Budget]`): to compare with.
         scores (`dict[str, float]`): F1 on dev by name.
         found (`list[Budget]`): all that the search proposed, kept or not.
@@ -320,21 +319,23 @@ class Report:
 def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[Other], dev: Dataset | None) -> Report:
     """Measures what was found beside full length, constant ratios and what else a person listed; names what is kept."""
     everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
-    ranks = front_ranks([one.point for one in result.measured])
-    near = [one.length_config for one, rank in zip(result.measured, ranks, strict=True) if rank <= NEAR]
-    found = [list(one) for one in dict.fromkeys(map(tuple, near)) if list(one) != everything]
+    # Not the front alone: on so few questions luck decides between neighbours
+    measured = [one.length_config for one in result.measured]
+    found = [list(one) for one in dict.fromkeys(map(tuple, measured)) if list(one) != everything]
     groups = {
         "front": found,
         "constant": [space.decode(space.constant(ratio)) for ratio in _ratios(space)],
         "listed": [length_config for length_config in more if length_config is not None],
     }
-    (full, *rest), trust = _measured(bench, groups, others)
-    kept = keep_budgets([budget for budget in rest if budget.name.startswith(("front", "constant"))], full)
-    trusted = [trust[budget.name] for budget in kept]
-    named = name_budgets(kept, full, trusted)
+    (full, *rest), trusted = _measured(bench, groups, others)
+    own = [budget for budget in rest if budget.name.startswith(("front", "constant"))]
+    kept, faster = keep_budgets(own, full), [budget for budget in own if budget.latency_ms < full.latency_ms]
+    named = name_budgets(faster, full, [trusted[budget.name] for budget in faster])
+    shown = sorted({id(one): one for one in [*kept, *named.values()]}.values(), key=lambda one: one.latency_ms)
+    parts = [trusted[budget.name] for budget in shown]
     firsts = {id(budget): name for name, budget in reversed(named.items())}
-    kept = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(kept, start=1)]
-    by_config = {str(budget.length_config): budget for budget in kept}
+    shown = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(shown, start=1)]
+    by_config = {str(budget.length_config): budget for budget in shown}
     named = {name: by_config[str(budget.length_config)] for name, budget in named.items()}
     constant = [budget for budget in rest if budget.name.startswith("constant")]
     listed = rest[len(rest) - len(others) - len(groups["listed"]) :]
@@ -342,28 +343,32 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
         logger.warning(
             f"Nothing faster than full length is sure to lose at most {100 * NAMED_LOSSES[name]:g} %: none is {name!r}."
         )
-    scores = _dev_scores(bench, [full, *kept, *constant, *listed], others, dev)
-    return Report(
-        full,
-        kept,
-        named,
-        constant,
-        listed,
-        scores,
-        rest[: len(found)],
-        {budget.name: part for budget, part in zip(kept, trusted, strict=True)},
-    )
+    scores = _dev_scores(bench, [full, *shown, *constant, *listed], others, dev)
+    parts = {budget.name: part for budget, part in zip(shown, parts, strict=True)}
+    return Report(full, shown, named, constant, listed, scores, rest[: len(found)], parts)
 
 
-def _trusted(own: Sequence[list[float]], full: Sequence[list[float]]) -> float:
-    """The part of full length's F1 that is left of a budget's mean less its standard error, where that is least.
+def _trusted(scores: Sequence[Sequence[list[float]]], macs: Sequence[float]) -> list[float]:
+    """The part of full length's F1 that each budget can be trusted to keep.
+
+    Of many budgets the cheapest that does well did so by luck too. So what counts is the lower of its mean and of the curve
+    through all of them that never falls as they cost more, less a standard error; where that is least of the samples: the
+    search chose by some of the questions, and without those there are fewer.
 
     Args:
-        own, full (`list[list[float]]`): F1 of the questions of each sample: the search chose by some of the questions, and
-            without them there are fewer, so both samples must say it.
+        scores (`list[list[list[float]]]`): of each budget, full length first, F1 of the questions of each sample.
+        macs (`list[float]`): what each costs.
     """
-    pairs = [pair for pair in zip(own, full, strict=True) if any(pair[1])]
-    return min(((_mean(mine) - standard_error(mine, theirs)) / _mean(theirs) for mine, theirs in pairs), default=1.0)
+    parts = []
+    for full, *others in zip(*scores, strict=True):
+        if not any(full):  # a model that knows nothing loses nothing
+            continue
+        own = [_mean(f1s) for f1s in (full, *others)]
+        curve = rising_scores(list(zip(macs, own, strict=True)))
+        errors = [standard_error(f1s, full) for f1s in (full, *others)]
+        least = [min(pair) - error for *pair, error in zip(own, curve, errors, strict=True)]
+        parts.append([one / own[0] for one in least])
+    return [min(of_one) for of_one in zip(*parts, strict=True)] if parts else [1.0] * len(macs)
 
 
 def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], dev: Dataset | None) -> dict[str, float]:
@@ -390,19 +395,13 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> tup
     place["sample"] = f"{len(bench.confirming.data)} held-out questions"
     latencies = bench.latencies(length_configs, TURNS, others)
     scores = [bench.f1s(length_config) for length_config in length_configs]
-    (full, _), trusted = scores[0], {name: _trusted(own, scores[0]) for name, own in zip(names, scores, strict=True)}
+    macs = [bench.macs(length_config) for length_config in length_configs]
+    trusted = dict(zip(names, _trusted(scores, macs), strict=True))
+    errors = [None, *(standard_error(unseen, scores[0][0]) for unseen, _ in scores[1:])]
     own = [
-        Budget(
-            name,
-            length_config,
-            _mean(unseen),
-            bench.macs(length_config),
-            latency,
-            f1_error=None if length_config is None else standard_error(unseen, full),
-            **place,
-        )
-        for name, length_config, (unseen, _), latency in zip(
-            names, length_configs, scores, latencies[: len(names)], strict=True
+        Budget(name, length_config, _mean(unseen), cost, latency, f1_error=error, **place)
+        for name, length_config, (unseen, _), cost, latency, error in zip(
+            names, length_configs, scores, macs, latencies[: len(names)], errors, strict=True
         )
     ]
     outside = [

@@ -48,15 +48,20 @@ def test_luck_with_the_sample_names_nothing():
 
 def test_what_a_budget_is_trusted_to_keep():
     full = [100.0, 0.0, 100.0, 50.0] * 25
-    assert _trusted([full], [full]) == 1.0 and standard_error(full, full) == 0.0  # however hard the questions are
+    assert _trusted([[full], [full]], [2.0, 1.0]) == [1.0, 1.0] and standard_error(full, full) == 0.0
     own = [*full[:-4], 0.0, 0.0, 0.0, 50.0]  # two of a hundred answers are lost
-    error = (
-        2 * 98 / 99
-    ) ** 0.5  # of a mean of 100 differences, two of them 100: their variance is 10^4 * 0.02 * 0.98 * 100 / 99
+    error = (2 * 98 / 99) ** 0.5  # of the mean of differences of which two are 100 and the others 0: their variance ÷ 100
     assert standard_error(own, full) == pytest.approx(error)
-    assert _trusted([own], [full]) == pytest.approx((60.5 - error) / 62.5)
-    assert _trusted([full, own], [full, full]) == _trusted([own], [full])  # each sample must say it
-    assert _trusted([[0.0] * 3], [[0.0] * 3]) == 1.0  # a model that knows nothing loses nothing
+    part = (60.5 - error) / 62.5
+    assert _trusted([[full], [own]], [2.0, 1.0]) == pytest.approx([1.0, part])
+    assert _trusted([[full, full], [full, own]], [2.0, 1.0]) == pytest.approx([1.0, part])  # each sample must say it
+    assert _trusted([[[0.0] * 3]] * 2, [2.0, 1.0]) == [1.0, 1.0]  # a model that knows nothing loses nothing
+
+
+def test_luck_is_shared_with_dearer_budgets():
+    full, lucky, sure = [80.0] * 4, [80.0] * 4, [70.0] * 4  # dearer than the lucky one, and no better than it can be
+    trusted = _trusted([[full], [lucky], [sure]], [3.0, 1.0, 2.0])
+    assert trusted == pytest.approx([1.0, 75 / 80, 70 / 80])
 
 
 @pytest.mark.parametrize(

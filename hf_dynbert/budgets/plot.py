@@ -7,6 +7,7 @@ from itertools import cycle
 from pathlib import Path
 
 from ..budget import Budget
+from .pareto import pareto_front
 
 
 LINE = 130  # characters of the title that the picture is wide enough for
@@ -25,10 +26,10 @@ def plot_front(
     """Draws F1 against latency and against operations: the front, constant drop ratios, and whatever else was measured.
 
     Args:
-        kept (`list[Budget]`): the front.
+        kept (`list[Budget]`): the front, and what has a name beside it.
         full (`Budget`): all tokens.
         constant, others (`list[Budget]`): to compare with.
-        named (`dict[str, Budget]`): points of the front that have a name.
+        named (`dict[str, Budget]`): points that have a name.
         path (`Path`): PNG to write.
         title (`str`): machine and sample.
 
@@ -46,12 +47,13 @@ def plot_front(
     for axes, (label, value) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
         for points, kind, style in (
             (sorted(constant, key=value), "constant drop ratio", {"color": "tab:gray", "marker": ".", "linestyle": ":"}),
-            (sorted(kept, key=value), "found", {"color": "tab:blue", "marker": "o"}),
+            ([kept[place] for place in _front(kept, value)], "found", {"color": "tab:blue", "marker": "o"}),
             *(([one], one.name, {"marker": mark, "linestyle": ""}) for one, mark in zip(others, cycle(MARKS), strict=False)),
             ([full], "all tokens", {"color": "black", "marker": "*", "markersize": 11, "linestyle": ""}),
         ):
             if points:
                 axes.plot(list(map(value, points)), [budget.f1 for budget in points], label=kind, **style)
+        axes.plot([value(one) for one in named.values()], [one.f1 for one in named.values()], "o", color="tab:blue")
         for number, (name, budget) in enumerate(named.items(), start=1):  # one below the other: they lie close together
             place = {
                 "textcoords": "offset points",
@@ -67,3 +69,7 @@ def plot_front(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return path
+
+
+def _front(budgets: Sequence[Budget], cost) -> list[int]:
+    return pareto_front([(cost(budget), budget.f1) for budget in budgets])
