@@ -4,7 +4,7 @@
 import logging
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -83,31 +83,27 @@ def standard_error(own: Sequence[float], full: Sequence[float]) -> float:
     return statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else math.inf
 
 
-def name_budgets(found: Sequence[Budget], full: Budget, trusted: Sequence[float] | None = None) -> dict[str, Budget]:
+def name_budgets(
+    found: Sequence[Budget], full: Budget, trusted: Callable[[Budget], float] = lambda budget: 1.0
+) -> dict[str, Budget]:
     """The three names that every searched model has.
 
     Args:
         found (`list[Budget]`): measured ones, faster than full length.
         full (`Budget`): all tokens.
-        trusted (`list[float]`, *optional*): the part of full length's F1 that each is trusted to keep, an error of the
-            measurement taken off: of many budgets the cheapest with a good F1 are those that had luck with the questions.
-            As measured when not given.
+        trusted (`Callable`, *optional*): from a budget to the part of full length's F1 that it can be trusted to keep, by
+            more than its own measurement: of many the fastest with a good F1 are those that had luck. A name needs both.
 
     Returns:
         `dict[str, Budget]`: `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of full length's
         F1. A name for which there is nothing faster than full length is left out.
     """
-    if trusted is None:
-        trusted = [budget.f1 / full.f1 if full.f1 else 1.0 for budget in found]
+    order = sorted((one for one in found if one.length_config is not None), key=lambda one: one.latency_ms)
     named = {}
     for name, loss in NAMED_LOSSES.items():
-        good = [
-            budget
-            for budget, part in zip(found, trusted, strict=True)
-            if budget.length_config is not None and part >= 1 - loss
-        ]
-        if good:
-            named[name] = min(good, key=lambda budget: budget.latency_ms)
+        good = (one for one in order if one.f1 >= (1 - loss) * full.f1 and trusted(one) >= 1 - loss)
+        if (fastest := next(good, None)) is not None:
+            named[name] = fastest
     return named
 
 

@@ -33,6 +33,7 @@ COSMETIC = ("output_dir", "teacher_cache_dir", "logging_", "log_level", "report_
 COSMETIC += ("save_steps", "save_total_limit", "push_to_hub", "hub_", "dataloader_")  # beginnings of their names
 # A search takes these up where it was: its journal says what has been tried
 GROWS = {"search": {"eval_file", "eval_samples", "num_evaluations", "method", "length_configs", "beside", "save_to"}}
+GROWS["search"] |= {"trained_samples"}
 # Whose meaning is one stage's own
 SCOPED = {"output_dir", "model", "model_name_or_path", "teacher_model_name_or_path", "save_to"}
 NOT_OF_ALL = {"evaluate": {"held_out"}}  # what is held out is of the training data

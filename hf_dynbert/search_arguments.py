@@ -25,6 +25,8 @@ class SearchArguments:
         screen_samples (`list[int]`): fewer questions, rising, that a configuration must do well on before.
         confirm_samples (`int`): further held-out questions, which the search has not seen: what is kept is measured and
             named on them, since the best of many on one sample looks better than it is.
+        trained_samples (`int`): questions of training, on which a name must hold too, with two standard errors to spare:
+            held-out ones are few, and of many budgets the fastest that does well on them was lucky.
         max_loss (`float`): most of full length's F1 that is of interest: what loses more goes no further.
         eval_file (`list[str]`): dev questions; the budgets that are kept are scored on them once, at the end.
         eval_samples (`int`): so many of them, spread over the data.
@@ -48,6 +50,7 @@ class SearchArguments:
     search_samples: int = field(default=800, metadata={"help": "Held-out questions that score a configuration."})
     screen_samples: list[int] = field(default_factory=lambda: [200], metadata={"help": "Fewer questions, tried before."})
     confirm_samples: int = field(default=2000, metadata={"help": "Further held-out questions that name the budgets."})
+    trained_samples: int = field(default=4000, metadata={"help": "Questions of training that must bear a name out."})
     max_loss: float = field(default=0.15, metadata={"help": "Part of full length's F1: what loses more is left alone."})
     eval_file: list[str] | None = field(default=None, metadata={"help": "Dev questions, for what is kept, once."})
     eval_samples: int | None = field(default=None, metadata={"help": "Use so many of them."})
@@ -74,7 +77,7 @@ class SearchArguments:
                 f"screen_samples is {self.screen_samples}, search_samples {self.search_samples}; valid are rising numbers "
                 "of questions, for example screen_samples 200 and search_samples 800."
             )
-        for name in ("num_evaluations", "latency_samples", "batch_size", "confirm_samples"):
+        for name in ("num_evaluations", "latency_samples", "batch_size", "confirm_samples", "trained_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; valid are numbers from 1 on.")
         if not 0 < self.max_loss <= 1:

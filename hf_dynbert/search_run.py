@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """One search: from a model and held-out questions to its budgets, in its configuration, a table and a picture."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -14,7 +15,7 @@ from transformers import AutoTokenizer
 
 from .any_runtime import load_any
 from .budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
-from .budgets.pareto import cost_at, rising_scores
+from .budgets.pareto import cost_at
 from .budgets.plot import plot_front
 from .budgets.space import LengthSpace
 from .card import TRAINING, write_card
@@ -32,6 +33,9 @@ from .search_arguments import SearchArguments
 
 JOURNAL, REPORTING = "search.journal", "report.lock"
 SPREAD = 8  # constant ratios that are measured beside the front
+# Standard errors by which a name must hold on questions of training. These are many, so it can be told what dropping loses,
+# but they flatter: on held-out ones the name must hold too, if only in the mean
+SURE = 2
 TURNS = 12  # of the last measurement, two timed calls each: what is told of latency rests on it
 LOSSES = (0.002, 0.01, 0.02, 0.03)  # parts of full length's F1, at which what was found is compared with constant ratios
 COMPARED = [
@@ -57,13 +61,14 @@ class Bench:
         model: a model for question answering that takes `length_config`.
         tokenizer (`PreTrainedTokenizerFast`): its tokenizer.
         data (`datasets.Dataset`): held-out questions, in random order: those of the search, then those that confirm it.
+        trained (`datasets.Dataset`): questions of training, in random order.
         args ([`SearchArguments`]): how many of them, and what a call is.
 
     Raises:
         ValueError: no question is left to confirm what is found.
     """
 
-    def __init__(self, model, tokenizer, data: Dataset, args: SearchArguments):
+    def __init__(self, model, tokenizer, data: Dataset, trained: Dataset, args: SearchArguments):
         self.model, self.tokenizer, self.args = model, tokenizer, args
         if len(data) <= args.search_samples:
             raise ValueError(
@@ -75,6 +80,7 @@ class Bench:
         self.samples = [_sample(data.select(range(size)), *encode) for size in sizes]
         self.rest = data.select(range(args.search_samples, min(len(data), args.search_samples + args.confirm_samples)))
         self.confirming = _sample(self.rest, *encode)
+        self.trained = _sample(trained.select(range(min(len(trained), args.trained_samples))), *encode)
         self.tokens = round(sum(self.confirming.lengths) / len(self.confirming.lengths))
         self.timed = _spread_windows(self.confirming, args.latency_samples)
 
@@ -86,10 +92,19 @@ class Bench:
         """The least F1 that is of interest, for each sample of the search."""
         return [(1 - self.args.max_loss) * _mean(self._f1s(None, sample)) for sample in self.samples]
 
-    def f1s(self, length_config) -> tuple[list[float], list[float]]:
-        """F1 of each question that the search has not seen, and of these and those that scored it."""
-        unseen = self._f1s(length_config, self.confirming)
-        return unseen, unseen + self._f1s(length_config, self.samples[-1])
+    def f1s(self, length_config) -> list[float]:
+        """F1 of each question that the search has not seen."""
+        return self._f1s(length_config, self.confirming)
+
+    @functools.cache  # noqa: B019 (a bench lives as long as its search)
+    def kept(self, length_config: tuple) -> float:
+        """The part of full length's F1 that is sure to be left on questions of training, see `SURE`."""
+        own, full = self._f1s(length_config, self.trained), self._full_of_trained
+        return (_mean(own) - SURE * standard_error(own, full)) / _mean(full) if any(full) else 1.0
+
+    @functools.cached_property
+    def _full_of_trained(self) -> list[float]:
+        return self._f1s(None, self.trained)
 
     def macs(self, length_config) -> float:
         """Multiply-accumulates, mean over the same."""
@@ -187,7 +202,8 @@ def run_search(args: SearchArguments) -> Path | None:
     more = [model.config.resolve_length_config(parse_length_config(text)) for text in args.length_configs]
     _check_held_out(args)
     data = load_squad(args.train_file or args.dataset_name)
-    bench = Bench(model, tokenizer, split_by_article(data, args.held_out)[1].shuffle(seed=args.seed), args)
+    trained, held_out = (part.shuffle(seed=args.seed) for part in split_by_article(data, args.held_out))
+    bench = Bench(model, tokenizer, held_out, trained, args)
     others = [Other(named, bench.rest, args) for named in args.beside]
     output, dev = Path(args.output_dir), _dev_data(args)
     *screens, evaluate = bench.evaluators()
@@ -223,7 +239,7 @@ def _write(output: Path, report: "Report", bench: Bench, result, targets: dict) 
         found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
         found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
         found["confirmed"] = _listed(report.found)
-        found["trusted"] = report.trusted
+        found["sure"] = report.sure
         found["dev_f1"] = report.scores
         (folder / "front.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
         plot_front(report.kept, report.full, report.constant, report.listed, report.named, folder / PICTURE, where)
@@ -257,7 +273,7 @@ class Report:
         constant, listed (`list[Budget]`): to compare with.
         scores (`dict[str, float]`): F1 on dev by name.
         found (`list[Budget]`): all that the search proposed, kept or not.
-        trusted (`dict[str, float]`): part of full length's F1 that those that are kept are trusted to keep.
+        sure (`dict[str, float]`): part of full length's F1 that those with a name are sure to keep on questions of training.
     """
 
     full: Budget
@@ -267,7 +283,7 @@ class Report:
     listed: list[Budget]
     scores: dict[str, float]
     found: list[Budget]
-    trusted: dict[str, float]
+    sure: dict[str, float]
 
     def entries(self) -> dict[str, dict]:
         """As `config.budgets` has them: the names, the rest of the front, and full length."""
@@ -327,12 +343,11 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
         "constant": [space.decode(space.constant(ratio)) for ratio in _ratios(space)],
         "listed": [length_config for length_config in more if length_config is not None],
     }
-    (full, *rest), trusted = _measured(bench, groups, others)
+    full, *rest = _measured(bench, groups, others)
     own = [budget for budget in rest if budget.name.startswith(("front", "constant"))]
     kept, faster = keep_budgets(own, full), [budget for budget in own if budget.latency_ms < full.latency_ms]
-    named = name_budgets(faster, full, [trusted[budget.name] for budget in faster])
+    named = name_budgets(faster, full, lambda budget: bench.kept(tuple(budget.length_config)))
     shown = sorted({id(one): one for one in [*kept, *named.values()]}.values(), key=lambda one: one.latency_ms)
-    parts = [trusted[budget.name] for budget in shown]
     firsts = {id(budget): name for name, budget in reversed(named.items())}
     shown = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(shown, start=1)]
     by_config = {str(budget.length_config): budget for budget in shown}
@@ -344,31 +359,8 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
             f"Nothing faster than full length is sure to lose at most {100 * NAMED_LOSSES[name]:g} %: none is {name!r}."
         )
     scores = _dev_scores(bench, [full, *shown, *constant, *listed], others, dev)
-    parts = {budget.name: part for budget, part in zip(shown, parts, strict=True)}
-    return Report(full, shown, named, constant, listed, scores, rest[: len(found)], parts)
-
-
-def _trusted(scores: Sequence[Sequence[list[float]]], macs: Sequence[float]) -> list[float]:
-    """The part of full length's F1 that each budget can be trusted to keep.
-
-    Of many budgets the cheapest that does well did so by luck too. So what counts is the lower of its mean and of the curve
-    through all of them that never falls as they cost more, less a standard error; where that is least of the samples: the
-    search chose by some of the questions, and without those there are fewer.
-
-    Args:
-        scores (`list[list[list[float]]]`): of each budget, full length first, F1 of the questions of each sample.
-        macs (`list[float]`): what each costs.
-    """
-    parts = []
-    for full, *others in zip(*scores, strict=True):
-        if not any(full):  # a model that knows nothing loses nothing
-            continue
-        own = [_mean(f1s) for f1s in (full, *others)]
-        curve = rising_scores(list(zip(macs, own, strict=True)))
-        errors = [standard_error(f1s, full) for f1s in (full, *others)]
-        least = [min(pair) - error for *pair, error in zip(own, curve, errors, strict=True)]
-        parts.append([one / own[0] for one in least])
-    return [min(of_one) for of_one in zip(*parts, strict=True)] if parts else [1.0] * len(macs)
+    sure = {name: bench.kept(tuple(budget.length_config)) for name, budget in named.items()}
+    return Report(full, shown, named, constant, listed, scores, rest[: len(found)], sure)
 
 
 def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], dev: Dataset | None) -> dict[str, float]:
@@ -385,23 +377,19 @@ def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], de
     return found
 
 
-def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> tuple[list[Budget], dict[str, float]]:
-    """Full length, all others, and other models, timed side by side and scored on the confirming questions; and, by name,
-    what they are trusted to keep of full length's F1.
-    """
+def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> list[Budget]:
+    """Full length, all others, and other models, timed side by side and scored on the confirming questions."""
     names = [FULL, *(f"{group}-{number}" for group, found in groups.items() for number in range(1, 1 + len(found)))]
     length_configs = [None, *(length_config for found in groups.values() for length_config in found)]
     place = {"machine": machine_name(bench.model.threads), "runtime": bench.model.runtime_name, "tokens": bench.tokens}
     place["sample"] = f"{len(bench.confirming.data)} held-out questions"
     latencies = bench.latencies(length_configs, TURNS, others)
-    scores = [bench.f1s(length_config) for length_config in length_configs]
-    macs = [bench.macs(length_config) for length_config in length_configs]
-    trusted = dict(zip(names, _trusted(scores, macs), strict=True))
-    errors = [None, *(standard_error(unseen, scores[0][0]) for unseen, _ in scores[1:])]
+    full, *rest = (bench.f1s(length_config) for length_config in length_configs)
+    scores = [(full, None), *((own, standard_error(own, full)) for own in rest)]
     own = [
-        Budget(name, length_config, _mean(unseen), cost, latency, f1_error=error, **place)
-        for name, length_config, (unseen, _), cost, latency, error in zip(
-            names, length_configs, scores, macs, latencies[: len(names)], errors, strict=True
+        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, f1_error=error, **place)
+        for name, length_config, (f1s, error), latency in zip(
+            names, length_configs, scores, latencies[: len(names)], strict=True
         )
     ]
     outside = [
@@ -415,7 +403,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> tup
         )
         for other, latency in zip(others, latencies[len(names) :], strict=True)
     ]
-    return own + outside, trusted
+    return own + outside
 
 
 def _target_config(folder: Path, searched):

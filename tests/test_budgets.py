@@ -9,7 +9,6 @@ import torch
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, latency
 from hf_dynbert.budget import Budget, choose_budget, keep_budgets, name_budgets, standard_error
 from hf_dynbert.latency import machine_name, measure_latencies, remembered
-from hf_dynbert.search_run import _trusted
 
 
 FULL = Budget("full", None, 80.0, 4e9, 20.0, 160)
@@ -41,27 +40,21 @@ def test_three_names():
 
 def test_luck_with_the_sample_names_nothing():
     lucky, sure = point("lucky", 79.9, 7.0), point("sure", 80.0, 12.0)
-    assert {b.name for b in name_budgets([lucky, sure, FULL], FULL).values()} == {"lucky"}
-    named = name_budgets([lucky, sure, FULL], FULL, [0.985, 0.995, 1.0])
+    assert {b.name for b in name_budgets([sure, lucky], FULL).values()} == {"lucky"}
+    parts, asked = {"lucky": 0.985, "sure": 0.995}, []
+    named = name_budgets(
+        [sure, lucky, point("slow", 70.0, 6.0)], FULL, lambda one: asked.append(one.name) or parts[one.name]
+    )
     assert {name: budget.name for name, budget in named.items()} == {"balanced": "sure", "fast": "lucky"}
+    assert "slow" not in asked  # its own F1 says enough
 
 
-def test_what_a_budget_is_trusted_to_keep():
+def test_the_error_of_what_is_lost():
     full = [100.0, 0.0, 100.0, 50.0] * 25
-    assert _trusted([[full], [full]], [2.0, 1.0]) == [1.0, 1.0] and standard_error(full, full) == 0.0
+    assert standard_error(full, full) == 0.0  # however hard the questions are
     own = [*full[:-4], 0.0, 0.0, 0.0, 50.0]  # two of a hundred answers are lost
-    error = (2 * 98 / 99) ** 0.5  # of the mean of differences of which two are 100 and the others 0: their variance ÷ 100
-    assert standard_error(own, full) == pytest.approx(error)
-    part = (60.5 - error) / 62.5
-    assert _trusted([[full], [own]], [2.0, 1.0]) == pytest.approx([1.0, part])
-    assert _trusted([[full, full], [full, own]], [2.0, 1.0]) == pytest.approx([1.0, part])  # each sample must say it
-    assert _trusted([[[0.0] * 3]] * 2, [2.0, 1.0]) == [1.0, 1.0]  # a model that knows nothing loses nothing
-
-
-def test_luck_is_shared_with_dearer_budgets():
-    full, lucky, sure = [80.0] * 4, [80.0] * 4, [70.0] * 4  # dearer than the lucky one, and no better than it can be
-    trusted = _trusted([[full], [lucky], [sure]], [3.0, 1.0, 2.0])
-    assert trusted == pytest.approx([1.0, 75 / 80, 70 / 80])
+    assert standard_error(own, full) == pytest.approx((2 * 98 / 99) ** 0.5)  # two differences of 100: their variance ÷ 100
+    assert standard_error([1.0], [2.0]) == float("inf")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from hf_dynbert.budgets.pareto import (
     front_ranks,
     hypervolume,
     pareto_front,
-    rising_scores,
 )
 
 
@@ -67,20 +66,3 @@ def test_hypervolume_counts_the_grid(seed):
 def test_order_by_rank_and_gap():
     points = [(1, 1), (2, 2), (2.5, 2.2), (9, 9), (5, 1)]  # the last is beaten; of the front the ends come first, then gaps
     assert sorted(range(5), key=by_rank_and_gap(points)) == [0, 3, 2, 1, 4]
-
-
-def test_rising_scores_are_the_nearest_curve_that_never_falls():
-    assert rising_scores([(1, 5.0), (2, 3.0), (3, 4.0), (4, 9.0)]) == [4.0, 4.0, 4.0, 9.0]
-    assert rising_scores([(4, 9.0), (2, 3.0), (1, 5.0), (3, 4.0)]) == [9.0, 4.0, 4.0, 4.0]
-    assert rising_scores([(1, 1.0), (2, 2.0)]) == [1.0, 2.0] and rising_scores([]) == []
-    rng = random.Random(0)
-    for _ in range(20):
-        points = [(rng.random(), rng.random()) for _ in range(12)]
-        order, stack = sorted(range(12), key=lambda index: points[index]), []
-        for index in order:  # pool adjacent violators, the textbook's way
-            stack.append([points[index][1]])
-            while len(stack) > 1 and sum(stack[-2]) / len(stack[-2]) > sum(stack[-1]) / len(stack[-1]):
-                last = stack.pop()
-                stack[-1] += last
-        expected = [sum(block) / len(block) for block in stack for _ in block]
-        assert [rising_scores(points)[index] for index in order] == pytest.approx(expected)

@@ -30,6 +30,7 @@ def options(model_folder, articles_file, tmp_path):
         "held_out": 0.99,  # the tiny questions are one article
         "search_samples": 8,
         "confirm_samples": 4,
+        "trained_samples": 4,
         "screen_samples": [4],
         "num_evaluations": 8,
         "latency_samples": 1,
@@ -122,6 +123,13 @@ def test_every_target_can_have_the_budgets(options, make_model, tokenizer, tmp_p
 def test_budgets_are_named_on_questions_the_search_did_not_see(options):
     with pytest.raises(ValueError, match="leaves none that the search has not seen"):
         run_search(SearchArguments(**options | {"search_samples": 12}))
+
+
+def test_names_must_hold_on_questions_of_training_too(options, clock, scores, monkeypatch, caplog):
+    monkeypatch.setattr("hf_dynbert.search_run.Bench.kept", lambda bench, length_config: 0.98)
+    run_search(SearchArguments(**options | {"num_evaluations": 20, "screen_samples": []}))
+    budgets = AutoModelForQuestionAnswering.from_pretrained(options["model"]).config.budgets
+    assert "fast" in budgets and not {"accurate", "balanced"} & set(budgets) and "none is 'balanced'" in caplog.text
 
 
 def test_a_search_goes_on_where_it_was(options, monkeypatch):

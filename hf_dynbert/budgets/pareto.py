@@ -2,7 +2,6 @@
 """What is worth keeping of many measured points: low cost, high score. Plain Python."""
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 
 
 Point = tuple[float, float]  # cost, score
@@ -50,29 +49,6 @@ def cost_at(points: Sequence[Point], score: float) -> float | None:
             return before[0] + part * (cost - before[0])
         before = points[index]
     return None
-
-
-def rising_scores(points: Sequence[Point]) -> list[float]:
-    """The scores of the curve that never falls as cost rises and is nearest to some points (isotonic regression).
-
-    A point that was lucky on a sample stands among dearer ones that score less; on this curve it has their mean.
-
-    Args:
-        points (`list[tuple[float, float]]`): cost and score of each.
-
-    Returns:
-        `list[float]`: the curve's score at each point, in the same order.
-    """
-    order = sorted(range(len(points)), key=lambda index: points[index])
-    sums = [0.0, *accumulate(points[index][1] for index in order)]
-    found, count = [0.0] * len(points), len(points)
-    for place, index in enumerate(order):
-        # The highest, over all that may begin a stretch, of its lowest mean: the closed form of the least-squares fit
-        found[index] = max(
-            min((sums[end] - sums[begin]) / (end - begin) for end in range(place + 1, count + 1))
-            for begin in range(place + 1)
-        )
-    return found
 
 
 def front_ranks(points: Sequence[Point]) -> list[int]:
