@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
+from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 
 from .any_runtime import load_any
@@ -346,7 +347,8 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     full, *rest = _measured(bench, groups, others)
     own = [budget for budget in rest if budget.name.startswith(("front", "constant"))]
     kept, faster = keep_budgets(own, full), [budget for budget in own if budget.latency_ms < full.latency_ms]
-    named = name_budgets(faster, full, lambda budget: bench.kept(tuple(budget.length_config)))
+    with tqdm(desc="Name", unit="config") as bar:
+        named = name_budgets(faster, full, lambda budget: bar.update() or bench.kept(tuple(budget.length_config)))
     shown = sorted({id(one): one for one in [*kept, *named.values()]}.values(), key=lambda one: one.latency_ms)
     firsts = {id(budget): name for name, budget in reversed(named.items())}
     shown = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(shown, start=1)]
@@ -384,7 +386,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> lis
     place = {"machine": machine_name(bench.model.threads), "runtime": bench.model.runtime_name, "tokens": bench.tokens}
     place["sample"] = f"{len(bench.confirming.data)} held-out questions"
     latencies = bench.latencies(length_configs, TURNS, others)
-    full, *rest = (bench.f1s(length_config) for length_config in length_configs)
+    full, *rest = (bench.f1s(length_config) for length_config in tqdm(length_configs, desc="Confirm", unit="config"))
     scores = [(full, None), *((own, standard_error(own, full)) for own in rest)]
     own = [
         Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, f1_error=error, **place)
