@@ -34,9 +34,9 @@ from .search_arguments import SearchArguments
 
 JOURNAL, REPORTING = "search.journal", "report.lock"
 SPREAD = 8  # constant ratios that are measured beside the front
-# Standard errors by which a name must hold on questions of training. These are many, so it can be told what dropping loses,
+# Standard errors by which a name must hold on questions of training: sure to 95 %. They are many, so what dropping loses shows,
 # but they flatter: on held-out ones the name must hold too, if only in the mean
-SURE = 2
+SURE = 1.645
 TURNS = 12  # of the last measurement, two timed calls each: what is told of latency rests on it
 LOSSES = (0.002, 0.01, 0.02, 0.03)  # parts of full length's F1, at which what was found is compared with constant ratios
 COMPARED = [
@@ -337,7 +337,7 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     """Measures what was found beside full length, constant ratios and what else a person listed; names what is kept."""
     everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
     # Not the front alone: on so few questions luck decides between neighbours
-    measured = [one.length_config for one in result.measured]
+    measured = [one.length_config for one in result.measured] + _given(bench.model.config)
     found = [list(one) for one in dict.fromkeys(map(tuple, measured)) if list(one) != everything]
     groups = {
         "front": found,
@@ -363,6 +363,11 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     scores = _dev_scores(bench, [full, *shown, *constant, *listed], others, dev)
     sure = {name: bench.kept(tuple(budget.length_config)) for name, budget in named.items()}
     return Report(full, shown, named, constant, listed, scores, rest[: len(found)], sure)
+
+
+def _given(config) -> list:
+    """The budgets that a person gave, which training may have practised."""
+    return [config.length_configs[name] for name, entry in (config.budgets or {}).items() if not isinstance(entry, dict)]
 
 
 def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], dev: Dataset | None) -> dict[str, float]:
