@@ -34,8 +34,8 @@ from .search_arguments import SearchArguments
 
 JOURNAL, REPORTING = "search.journal", "report.lock"
 SPREAD = 8  # constant ratios that are measured beside the front
-# Standard errors by which a name must hold on questions of training: 95 % sure. They are many, so what dropping loses shows, but
-# they flatter: on held-out ones the name must hold too, if only in the mean
+# Standard errors by which a name must hold on questions of training: 95 % sure. They are many, so what dropping loses shows,
+# but they flatter: on held-out ones the name must hold too, if only in the mean
 SURE = 1.645
 TURNS = 12  # of the last measurement, two timed calls each: what is told of latency rests on it
 LOSSES = (0.002, 0.01, 0.02, 0.03)  # parts of full length's F1, at which what was found is compared with constant ratios
