@@ -337,7 +337,7 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     """Measures what was found beside full length, constant ratios and what else a person listed; names what is kept."""
     everything = space.decode([space.highest] * len(space.layers))  # which the search may try too
     # Not the front alone: on so few questions luck decides between neighbours
-    measured = [one.length_config for one in result.measured] + _given(bench.model.config)
+    measured = [one.length_config for one in result.measured] + _given(bench.model.config, space)
     found = [list(one) for one in dict.fromkeys(map(tuple, measured)) if list(one) != everything]
     groups = {
         "front": found,
@@ -365,9 +365,19 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     return Report(full, shown, named, constant, listed, scores, rest[: len(found)], sure)
 
 
-def _given(config) -> list:
-    """The budgets that a person gave, which training may have practised."""
-    return [config.length_configs[name] for name, entry in (config.budgets or {}).items() if not isinstance(entry, dict)]
+def _given(config, space: LengthSpace) -> list:
+    """The budgets that a person gave, which training may have practised; those that drop in other layers are left out."""
+    given = [config.length_configs[name] for name, entry in (config.budgets or {}).items() if not isinstance(entry, dict)]
+    kind, whole = (float, 1.0) if space.relative else (int, space.everything or space.highest)
+    return [
+        one
+        for one in given
+        if type(one[0]) is kind
+        and all(
+            entry == before or layer in space.layers
+            for layer, (before, entry) in enumerate(zip([whole, *one[:-1]], one, strict=True))
+        )
+    ]
 
 
 def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], dev: Dataset | None) -> dict[str, float]:
