@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from accelerate import PartialState
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from transformers import AutoTokenizer, pipeline
 
@@ -153,6 +154,7 @@ class PushArguments:
 def train(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
     """Runs a recipe."""
     print(f"Saved in {run_recipe(model_args, data_args, args)}")
+    PartialState().destroy_process_group()  # several processes: one that leaves without it may abort, and fail the launch
 
 
 def search(args: SearchArguments) -> None:

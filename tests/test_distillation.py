@@ -255,6 +255,7 @@ def test_a_model_as_it_is_cannot_learn_to_drop(mpnet, tmp_path):
 
 TWO = """
 import sys
+from accelerate import PartialState
 from hf_dynbert.training.arguments import DistillationArguments
 from hf_dynbert.training.recipe import run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
@@ -265,11 +266,13 @@ args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train
     report_to=[], hidden_weight=1.0, relation_weight=1.0, relation_heads=4)
 run_recipe(ModelArguments(student, teacher_model_name_or_path=teacher, **off),
     DataArguments([data], max_length=120, stride=8, teacher_cache_dir=output + "-cache"), args)
+PartialState().destroy_process_group()
 """
 
 
 PLAIN = """
 import sys
+from accelerate import PartialState
 from hf_dynbert.training.arguments import DistillationArguments
 from hf_dynbert.training.recipe import run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
@@ -280,6 +283,7 @@ args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train
     length_drop=False, importance="all", relation_weight=1.0, relation_heads=4)
 run_recipe(ModelArguments(student, teacher_model_name_or_path=teacher, **off),
     DataArguments([data], "plain-text", max_length=16), args)
+PartialState().destroy_process_group()
 """
 
 

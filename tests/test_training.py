@@ -380,6 +380,8 @@ trainer = DistillationTrainer(model, args, train_dataset=features, data_collator
 trainer.train()
 if trainer.is_world_process_zero():
     trainer.save_model(output)
+trainer.accelerator.wait_for_everyone()
+trainer.accelerator.end_training()
 """
 
 
