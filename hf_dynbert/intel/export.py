@@ -111,8 +111,8 @@ def _named(name: str, convert):
 
 
 def _convert_put_tokens(context):
-    """Writes along the second axis, example by example."""
-    return ops.scatter_elements_update(*(context.get_input(index) for index in range(3)), 1).outputs()
+    """Writes along the last axis."""
+    return ops.scatter_elements_update(*(context.get_input(index) for index in range(3)), -1).outputs()
 
 
 def _convert_top_slots(context):

@@ -57,7 +57,7 @@ for _name in ("take_tokens", "drop_tokens", "restore_tokens"):
 
 
 def _put_tokens(tokens, slots, values):
-    return tokens.scatter(1, slots, values)
+    return tokens.scatter(-1, slots, values)
 
 
 for _name in ("put_tokens", "place_outputs"):
@@ -118,7 +118,7 @@ def token_counts(encoded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         `torch.LongTensor` of shape `(layers, B)`.
     """
     entries, lengths = encoded.long()[:, None], lengths[None]
-    wanted = torch.where(entries > 0, (lengths * entries + (SHARE_UNIT - 1)) // SHARE_UNIT, -entries)
+    wanted = torch.maximum((lengths * entries + (SHARE_UNIT - 1)) // SHARE_UNIT, -entries)  # one of both is not positive
     return torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))
 
 
@@ -255,9 +255,10 @@ class LengthAdaptiveGraph(nn.Module):
 
     def _placed(self, outputs, tokens: "Tokens", present):
         """The head's outputs of the tokens that are left, in their places among all; the others cannot be an answer."""
-        lowest = torch.full_like(present, LOWEST, dtype=outputs.dtype)
-        kept = (torch.ops.hf_dynbert.keep_outputs(logits, tokens.present) for logits in self._answer(outputs))
-        return tuple(torch.ops.hf_dynbert.place_outputs(lowest, tokens.positions, logits) for logits in kept)
+        logits = torch.ops.hf_dynbert.keep_outputs(outputs.transpose(1, 2), tokens.present[:, None])  # (B, 2, K)
+        lowest = torch.full_like(present, LOWEST, dtype=outputs.dtype)[:, None].expand(-1, 2, -1)
+        logits = torch.ops.hf_dynbert.place_outputs(lowest, tokens.positions[:, None].expand(-1, 2, -1), logits)
+        return logits[:, 0], logits[:, 1]
 
     @staticmethod
     def _attend(attention, states, mask):

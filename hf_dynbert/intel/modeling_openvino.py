@@ -5,7 +5,7 @@ import collections
 import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ FOREIGN_TYPE = "bert"
 # Of what is not int8. OpenVINO would take bf16 where the CPU has it: other answers than elsewhere, and at these sizes slower
 # (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+ROOM = 2**17  # tokens of the shapes whose tensors a request keeps: 3 MB, enough for all lengths to 512 at a batch of 8
 DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # of what a caller leaves out
 
 
@@ -123,57 +124,67 @@ class LengthAdaptiveOVModel(BudgetMixin):
                 (beside / path.name).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def _answer(self, length_config, input_ids, attention_mask, token_type_ids) -> list:
-        """The model's outputs as arrays; of tokens as many as `_widened` makes.
+        """The model's outputs as arrays; of tokens as many as `_width` says.
 
         Short, since a call's Python costs several times as much behind an inference, which empties the caches, as in a loop.
         """
-        encoded, ids = self._encoded(length_config), np.asarray(input_ids)
-        length = ids.shape[1]
+        encoded, ids = self._encoded(length_config), _array(input_ids)
+        batch, length = ids.shape
         given = {"input_ids": ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         inputs = []
         for name in self.input_names:
-            values = DEFAULTS[name] if given[name] is None else np.asarray(given[name])
+            values = DEFAULTS[name] if given[name] is None else _array(given[name])
             if given[name] is not None and values.shape != ids.shape:
                 raise ValueError(f"{name} has the shape {values.shape}, input_ids {ids.shape}; both must be alike.")
             inputs.append(values)
         if attention_mask is not None and self.is_dynamic:
-            length = _without_padding(np.asarray(attention_mask))
-            inputs = [values[:, :length] if isinstance(values, np.ndarray) else values for values in inputs]
-        return self._graph_for(encoded)(self._widened(inputs, len(ids), length), encoded)
+            length = _without_padding(_array(attention_mask))
+            if length < ids.shape[1]:
+                inputs = [values[:, :length] if isinstance(values, np.ndarray) else values for values in inputs]
+        return self._graph_for(encoded)(inputs, (batch, length, self._width(length)), encoded)
 
     def _encoded(self, length_config: str | Sequence[int | float] | None) -> tuple[int, ...]:
         """What a request takes. That of the call before is remembered: checking one takes a tenth of a millisecond."""
-        config = self.config
-        meant = config.length_config if length_config is None else (config.budgets or {}).get(str(length_config))
-        key = repr((length_config, meant))  # whoever changes a budget in config is heard
+        config, name = self.config, length_config if isinstance(length_config, str) else None
+        meant = length_config
+        if name is not None:  # whoever changes a budget in config is heard
+            meant = (config.budgets or {}).get(name)
+            meant = meant.get("length_config") if isinstance(meant, dict) else meant
+        elif meant is None:
+            meant = config.length_config
+        # 1 is a token, 1.0 all of them, and both are equal
+        key = (name, *meant, *map(type, meant)) if isinstance(meant, (list, tuple)) else (name, repr(meant))
         remembered, encoded = self._remembered
         if key != remembered:
             encoded = tuple(encode_length_config(config.resolve_length_config(length_config), config.num_hidden_layers))
             self._remembered = key, encoded  # both at once, so threads see none or both
         return encoded
 
-    def _widened(self, inputs: list, batch: int, length: int) -> np.ndarray:
-        """Each `(B, L)`, or one number for all of it, padded to a multiple of `WIDTH_STEP` with zeros, which the attention
-        mask leaves out.
+    def _width(self, length: int) -> int:
+        """Slots for inputs of this length: a multiple of `WIDTH_STEP`.
 
         A runtime compiles kernels for each length that it meets: so there are fewer, and those that are fast.
         """
-        width = min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_position_embeddings))
-        wide = np.zeros((len(inputs), batch, width if self.is_dynamic else length), dtype=np.int64)  # faster than np.pad
-        for place, values in zip(wide, inputs, strict=True):
-            place[:, :length] = values
-        return wide
+        if not self.is_dynamic:
+            return length
+        return min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_position_embeddings))
 
     def _graph_for(self, encoded: tuple[int, ...]) -> "Graph":
         """What answers at this length configuration."""
-        with self._compiling:
-            super().compile()
-            if self._graph is None or self._graph.compiled is not self.request:  # the first call, or after reshape()
-                self._graph = Graph(self.request)
-            graph = self._graph
-        if any(entry != SHARE_UNIT for entry in encoded) or self._compile_only:
+        graph = self._graph
+        if graph is None or graph.compiled is not self.request:  # the first call, or after reshape()
+            graph = self._compiled_graph()
+        if self._compile_only or encoded.count(SHARE_UNIT) < len(encoded):
             return graph
         return graph.whole or self._compile_whole(graph)
+
+    def _compiled_graph(self) -> "Graph":
+        """The model as it is, compiled by the first thread that comes."""
+        with self._compiling:
+            super().compile()
+            if self._graph is None or self._graph.compiled is not self.request:
+                self._graph = Graph(self.request)
+            return self._graph
 
     def _compile_whole(self, graph: "Graph") -> "Graph":
         """The graph in which every token stays, when it is first asked for; other budgets do not wait for it."""
@@ -186,12 +197,17 @@ class LengthAdaptiveOVModel(BudgetMixin):
 
 def _without_padding(attention_mask: np.ndarray) -> int:
     """Tokens up to the last that is one in any example."""
-    if attention_mask[:, -1].any():  # mostly, and quickly
+    if any(attention_mask[:, -1].tolist()):  # mostly, and quickly
         return attention_mask.shape[1]
     used = np.flatnonzero(attention_mask.any(axis=0))
     if not len(used):
         raise ValueError(f"attention_mask {attention_mask.shape} is 0 everywhere; mark the real tokens with 1.")
     return int(used[-1]) + 1
+
+
+def _array(values) -> np.ndarray:
+    """Tensors or lists as an array."""
+    return values.numpy() if isinstance(values, torch.Tensor) else np.asarray(values)  # np.asarray(tensor) is slower
 
 
 def _of_length(logits: np.ndarray, length: int) -> np.ndarray:
@@ -219,14 +235,14 @@ class Graph:
         self.compiled, self.dial, self.whole = compiled, dial, None  # whole: the same weights without choosing tokens
         self.requests = collections.deque()  # its methods are of one thread at a time
 
-    def __call__(self, inputs: Iterable[np.ndarray], length_config: tuple[int, ...]) -> list[np.ndarray]:
-        """Inputs in the model's order and types, and an encoded length configuration, give the outputs."""
+    def __call__(self, inputs: Sequence, shape: tuple[int, int, int], length_config: tuple[int, ...]) -> list[np.ndarray]:
+        """See [`Request`]."""
         try:
             request = self.requests.pop()
         except IndexError:  # all are at work
             request = Request(self.compiled, self.dial)
         try:
-            return request(inputs, length_config)
+            return request(inputs, shape, length_config)
         finally:
             self.requests.append(request)
 
@@ -234,11 +250,13 @@ class Graph:
 class Request:
     """An inference request with its dial; of one thread at a time.
 
-    By the tensors' places, not their names: looking names and types up takes a tenth of a millisecond a call.
+    By the tensors' places, not their names: looking names and types up takes a tenth of a millisecond a call. Making tensors
+    takes half of that, so those of each shape are kept.
     """
 
     def __init__(self, model: openvino.CompiledModel, dial: bool):
         self.request, self.outputs, self.length_config = model.create_infer_request(), len(model.outputs), None
+        self.rooms, self.shape = {}, None  # by shape: an array for all inputs, and each one's tensor in it; that in use
         self.dial = next((state for state in self.request.query_state() if state.name == DIAL), None)
         if dial and self.dial is None:
             raise ValueError(
@@ -246,16 +264,41 @@ class Request:
                 "compile_only=True, and save it with save_pretrained."
             )
 
-    def __call__(self, inputs: Iterable[np.ndarray], length_config: tuple[int, ...]) -> list[np.ndarray]:
-        """As [`Graph`]."""
+    def __call__(self, inputs: Sequence, shape: tuple[int, int, int], length_config: tuple[int, ...]) -> list[np.ndarray]:
+        """Inputs and an encoded length configuration give the outputs.
+
+        Args:
+            inputs (`list`): in the model's order, arrays `(B, L)` or one number for all of it.
+            shape (`tuple[int, int, int]`): B, L and the slots that L tokens take. The others are zeros, which the attention
+                mask leaves out.
+            length_config (`tuple[int]`): see `encode_length_config`.
+        """
         if self.dial is not None and length_config != self.length_config:
             self.dial.state = openvino.Tensor(np.array(length_config, dtype=np.int32))
             self.length_config = length_config
-        for index, values in enumerate(inputs):
-            self.request.set_input_tensor(index, openvino.Tensor(values, shared_memory=True))
+        batch, length, width = shape
+        room = self._room(len(inputs), batch, width)
+        room[:, :, length:] = 0
+        for place, values in zip(room, inputs, strict=True):
+            place[:, :length] = values
         self.request.infer()
         # Copies: the next call writes over the request's own
-        return [np.array(self.request.get_output_tensor(index).data) for index in range(self.outputs)]
+        return [self.request.get_output_tensor(index).data.copy() for index in range(self.outputs)]
+
+    def _room(self, inputs: int, batch: int, width: int) -> np.ndarray:
+        """`(inputs, batch, width)`, which the next inference reads."""
+        shape = batch, width
+        if shape not in self.rooms:
+            if sum(rows * slots for rows, slots in self.rooms) + batch * width > ROOM:
+                self.rooms, self.shape = {}, None
+            room = np.empty((inputs, *shape), dtype=np.int64)
+            self.rooms[shape] = room, [openvino.Tensor(values, shared_memory=True) for values in room]
+        room, tensors = self.rooms[shape]
+        if shape != self.shape:
+            for index, tensor in enumerate(tensors):
+                self.request.set_input_tensor(index, tensor)
+            self.shape = shape
+        return room
 
 
 class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQuestionAnswering):
