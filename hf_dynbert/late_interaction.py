@@ -46,8 +46,8 @@ def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor,
     Returns:
         `torch.FloatTensor` of shape `(B, J, N)`, in (0, 1).
     """
-    cosine = unit_vectors(queries) @ unit_vectors(keys).transpose(1, 2)
-    return torch.sigmoid(slope * cosine.float() - threshold)
+    cosine = unit_vectors(keys) @ unit_vectors(queries).transpose(1, 2)  # few queries are faster to rearrange than all keys
+    return torch.sigmoid(slope * cosine.float() - threshold).transpose(1, 2)
 
 
 def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
