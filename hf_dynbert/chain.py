@@ -196,7 +196,8 @@ class Chain:
         Args:
             call (`Callable`): runs a stage, or raises; gets the stage, and a file descriptor that is locked while it works.
             adopt (`list[str]`): stages whose results were made elsewhere, and are taken as they lie there.
-            redo (`list[str]`): stages whose options or data are others now; what they made before is set aside.
+            redo (`list[str]`): stages that begin again, as their options, data or the code are others now; what they made
+                before is set aside. What was killed halfway goes on nevertheless.
             say (`Callable`): gets a line before each stage.
 
         Raises:
@@ -207,13 +208,14 @@ class Chain:
             self._check(adopt, redo)
             for stage in self.stages:
                 here = self.positions()[stage.name]
+                again = stage.name in redo and here.state in (DONE, GROWN)
                 if stage.name in adopt and here.state != DONE:
                     say(f"{stage.name}: taken as it lies in {stage.folder}")
                     self._note(stage, here, finished=True, adopted=True)
-                elif here.state == DONE:
+                elif here.state == DONE and not again:
                     say(f"{stage.name}: done before, {stage.result}")
                 else:
-                    if here.state in (CHANGED, OUTDATED) and stage.verb not in IN_PLACE:
+                    if (again or here.state in (CHANGED, OUTDATED)) and stage.verb not in IN_PLACE:
                         _set_aside(stage.folder, say)
                     say(f"{stage.name}: hf-dynbert {stage.verb} {shlex.join(_without_secrets(stage.argv))}")
                     self._timed(stage, here, call, lock)
@@ -373,9 +375,9 @@ def _content(word: str) -> str:
 
 
 def _set_aside(folder: Path, say: Callable[[str], None]) -> None:
-    """Moves a folder away that was made of other inputs: nothing is lost, and nothing is resumed from it."""
+    """Moves a folder away that is made again: nothing is lost, and nothing is resumed from it."""
     if not folder.exists():
         return
     number = next(n for n in range(1, 1000) if not folder.with_name(f"{folder.name}.old-{n}").exists())  # ends long before
-    say(f"{folder} was made of other inputs: moved to {folder.name}.old-{number}")
+    say(f"{folder} is made again: what was there moved to {folder.name}.old-{number}")
     folder.rename(folder.with_name(f"{folder.name}.old-{number}"))

@@ -81,7 +81,8 @@ FOLDER holds chain.yaml, which lists the stages. Options go to every stage whose
 
   --plan     show where each stage stands, and end
   --adopt    take the results of these stages as they lie there, made elsewhere
-  --redo     begin these again with other options or data; what they made before is set aside, not deleted
+  --redo     begin these again, with other options, data or code; what they made before is set aside, not deleted.
+             Leave it out to go on with what was killed
   --record   where what was done is kept; outputs/FOLDER.chain.json when not given"""
 
 

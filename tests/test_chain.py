@@ -105,6 +105,19 @@ def test_other_options_are_other_inputs(kitchen, more, redo, again):
     assert kitchen.run(*more) == []
 
 
+def test_what_is_done_is_made_again_where_asked(kitchen):
+    kitchen.run()
+    assert kitchen.run(redo=["int8"]) == ["int8", "budgets", "measured"]
+    assert (kitchen.folder / "out" / "int8.old-1").exists() and (kitchen.folder / "out" / "search.old-1").exists()
+    assert kitchen.run("--num_evaluations", "200", redo=["budgets"]) == ["budgets", "measured"]  # not from what it had
+    assert (kitchen.folder / "out" / "search.old-2").exists()
+    kitchen.fails = "budgets"
+    with pytest.raises(ValueError, match="killed"):
+        kitchen.run(redo=["budgets"])
+    kitchen.fails = None
+    assert kitchen.run() == ["budgets", "measured"] and kitchen.run() == []
+
+
 def test_a_stages_own_word_is_the_last(kitchen):
     (stage, other, *_) = kitchen.chain("--first.learning_rate", "1", "--learning_rate", "2").stages
     assert (stage.options["learning_rate"], other.options["learning_rate"]) == (["1"], ["2"])
