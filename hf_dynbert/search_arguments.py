@@ -25,7 +25,7 @@ class SearchArguments:
         screen_samples (`list[int]`): fewer questions, rising, that a configuration must do well on before.
         confirm_samples (`int`): further held-out questions, which the search has not seen: what is kept is measured and
             named on them, since the best of many on one sample looks better than it is.
-        trained_samples (`int`): questions of training, on which a name must hold too, 95 % sure:
+        trained_samples (`int`): questions of training, on which a name must hold too, 95 % sure, counted in points of F1:
             held-out ones are few, and of many budgets the fastest that does well on them was lucky.
         max_loss (`float`): most of full length's F1 that is of interest: what loses more goes no further.
         eval_file (`list[str]`): dev questions; the budgets that are kept are scored on them once, at the end.

@@ -99,13 +99,20 @@ class Bench:
 
     @functools.cache  # noqa: B019 (a bench lives as long as its search)
     def kept(self, length_config: tuple) -> float:
-        """The part of full length's F1 that is sure to be left on questions of training, see `SURE`."""
-        own, full = self._f1s(length_config, self.trained), self._full_of_trained
-        return (_mean(own) - SURE * standard_error(own, full)) / _mean(full) if any(full) else 1.0
+        """The part of full length's F1 that is sure to be left, by questions of training, see `SURE`.
+
+        Points of F1 that are lost there, of full length's F1 on held-out questions: an answer that changes is one on both,
+        but of what it was trained on full length knows more, and the same points would be a smaller part of that.
+        """
+        full, held_out = self._full
+        own = self._f1s(length_config, self.trained)
+        lost = _mean(full) - _mean(own) + SURE * standard_error(own, full)
+        return 1 - lost / held_out if held_out else 1.0
 
     @functools.cached_property
-    def _full_of_trained(self) -> list[float]:
-        return self._f1s(None, self.trained)
+    def _full(self) -> tuple[list[float], float]:
+        """Full length's F1 of each question of training, and of all held-out ones."""
+        return self._f1s(None, self.trained), _mean(self.f1s(None))
 
     def macs(self, length_config) -> float:
         """Multiply-accumulates, mean over the same."""
@@ -348,7 +355,12 @@ def _report(bench: Bench, result, space: LengthSpace, more: list, others: list[O
     own = [budget for budget in rest if budget.name.startswith(("front", "constant"))]
     kept, faster = keep_budgets(own, full), [budget for budget in own if budget.latency_ms < full.latency_ms]
     with tqdm(desc="Name", unit="config") as bar:
-        named = name_budgets(faster, full, lambda budget: bar.update() or bench.kept(tuple(budget.length_config)))
+
+        def trusted(budget: Budget) -> float:
+            bar.update()
+            return bench.kept(tuple(budget.length_config))
+
+        named = name_budgets(faster, full, trusted)
     shown = sorted({id(one): one for one in [*kept, *named.values()]}.values(), key=lambda one: one.latency_ms)
     firsts = {id(budget): name for name, budget in reversed(named.items())}
     shown = [replace(b, name=firsts.get(id(b), FULL if b is full else f"front-{n}")) for n, b in enumerate(shown, start=1)]

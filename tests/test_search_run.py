@@ -1,17 +1,20 @@
 """From a model and held-out questions to budgets in its configuration, as a person types it."""
 
+import functools
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 from transformers import AutoModelForQuestionAnswering
 
 from hf_dynbert.budgets import search as searching
 from hf_dynbert.cli import main
 from hf_dynbert.search_arguments import SearchArguments
-from hf_dynbert.search_run import _space, run_search
+from hf_dynbert.search_run import Bench, _space, run_search
 
 
 @pytest.fixture
@@ -127,9 +130,20 @@ def test_budgets_are_named_on_questions_the_search_did_not_see(options):
 
 def test_names_must_hold_on_questions_of_training_too(options, clock, scores, monkeypatch, caplog):
     monkeypatch.setattr("hf_dynbert.search_run.Bench.kept", lambda bench, length_config: 0.98)
+    shown = functools.partial(tqdm, mininterval=0)  # a bar that is drawn at each step has no say in it
+    monkeypatch.setattr("hf_dynbert.search_run.tqdm", shown)
     run_search(SearchArguments(**options | {"num_evaluations": 20, "screen_samples": []}))
     budgets = AutoModelForQuestionAnswering.from_pretrained(options["model"]).config.budgets
     assert "fast" in budgets and not {"accurate", "balanced"} & set(budgets) and "none is 'balanced'" in caplog.text
+
+
+def test_points_lost_in_training_count_among_held_out_ones(monkeypatch):
+    known = {"trained": {None: [90.0, 90.0, 90.0, 90.0], (0.5,): [90.0, 90.0, 90.0, 88.0]}, "held out": {None: [50.0]}}
+    monkeypatch.setattr(Bench, "_f1s", lambda bench, length_config, sample: known[sample][length_config])
+    bench = Bench.__new__(Bench)
+    bench.trained, bench.confirming = "trained", "held out"
+    error = statistics.stdev([0.0, 0.0, 0.0, 2.0]) / 2  # of the mean of four losses
+    assert bench.kept((0.5,)) == pytest.approx(1 - (0.5 + 1.645 * error) / 50)
 
 
 def test_a_search_goes_on_where_it_was(options, monkeypatch):
