@@ -164,7 +164,7 @@ def make_card(folder: Path) -> ModelCard:
         *(f"![F1 against latency and operations]({path.name})" for path in sorted(folder.glob("front*.png"))),
         *_section("Evaluation", _evaluated(evaluation)),
         *_section("Training", _trained(training)),
-        *_section("int8", _quantized(int8)),
+        *_section("int8", _quantized(int8, config)),
         "## Limits",
         _limits(task),
         "## Papers",
@@ -220,17 +220,21 @@ def _record(folder: Path, name: str) -> dict:
 
 def _evaluation(folder: Path, config: dict) -> dict:
     """What was measured of the budgets as they are now; a search may have given their names to others."""
-    evaluation = _record(folder, EVALUATION)
-    meant = {"full": None} | {
-        name: entry["length_config"] if isinstance(entry, dict) else entry
-        for name, entry in (config.get("budgets") or {}).items()
-    }
+    evaluation, meant = _record(folder, EVALUATION), _meant(config)
     now = {
         name: found
         for name, found in evaluation.get("results", {}).items()
         if (name == "default" or name[:1].isdigit()) or found["length_config"] == meant.get(name, ())
     }
     return evaluation | {"results": now} if now else {}
+
+
+def _meant(config: dict) -> dict:
+    """The length configuration of each name."""
+    return {"full": None} | {
+        name: entry["length_config"] if isinstance(entry, dict) else entry
+        for name, entry in (config.get("budgets") or {}).items()
+    }
 
 
 def _listed(value: str | list[str] | None) -> list[str]:
@@ -370,9 +374,14 @@ def _trained(training: dict) -> str:
     return _rows(about)
 
 
-def _quantized(int8: dict) -> str:
+def _quantized(int8: dict, config: dict) -> str:
     if not int8:
         return ""
+    meant, then = _meant(config), int8.get("length_configs")  # a search may have given the names to others
+    int8 = int8 | {
+        key: {name: f1 for name, f1 in int8.get(key, {}).items() if then is None or then[name] == meant.get(name, ())}
+        for key in ("f1_int8", "f1_fp32")
+    }
     arguments = {name: value for name, value in int8["arguments"].items() if value not in (None, [], "")}
     measured = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_int8", {}).items())
     exact = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_fp32", {}).items())

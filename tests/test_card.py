@@ -171,3 +171,16 @@ def test_a_trainers_card(make_model, tokenizer, questions, tmp_path):
     trainer.create_model_card(dataset="rajpurkar/squad", finetuned_from="org/base")
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert card.data.base_model == "org/base" and OURS in card.content and PLACE in card.content
+
+
+def test_scores_of_int8_under_names_that_are_others_now_are_not_told(folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"budgets": {"fast": [0.5] * 4, "half": [0.7] * 4}}))
+    f1 = {"full": 70.0, "fast": 61.0, "half": 65.0}
+    record = {"arguments": {}, "length_configs": {"full": None, "fast": [0.9] * 4, "half": [0.7] * 4}}
+    record |= {"f1_int8": f1, "f1_fp32": f1, "f1_questions": 8}
+    (folder / "quantization.json").write_text(json.dumps(record))
+    write_card(folder)
+    card = (folder / "README.md").read_text()
+    assert "full 70.00, half 65.00" in card and "61.00" not in card

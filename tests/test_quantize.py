@@ -133,6 +133,8 @@ def test_record_says_how(quantized):
     assert record["arguments"]["calibration_samples"] == 8
     assert all("/" not in name for name in record["arguments"]["train_file"])  # names of files, not places
     assert set(record["f1_int8"]) == set(record["f1_fp32"]) == {"full", "fast"}
+    config = json.loads((quantized / "config.json").read_text())
+    assert record["length_configs"] == {"full": None, "fast": config["budgets"]["fast"]}
     assert {"openvino", "nncf", "optimum-intel"} <= set(record["versions"])
     assert (quantized / "openvino_config.json").exists()
     assert (quantized / "tokenizer.json").exists()

@@ -55,6 +55,7 @@ def quantize(args: QuantizeArguments) -> Path:
         "arguments": arguments,
         "versions": {name: version(name) for name in (*backend.packages, "torch", "transformers")},
         "kept_in_fp32": kept,
+        "length_configs": {name: config.resolve_length_config(name) for name in reference},
         "f1_fp32": reference,
         "f1_int8": scores,
         "f1_questions": 0 if accuracy_data is None else len(accuracy_data),
