@@ -47,6 +47,10 @@ class DynamicTinyBertConfig(BertConfig):
             what is asked, it alone decides. `None` matches to the end.
         importance_windows (`list[int]`, *optional*, defaults to `[0, 4, 12, 36]`):
             Learned importance only. How many tokens on each side are searched for matches, one entry a window.
+        early_selection_until (`int`, *optional*, defaults to 0):
+            Learned importance only. How many layers choose who stays by the states that enter them, before their attention:
+            all tokens are still asked there, but only those that stay ask. Their answers are the same as if it were chosen
+            after it, for less; what is chosen may differ. In the layers after these attention comes first.
         keep_cls (`bool`, *optional*, defaults to `True`):
             Whether the first token is never dropped.
         protect_first_segment (`bool`, *optional*, defaults to `False`):
@@ -85,6 +89,7 @@ class DynamicTinyBertConfig(BertConfig):
     importance_match: int = 64
     importance_match_until: int | None = None
     importance_windows: list[int] = field(default_factory=lambda: [0, 4, 12, 36])
+    early_selection_until: int = 0
     keep_cls: bool = True
     protect_first_segment: bool = False
     protect_first_segment_until: int | None = None
@@ -159,6 +164,8 @@ class DynamicTinyBertConfig(BertConfig):
             layers = getattr(self, name)
             if layers is not None and layers < 0:
                 raise ValueError(f"{name} is {layers}; valid are numbers of layers from 0 on, and None for all of them.")
+        if self.early_selection_until < 0:
+            raise ValueError(f"early_selection_until is {self.early_selection_until}; valid are numbers of layers from 0.")
         if not self.importance_windows or min(self.importance_windows) < 0:
             raise ValueError(
                 f"importance_windows is {self.importance_windows}; valid are lists of numbers from 0 on, "

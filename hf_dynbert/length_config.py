@@ -63,6 +63,12 @@ def dropping_layers(config) -> Sequence[int]:
     return range(config.num_hidden_layers) if listed is None else listed
 
 
+def early_layers(config) -> range:
+    """The layers that choose before their attention who stays, so that only those ask: see `early_selection_until`."""
+    learned = getattr(config, "importance", None) == "learned"  # other architectures have no such fields
+    return range(getattr(config, "early_selection_until", 0) if learned else 0)
+
+
 def validate_drops(length_config: Sequence[int | float], layers: Sequence[int], longest: int) -> None:
     """Refuses a valid length configuration that drops in other layers than these.
 
@@ -251,7 +257,8 @@ def count_macs(config, length_config: Sequence[int | float] | None, sequence_len
     """Multiply-accumulate operations of the encoder for one example, in closed form.
 
     A layer that `p` tokens enter and `l` leave costs `4pH² + 2p²H` for attention and `2lHI` for the FFN (hidden size H,
-    intermediate size I), and one operation an element for each LayerNorm. The published "GFLOPs" of QuaLA-MiniLM
+    intermediate size I), and one operation an element for each LayerNorm; where only those that stay ask
+    (`early_selection_until`), attention costs `2(p + l)H² + 2plH`. The published "GFLOPs" of QuaLA-MiniLM
     (arXiv 2210.17114, table 2) are this number. What decides which tokens stay is left out, as it is there; learned
     importance costs about 1.5 % of a layer that drops (H = 384, 64 dimensions, 160 tokens).
 
@@ -274,9 +281,10 @@ def count_macs(config, length_config: Sequence[int | float] | None, sequence_len
         validate_length_config(length_config, layers)
         counts = token_counts(length_config, sequence_length)
     macs, entering = sequence_length * hidden, sequence_length  # the embeddings' LayerNorm
-    for leaving in counts:
-        macs += 4 * entering * hidden**2 + 2 * entering**2 * hidden + 2 * leaving * hidden * intermediate
-        macs += (entering + leaving) * hidden
+    for layer, leaving in enumerate(counts):
+        asking = leaving if layer in early_layers(config) else entering
+        macs += 2 * (entering + asking) * hidden**2 + 2 * entering * asking * hidden + 2 * leaving * hidden * intermediate
+        macs += (asking + leaving) * hidden
         entering = leaving
     return macs
 

@@ -155,13 +155,15 @@ class DynamicTinyBertEmbeddings(BertEmbeddings):
 class DynamicTinyBertSelfAttention(BertSelfAttention):
     """Modifications: encoder only; with `table.voters`, a third result is the attention that each token receives.
 
-    The attention itself runs in whatever kernel is configured; the votes are a small product beside it.
+    The attention itself runs in whatever kernel is configured; the votes are a small product beside it. `asking`
+    `(batch, K, hidden_size)` are the states of those that ask, where not all do.
     """
 
-    def forward(self, hidden_states, attention_mask=None, table: TokenTable | None = None, **kwargs):
-        heads = (*hidden_states.shape[:-1], -1, self.attention_head_size)
+    def forward(self, hidden_states, attention_mask=None, table: TokenTable | None = None, asking=None, **kwargs):
+        asking = hidden_states if asking is None else asking
         query, key, value = (
-            projection(hidden_states).view(heads).transpose(1, 2) for projection in (self.query, self.key, self.value)
+            projection(states).view(*states.shape[:-1], -1, self.attention_head_size).transpose(1, 2)
+            for projection, states in ((self.query, asking), (self.key, hidden_states), (self.value, hidden_states))
         )
         received = None
         if table is not None and table.voters is not None:
@@ -169,11 +171,11 @@ class DynamicTinyBertSelfAttention(BertSelfAttention):
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         dropout = self.dropout.p if self.training else 0.0
         context, weights = attend(self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs)
-        return context.reshape(hidden_states.shape).contiguous(), weights, received
+        return context.reshape(asking.shape).contiguous(), weights, received
 
 
 class TokenScorer(nn.Module):
-    """Learned importance: a linear unit on the state that attention left of a token, and how much of the question is near.
+    """Learned importance: a linear unit on a token's state, and how much of the question is near.
 
     Early layers do not know yet which word answers. What they can see is which words the question and a passage share, so
     with `config.importance_match` the late interaction of the first segment with the token's surroundings, in several
@@ -212,6 +214,7 @@ class TokenScorer(nn.Module):
 class DynamicTinyBertLayer(BertLayer):
     """Modifications: between attention and FFN, drops the least important tokens that are over the layer's budget.
 
+    With `config.early_selection_until` it chooses before attention, and only the tokens that stay ask.
     Returns the states, the table of the tokens still there, and the learned scores of the tokens that came in (or `None`).
     """
 
@@ -226,6 +229,12 @@ class DynamicTinyBertLayer(BertLayer):
         self.segment_goes = "last" if until is None or (layer_idx or 0) < until else "first"
         if not config.protect_first_segment:
             self.segment_goes = "by importance"
+        self.early = (layer_idx or 0) < config.early_selection_until
+
+    @property
+    def selects_early(self) -> bool:
+        """Whether it chooses before its attention."""
+        return self.early and self.token_scorer is not None
 
     def forward(
         self,
@@ -236,18 +245,43 @@ class DynamicTinyBertLayer(BertLayer):
         output_token_scores: bool = False,
         **kwargs,
     ) -> tuple[torch.Tensor, TokenTable, torch.Tensor | None]:
-        context, _, importance = self.attention.self(
-            hidden_states, attention_mask, table=None if budget is None else table, **kwargs
-        )
-        hidden_states = self.attention.output(context, hidden_states)
-        if self.token_scorer is not None and (budget is not None or output_token_scores):
-            importance = self.token_scorer(hidden_states, table.present, table.segment & table.present)
-        scores = importance if output_token_scores else None
-        if budget is not None:
-            kept = self._select(importance.detach(), table.present, table.cls, table.segment, budget.counts)
-            slots, filled = compact_slots(kept, budget.width)
-            hidden_states, table = take_tokens(hidden_states, slots), table.take(slots, filled)
-        return self.feed_forward_chunk(hidden_states), table, scores
+        learned = self.token_scorer is not None and (budget is not None or output_token_scores)
+        scores, slots, after, asking = None, None, table, hidden_states
+        if learned and self.selects_early:
+            scores = self._score(hidden_states, table)
+            if budget is not None:
+                slots, after = self._choose(scores, table, budget)
+                asking = take_tokens(hidden_states, slots)
+        votes = None if budget is None else table
+        context, _, received = self._attend(hidden_states, asking, slots, attention_mask, table=votes, **kwargs)
+        attended = self.attention.output(context, asking)
+        if learned and not self.selects_early:
+            scores = self._score(attended, table)
+        if budget is not None and slots is None:
+            slots, after = self._choose(received if scores is None else scores, table, budget)
+            attended = take_tokens(attended, slots)
+        return self.feed_forward_chunk(attended), after, scores if output_token_scores else None
+
+    def _attend(self, hidden_states, asking, slots, attention_mask, **kwargs):
+        """The attention of those that ask, who are in these slots, to all; without slots all ask."""
+        if slots is None:
+            return self.attention.self(hidden_states, attention_mask, **kwargs)
+        if attention_mask is None or getattr(attention_mask, "ndim", 0) == 4:
+            rows = None if attention_mask is None else attention_mask[:, :, : asking.shape[1]]  # all rows are alike
+            return self.attention.self(hidden_states, rows, asking=asking, **kwargs)
+        # Flash and flex attention's masks are for as many that ask as are asked
+        context, *others = self.attention.self(hidden_states, attention_mask, **kwargs)
+        return take_tokens(context, slots), *others
+
+    def _score(self, states, table: TokenTable) -> torch.Tensor:
+        """Learned importance."""
+        return self.token_scorer(states, table.present, table.segment & table.present)
+
+    def _choose(self, importance, table: TokenTable, budget: LayerBudget) -> tuple[torch.Tensor, TokenTable]:
+        """The slots that stay, and their table."""
+        kept = self._select(importance.detach(), table.present, table.cls, table.segment, budget.counts)
+        slots, filled = compact_slots(kept, budget.width)
+        return slots, table.take(slots, filled)
 
     def _select(self, importance, present, cls, segment, counts) -> torch.Tensor:
         """The tokens that stay, see `select_tokens`."""

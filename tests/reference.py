@@ -5,7 +5,9 @@ import math
 import torch
 
 
-def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=True, protect=False, until=None):
+def reference_states(
+    bert, scorers, inputs, length_config, importance, keep_cls=True, protect=False, until=None, early_until=0
+):
     """Final states of each example's real tokens: a list of `(length, H)`, and the kept positions of each example."""
     finals, kept = [], []
     for row in range(inputs["input_ids"].shape[0]):
@@ -31,9 +33,9 @@ def reference_states(bert, scorers, inputs, length_config, importance, keep_cls=
             )
             probabilities = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1)  # heads, queries, keys
             context = (probabilities @ v).transpose(0, 1).reshape(len(alive), -1)
-            x = layer.attention.output(context, x)
+            entered, x = x, layer.attention.output(context, x)
             if importance == "learned":
-                scores = learned_scores(scorers[index], x, alive, question)
+                scores = learned_scores(scorers[index], entered if index < early_until else x, alive, question)
             else:
                 voters = {"all": list(range(n)), "question": question, "cls": [0]}[importance]
                 rows = [slot for slot, token in enumerate(alive) if token in voters] or list(range(len(alive)))

@@ -6,10 +6,13 @@ import pytest
 import torch
 from conftest import IMPORTANCES, LENGTH_CONFIGS, make_batch, randomize_scorers
 from reference import reference_states
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import hf_dynbert
-from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, DynamicTinyBertModel
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, DynamicTinyBertModel, count_macs
 
 
 TOLERANCE = 1e-5  # fp32 on states of order 1: sums in another order differ by a few 1e-7 a layer
@@ -42,24 +45,28 @@ def test_classification_at_full_length_is_upstream(make_model, classifier_folder
 @pytest.mark.parametrize(("protect", "until"), [(False, None), (True, None), (True, 2)])
 @pytest.mark.parametrize("keep_cls", [False, True])
 @pytest.mark.parametrize(
-    ("importance", "match", "windows"),
+    ("importance", "match", "windows", "early"),
     [
-        ("all", 0, [0]),
-        ("question", 0, [0]),
-        ("cls", 0, [0]),
-        ("learned", 0, [0]),
-        ("learned", 8, [0]),
-        ("learned", 8, [1, 4]),
+        ("all", 0, [0], 2),
+        ("question", 0, [0], 0),
+        ("cls", 0, [0], 0),
+        ("learned", 0, [0], 0),
+        ("learned", 8, [0], 0),
+        ("learned", 8, [1, 4], 0),
+        ("learned", 8, [1, 4], 2),
+        ("learned", 0, [0], 4),
     ],
 )
 @pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
-def test_reference(bert, make_model, batch, importance, match, windows, length_config, keep_cls, protect, until):
+def test_reference(bert, make_model, batch, importance, match, windows, early, length_config, keep_cls, protect, until):
     options = {"importance_match": match, "importance_windows": windows, "importance_match_until": until}
+    options["early_selection_until"] = early
     options["protect_first_segment_until"] = until
     model = make_model(importance=importance, keep_cls=keep_cls, protect_first_segment=protect, **options)
     scorers = [layer.token_scorer for layer in model.bert.encoder.layer]
     with torch.no_grad():
-        wanted, kept = reference_states(bert.bert, scorers, batch, length_config, importance, keep_cls, protect, until)
+        how = (importance, keep_cls, protect, until, early)
+        wanted, kept = reference_states(bert.bert, scorers, batch, length_config, *how)
         output = model.bert(**batch, length_config=length_config)
     for row, (states, alive) in enumerate(zip(wanted, kept, strict=True)):
         torch.testing.assert_close(output.last_hidden_state[row, : len(states)], states, atol=TOLERANCE, rtol=0)
@@ -128,6 +135,50 @@ def test_kept_tokens_follow_the_budget_and_hold_cls_and_question(make_model, bat
     kept = model(**batch, length_config=[0.5, 0.5, 0.4, 0.4]).kept_tokens
     assert kept.sum(dim=1).tolist() == [10, 5, 16, 2]
     assert kept[:3, :4].all()  # CLS, question and separator
+
+
+@pytest.mark.parametrize("early", [0, 1, 4])
+def test_operations_that_run_are_those_that_are_counted(make_model, early):
+    model = make_model(importance="learned", importance_match=0, early_selection_until=early)
+    model.set_attn_implementation("eager")
+    config, length, length_config = model.config, 40, [0.5, 0.5, 0.3, 0.1]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.bert(**make_batch((length,)), length_config=length_config)
+    entering, leaving = [40, 20, 20, 12], [20, 20, 12, 4]
+    scorers = sum(before for before, after in zip(entering, leaving, strict=True) if after < before)
+    norms = length + sum((after if layer < early else entering[layer]) + after for layer, after in enumerate(leaving))
+    counted = counter.get_total_flops() // 2 + (norms - scorers) * config.hidden_size
+    assert counted == count_macs(config, length_config, length)
+
+
+def test_who_chooses_early_is_the_same_to_those_that_stay(make_model, batch):
+    """Where importance is the same before attention and after it, so are all answers."""
+    early, late = (make_model(importance="learned", importance_match=0, early_selection_until=n) for n in (4, 0))
+    for model in (early, late):
+        for layer in model.bert.encoder.layer:
+            torch.nn.init.zeros_(layer.token_scorer.unit.weight)  # ties go by place
+    for length_config in LENGTH_CONFIGS:
+        one, two = (logits(model, batch, length_config=length_config) for model in (early, late))
+        torch.testing.assert_close(one, two, atol=TOLERANCE, rtol=0)
+
+
+def test_masks_of_another_kind_let_all_ask(make_model, batch):
+    """Flash attention has one mask for those that ask and those that are asked."""
+    model = make_model(importance="learned", early_selection_until=4)
+    wanted = logits(model, batch, length_config=LENGTH_CONFIGS[0])
+    ALL_ATTENTION_FUNCTIONS.register("flat", flat_mask_attention)
+    ALL_MASK_ATTENTION_FUNCTIONS.register("flat", ALL_MASK_ATTENTION_FUNCTIONS["flash_attention_2"])
+    model.set_attn_implementation("flat")
+    torch.testing.assert_close(logits(model, batch, length_config=LENGTH_CONFIGS[0]), wanted, atol=TOLERANCE, rtol=0)
+
+
+def flat_mask_attention(module, query, key, value, attention_mask, scaling, **kwargs):
+    """As flash attention: a mask `(batch, length)` of zeros and ones, or none."""
+    assert query.shape[2] == key.shape[2]
+    scores = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask[:, None, None, :].bool(), torch.finfo(scores.dtype).min)
+    return (scores.softmax(dim=-1) @ value).transpose(1, 2), None
 
 
 def test_restored_logits_and_masked_logits(make_model, batch):
@@ -326,6 +377,7 @@ def test_plain_bert_takes_every_weight_without_a_warning(bert_folder, caplog):
         ({"importance_windows": []}, "from 0"),
         ({"protect_first_segment_until": -1}, "numbers of layers"),
         ({"importance_match_until": -2}, "importance_match_until is -2; valid are numbers of layers"),
+        ({"early_selection_until": -1}, "early_selection_until is -1; valid are numbers of layers from 0"),
     ],
 )
 def test_bad_configurations_are_refused(sizes, kwargs, message):

@@ -63,6 +63,7 @@ def checkpoints(sizes, tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
     made = {
         "learned": (DynamicTinyBertForQuestionAnswering, {"protect_first_segment": True, "protect_first_segment_until": 2}),
+        "early": (DynamicTinyBertForQuestionAnswering, {"early_selection_until": 2, "dropped_logits": "mask"}),
         "question": (DynamicTinyBertForQuestionAnswering, {"dropped_logits": "mask", "keep_cls": False}),
         "all": (DynamicTinyBertForQuestionAnswering, {}),
         "cls": (DynamicTinyBertForQuestionAnswering, {}),
@@ -136,6 +137,8 @@ def test_token_counts_in_openvino_are_exact():
         {"keep_cls": False, "dropped_logits": "mask"},
         {"protect_first_segment": True},
         {"protect_first_segment": True, "protect_first_segment_until": 1, "importance_match_until": 1},
+        {"early_selection_until": 1, "protect_first_segment": True},
+        {"early_selection_until": 4, "dropped_logits": "mask"},
     ],
 )
 def test_graph_equals_eager(make_model, batch, importance, options):
@@ -148,7 +151,7 @@ def test_graph_equals_eager(make_model, batch, importance, options):
         torch.testing.assert_close(torch.stack([start[real], end[real]]), outputs(model, batch), rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["learned", "question", "all", "cls", "classifier"])
+@pytest.mark.parametrize("name", ["learned", "early", "question", "all", "cls", "classifier"])
 def test_exported_equals_eager(checkpoints, exported, name):
     model = ov_class(name).from_pretrained(exported / name, ov_config=EXACT)
     eager = eager_class(name).from_pretrained(checkpoints / name).eval()
@@ -297,7 +300,7 @@ def test_numpy_missing_mask_and_one_token(exported):
     assert model(torch.tensor([[2]]), length_config="fast").start_logits.shape == (1, 1)
 
 
-@pytest.mark.parametrize("name", ["learned", "question", "classifier"])
+@pytest.mark.parametrize("name", ["learned", "early", "question", "classifier"])
 def test_all_tokens_are_a_plain_models_work(exported, name):
     model = ov_class(name).from_pretrained(exported / name, compile=False, ov_config=EXACT)
     plain = without_drops(model.model)

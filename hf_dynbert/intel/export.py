@@ -13,7 +13,7 @@ from optimum.exporters.tasks import TasksManager
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..length_config import SHARE_UNIT
-from .graph import LOWEST, LengthAdaptiveGraph
+from .graph import LOWEST, LengthAdaptiveGraph, RowPair
 
 
 DIAL = "length_config"  # the variable that holds the length configuration
@@ -53,8 +53,13 @@ class LengthAdaptivePatcher(ModelPatcher):
     def __enter__(self):
         super().__enter__()
         self._model.length_adaptive_graph = self.graph  # TorchScript traces modules of the model only
+        embeddings = self._model.base_model.embeddings
+        self.token_types = embeddings.token_type_embeddings
+        if self.token_types.num_embeddings == 2:
+            embeddings.token_type_embeddings = RowPair(self.token_types)
 
     def __exit__(self, *exception):
+        self._model.base_model.embeddings.token_type_embeddings = self.token_types
         del self._model.length_adaptive_graph
         super().__exit__(*exception)
 

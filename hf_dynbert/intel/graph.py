@@ -162,6 +162,22 @@ class Tokens:
         return Tokens(width, filled, first, segment, standing, terms, self.terms_there & (terms >= 0), positions, rows)
 
 
+class RowPair(nn.Module):
+    """An embedding of two rows as arithmetic, which a runtime joins with what comes next; gathering is a pass of its own.
+
+    Args:
+        embedding (`nn.Embedding`): with two rows.
+    """
+
+    def __init__(self, embedding: nn.Embedding):
+        super().__init__()
+        self.first, self.step = embedding.weight[0].detach(), (embedding.weight[1] - embedding.weight[0]).detach()
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Zeros and ones `(B, N)` give `(B, N, H)`."""
+        return self.first + rows[:, :, None].to(self.step.dtype) * self.step
+
+
 class LengthAdaptiveGraph(nn.Module):
     """The model's forward pass for tracing; parameters are the model's own.
 
@@ -190,15 +206,21 @@ class LengthAdaptiveGraph(nn.Module):
         rows, table, size = tokens.rows, [], tokens.width  # of every token of the input; states; how many that will be
         mask = torch.ops.hf_dynbert.attention_bias(present)[:, None, None, :]
         for index, layer in enumerate(self.bert.encoder.layer):
-            context, query, key = self._attend(layer.attention.self, states, mask)
-            attended = layer.attention.output(context, states)
-            if layer.may_drop:
-                table += [states] if self.restores else []
+            asking = states
+            if layer.selects_early:
+                scores = self._scores(layer, states, None, None, tokens)
+                slots, filled, width = self._select(layer, index, scores, tokens, counts[index])
+                asking = torch.ops.hf_dynbert.drop_tokens(states, slots)
+            context, query, key = self._attend(layer.attention.self, asking, states, mask)
+            attended = layer.attention.output(context, asking)
+            if layer.may_drop and not layer.selects_early:
                 scores = self._scores(layer, attended, query, key, tokens)
                 slots, filled, width = self._select(layer, index, scores, tokens, counts[index])
+                attended = torch.ops.hf_dynbert.drop_tokens(attended, slots)
+            if layer.may_drop:
+                table += [states] if self.restores else []
                 tokens = tokens.take(slots, filled, width, size + torch.arange(width, device=slots.device))
                 rows, size = put_tokens(rows, tokens.positions, tokens.rows), size + width
-                attended = torch.ops.hf_dynbert.drop_tokens(attended, slots)
                 mask = torch.ops.hf_dynbert.attention_bias_of_kept(filled)[:, None, None, :]
             states = layer.feed_forward_chunk(attended)
         if not self.restores and tokens.positions is not None:
@@ -223,11 +245,11 @@ class LengthAdaptiveGraph(nn.Module):
         there = torch.arange(many, device=input_ids.device) < in_segment[:, None]
         return Tokens(width, present, first, segment, standing, top_slots(chosen, many), there, None, rows)
 
-    def _scores(self, layer, attended, query, key, tokens: "Tokens") -> torch.Tensor:
+    def _scores(self, layer, states, query, key, tokens: "Tokens") -> torch.Tensor:
         """Importance `(B, N)`."""
         if self.config.importance == "learned":
-            terms = (take_tokens(attended, tokens.terms), tokens.terms_there) if layer.token_scorer.rank else None
-            return layer.token_scorer(attended, tokens.present, tokens.segment, terms)
+            terms = (take_tokens(states, tokens.terms), tokens.terms_there) if layer.token_scorer.rank else None
+            return layer.token_scorer(states, tokens.present, tokens.segment, terms)
         voters = {"all": tokens.present, "question": tokens.segment, "cls": tokens.first}[self.config.importance]
         return attention_received(query, key, tokens.present, voters, layer.attention.self.scaling)
 
@@ -261,12 +283,11 @@ class LengthAdaptiveGraph(nn.Module):
         return logits[:, 0], logits[:, 1]
 
     @staticmethod
-    def _attend(attention, states, mask):
-        """Fused attention; also gives the queries and keys, for those who count votes."""
-        heads = (*states.shape[:-1], -1, attention.attention_head_size)
+    def _attend(attention, asking, states, mask):
+        """Fused attention of some to all; also gives the queries and keys, for those who count votes."""
         query, key, value = (
-            projection(states).view(heads).transpose(1, 2)
-            for projection in (attention.query, attention.key, attention.value)
+            projection(tokens).view(*tokens.shape[:-1], -1, attention.attention_head_size).transpose(1, 2)
+            for projection, tokens in ((attention.query, asking), (attention.key, states), (attention.value, states))
         )
         context = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
         return context.transpose(1, 2).flatten(2), query, key

@@ -90,12 +90,11 @@ def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[st
 def _undo_smoothing(model: openvino.Model) -> None:
     """SmoothQuant scales the inputs of layers that stay in floats too: multiplies that into their weights again."""
     for node in [node for node in model.get_ops() if node.get_friendly_name().endswith("nncf_smooth_quant")]:
-        users = [port.get_node() for port in node.output(0).get_target_inputs()]
-        weights = [user.input_value(1).get_node() for user in users if user.get_type_name() == "MatMul"]
-        if len(weights) < len(users) or not all(isinstance(weight, openvino.op.Constant) for weight in weights):
-            continue  # int8 layers see it through a FakeQuantize
         scale = node.input_value(1).get_node().data.reshape(-1)
-        for user, weight in zip(users, weights, strict=True):
+        for user in [port.get_node() for port in node.output(0).get_target_inputs()]:
+            weight = user.input_value(1).get_node() if user.get_type_name() == "MatMul" else None
+            if not isinstance(weight, openvino.op.Constant):
+                continue  # int8 layers see it through a FakeQuantize
             scaled = weight.data * (scale if user.get_attributes()["transpose_b"] else scale[:, None])
             user.input(1).replace_source_output(ops.constant(scaled.astype(np.float32)).output(0))
             user.input(0).replace_source_output(node.input_value(0))

@@ -93,6 +93,7 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
             "protect_first_segment": model_args.protect_first_segment,
             "protect_first_segment_until": model_args.protect_first_segment_until,
             "dropped_logits": model_args.dropped_logits,
+            "early_selection_until": model_args.early_selection_until,
             "importance_match": model_args.importance_match,
             "importance_match_until": model_args.importance_match_until,
             "importance_windows": model_args.importance_windows,

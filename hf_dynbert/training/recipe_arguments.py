@@ -27,8 +27,8 @@ class ModelArguments:
         teacher_dtype (`str`): of its weights while it answers; bfloat16 halves the time on CPUs that multiply it fast.
         teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, where its own configuration
             says only LABEL_0 and so on.
-        protect_first_segment, protect_first_segment_until, dropped_logits, importance_match, importance_match_until,
-            importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
+        protect_first_segment, protect_first_segment_until, dropped_logits, early_selection_until, importance_match,
+            importance_match_until, importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
         attn_implementation (`str`): attention in training; eager is the faster one on CPUs when gradients are needed.
     """
@@ -44,6 +44,7 @@ class ModelArguments:
     protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
     protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
     dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
+    early_selection_until: int | None = field(default=None, metadata={"help": "Layers that choose before attention."})
     importance_match: int | None = field(default=None, metadata={"help": "Dimensions of the match with the question."})
     importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match; none: all."})
     importance_windows: list[int] | None = field(
