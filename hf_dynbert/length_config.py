@@ -203,7 +203,7 @@ def fit_length_config(config, macs_ratio: float, layers: Sequence[int] | dict[in
     """Finds the shares that cost a given part of the full model's operations when only some layers drop.
 
     Args:
-        config (`PreTrainedConfig`): anything with `num_hidden_layers`, `hidden_size` and `intermediate_size`.
+        config (`PreTrainedConfig`): as for `count_macs`.
         macs_ratio (`float`): wanted part of the full model's operations, in (0, 1].
         layers (`list[int]` or `dict[int, float]`): the layers that drop, from 0; each drops the same ratio of what reaches
             it, or, with a dict, drops weighted so (weights are shares of the logarithm of the whole drop).
@@ -263,7 +263,8 @@ def count_macs(config, length_config: Sequence[int | float] | None, sequence_len
     importance costs about 1.5 % of a layer that drops (H = 384, 64 dimensions, 160 tokens).
 
     Args:
-        config (`PreTrainedConfig`): anything with `num_hidden_layers`, `hidden_size` and `intermediate_size`.
+        config (`PreTrainedConfig`): anything with `num_hidden_layers`, `hidden_size` and `intermediate_size`; of ours
+            `importance` and `early_selection_until` count too.
         length_config (`list[int]`, `list[float]` or `None`): the length configuration; `None` keeps all tokens.
         sequence_length (`int`): tokens of the example. Padding counts only when it is counted in here.
 

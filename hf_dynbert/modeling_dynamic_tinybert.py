@@ -229,12 +229,12 @@ class DynamicTinyBertLayer(BertLayer):
         self.segment_goes = "last" if until is None or (layer_idx or 0) < until else "first"
         if not config.protect_first_segment:
             self.segment_goes = "by importance"
-        self.early = (layer_idx or 0) < config.early_selection_until
+        self.config, self.layer_idx = config, layer_idx or 0
 
     @property
     def selects_early(self) -> bool:
         """Whether it chooses before its attention."""
-        return self.early and self.token_scorer is not None
+        return self.layer_idx < self.config.early_selection_until and self.token_scorer is not None
 
     def forward(
         self,
@@ -452,7 +452,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
     """Modifications: encoder only; `length_config` and `layer_config` as arguments of the call.
 
     With tokens dropped, `hidden_states` are restored to the input's length layer by layer, while `attentions` (eager
-    attention only, as everywhere) have the shape of the tokens that each layer saw.
+    attention only, as everywhere) have the shape of the tokens that each layer saw: those that ask by those that are asked.
     """
 
     def __init__(self, config: DynamicTinyBertConfig, add_pooling_layer: bool = True):

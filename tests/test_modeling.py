@@ -74,10 +74,10 @@ def test_reference(bert, make_model, batch, importance, match, windows, early, l
             assert output.kept_tokens[row].nonzero().flatten().tolist() == alive
 
 
-@pytest.mark.parametrize("importance", IMPORTANCES)
+@pytest.mark.parametrize(("importance", "early"), [*((name, 0) for name in IMPORTANCES), ("learned", 2)])
 @pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
-def test_padding_batch_mates_and_order_change_nothing(make_model, importance, length_config):
-    model = make_model(importance=importance, protect_first_segment=True)
+def test_padding_batch_mates_and_order_change_nothing(make_model, importance, early, length_config):
+    model = make_model(importance=importance, early_selection_until=early, protect_first_segment=True)
     lengths = (24, 11, 40, 5)
     batch = make_batch(lengths)
     together = logits(model, batch, length_config=length_config)
@@ -108,9 +108,9 @@ def test_content_of_padding_changes_nothing(make_model, batch, importance):
     torch.testing.assert_close(one[real], two[real], atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("importance", IMPORTANCES)
-def test_padding_on_the_left(make_model, importance):
-    model = make_model(importance=importance)
+@pytest.mark.parametrize(("importance", "early"), [*((name, 0) for name in IMPORTANCES), ("learned", 2)])
+def test_padding_on_the_left(make_model, importance, early):
+    model = make_model(importance=importance, early_selection_until=early)
     inputs = make_batch((17,))
     positions = torch.arange(17)[None]
     left = {name: torch.nn.functional.pad(tensor, (6, 0)) for name, tensor in inputs.items()}
@@ -162,21 +162,21 @@ def test_who_chooses_early_is_the_same_to_those_that_stay(make_model, batch):
         torch.testing.assert_close(one, two, atol=TOLERANCE, rtol=0)
 
 
-def test_masks_of_another_kind_let_all_ask(make_model, batch):
+def test_masks_of_another_kind_let_all_ask(make_model, batch, monkeypatch):
     """Flash attention has one mask for those that ask and those that are asked."""
     model = make_model(importance="learned", early_selection_until=4)
     wanted = logits(model, batch, length_config=LENGTH_CONFIGS[0])
-    ALL_ATTENTION_FUNCTIONS.register("flat", flat_mask_attention)
-    ALL_MASK_ATTENTION_FUNCTIONS.register("flat", ALL_MASK_ATTENTION_FUNCTIONS["flash_attention_2"])
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flat", flat_mask_attention)
+    monkeypatch.setitem(ALL_MASK_ATTENTION_FUNCTIONS, "flat", ALL_MASK_ATTENTION_FUNCTIONS["flash_attention_2"])
     model.set_attn_implementation("flat")
     torch.testing.assert_close(logits(model, batch, length_config=LENGTH_CONFIGS[0]), wanted, atol=TOLERANCE, rtol=0)
 
 
 def flat_mask_attention(module, query, key, value, attention_mask, scaling, **kwargs):
     """As flash attention: a mask `(batch, length)` of zeros and ones, or none."""
-    assert query.shape[2] == key.shape[2]
     scores = query @ key.transpose(2, 3) * scaling
     if attention_mask is not None:
+        assert attention_mask.dim() == 2 and query.shape[2] == key.shape[2]
         scores = scores.masked_fill(~attention_mask[:, None, None, :].bool(), torch.finfo(scores.dtype).min)
     return (scores.softmax(dim=-1) @ value).transpose(1, 2), None
 
@@ -226,6 +226,11 @@ def test_attentions_have_the_shape_of_the_tokens_still_there(make_model):
     attentions = model(**inputs, length_config=[1.0, 0.5, 0.5, 0.2], output_attentions=True).attentions
     assert [tuple(attention.shape) for attention in attentions] == [(1, 4, n, n) for n in (20, 20, 10, 10)]
     torch.testing.assert_close(attentions[2].sum(-1), torch.ones(1, 4, 10))
+    early = make_model(importance="learned", early_selection_until=2)
+    early.set_attn_implementation("eager")
+    attentions = early(**inputs, length_config=[0.8, 0.5, 0.5, 0.2], output_attentions=True).attentions
+    shapes = [(16, 20), (10, 16), (10, 10), (10, 10)]  # who asks, and who is asked
+    assert [tuple(attention.shape) for attention in attentions] == [(1, 4, *shape) for shape in shapes]
 
 
 def test_inputs_embeds(make_model, batch):
@@ -248,9 +253,9 @@ def test_bf16(make_model, batch, importance):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("importance", ["all", "learned"])
-def test_torch_compile(make_model, batch, importance):
-    model = make_model(importance=importance, protect_first_segment=True)
+@pytest.mark.parametrize(("importance", "early"), [("all", 0), ("learned", 0), ("learned", 2)])
+def test_torch_compile(make_model, batch, importance, early):
+    model = make_model(importance=importance, early_selection_until=early, protect_first_segment=True)
     compiled = torch.compile(model)
     for length_config in ([0.8, 0.6, 0.4, 0.2], [20, 12, 12, 3]):
         one, two = (logits(m, batch, length_config=length_config) for m in (compiled, model))
@@ -293,9 +298,12 @@ def test_layers_left_out(make_model, bert, batch):
     assert kept.sum(dim=1).tolist() == [12, 6, 20, 3]  # layer 1 is left out: its drop happens in layer 2
 
 
-def test_token_scores_are_full_length_and_absent_where_tokens_are(make_model, batch):
-    model = make_model(importance="learned")
+@pytest.mark.parametrize("early", [0, 1])
+def test_token_scores_are_full_length_and_absent_where_tokens_are(make_model, batch, early):
+    model = make_model(importance="learned", early_selection_until=early)
     output = model(**batch, length_config=[0.5] * 4, output_token_scores=True)
+    whole = model(**batch, output_token_scores=True).token_scores[0]  # of the first layer: who goes there changes none
+    torch.testing.assert_close(output.token_scores[0], whole, atol=TOLERANCE, rtol=0)
     real, finite = batch["attention_mask"].bool(), [torch.isfinite(scores) for scores in output.token_scores]
     assert torch.equal(finite[0], real)
     assert all(torch.equal(mask, output.kept_tokens) for mask in finite[1:])

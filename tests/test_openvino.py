@@ -67,7 +67,7 @@ def checkpoints(sizes, tokenizer, tmp_path_factory):
         "question": (DynamicTinyBertForQuestionAnswering, {"dropped_logits": "mask", "keep_cls": False}),
         "all": (DynamicTinyBertForQuestionAnswering, {}),
         "cls": (DynamicTinyBertForQuestionAnswering, {}),
-        "classifier": (DynamicTinyBertForSequenceClassification, {"num_labels": 3}),
+        "classifier": (DynamicTinyBertForSequenceClassification, {"num_labels": 3, "early_selection_until": 1}),
     }
     for name, (model_class, options) in made.items():
         torch.manual_seed(0)
@@ -257,10 +257,10 @@ def test_int8_of_a_cpu_with_vnni_is_told_on_one_without(exported, monkeypatch, t
     assert cpu.overflow_fix() == "enable" and "weights get 7 bits" in caplog.text
 
 
-@pytest.mark.parametrize("importance", ["learned", "question"])
-def test_a_model_that_drops_in_few_layers(make_model, importance, tmp_path):
-    budgets = {"fast": [0.6, 0.6, 0.3, 0.3]}
-    eager = make_model(importance=importance, drop_layers=[0, 2], importance_match_until=1, budgets=budgets)
+@pytest.mark.parametrize(("importance", "early"), [("learned", 0), ("learned", 1), ("question", 0)])
+def test_a_model_that_drops_in_few_layers(make_model, importance, early, tmp_path):
+    options = {"drop_layers": [0, 2], "importance_match_until": 1, "early_selection_until": early}
+    eager = make_model(importance=importance, budgets={"fast": [0.6, 0.6, 0.3, 0.3]}, **options)
     eager.save_pretrained(tmp_path)
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path, export=True, ov_config=EXACT)
     for batch in BATCHES:

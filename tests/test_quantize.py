@@ -40,7 +40,8 @@ BUDGETS = {"fast": [0.8, 0.5, 0.5, 0.2]}
 def checkpoint(sizes, tokenizer, tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("checkpoint")
-    config = DynamicTinyBertConfig(**sizes, importance="learned", budgets=BUDGETS, length_config=BUDGETS["fast"])
+    options = {"importance": "learned", "early_selection_until": 1, "budgets": BUDGETS, "length_config": BUDGETS["fast"]}
+    config = DynamicTinyBertConfig(**sizes, **options)
     randomize_scorers(DynamicTinyBertForQuestionAnswering(config)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -121,11 +122,19 @@ def test_the_file_remembers_for_which_cpus_it_is(quantized):
     assert model.get_rt_info(cpu.OVERFLOW_FIX).value == ("enable" if cpu.has_vnni() is False else "disable")
 
 
-def test_layers_in_floats_are_not_smoothed(quantized):
+def test_layers_in_floats_are_not_smoothed(checkpoint, quantized):
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, compile=False).model
     smoothed = [node for node in model.get_ops() if node.get_friendly_name().endswith("nncf_smooth_quant")]
     users = {port.get_node().get_type_name() for node in smoothed for port in node.output(0).get_target_inputs()}
     assert users == {"FakeQuantize"}  # and none goes to a multiplication in floats
+    weights, compared = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint).state_dict(), 0
+    for node in model.get_ops():
+        name = re.search(r"(bert\.encoder\.layer\.\d\.token_scorer\.\w+)/", node.get_friendly_name())
+        if name and node.get_type_name() == "MatMul":
+            found = torch.tensor(node.input_value(1).get_node().data)
+            torch.testing.assert_close(found, weights[f"{name[1]}.weight"], rtol=1e-5, atol=0)  # scaled, and scaled back
+            compared += 1
+    assert compared == 4 * 4  # unit, key, query and term_weight of each layer
 
 
 def test_record_says_how(quantized):

@@ -282,11 +282,12 @@ def test_a_resumed_run_repeats_the_losses_bit_for_bit(make_model, questions, tok
         {"gradient_checkpointing": True},
         {"drop_layers": [1], "layer_dropout_prob": 0.4, "max_steps": 6},
         {"drop_layers": [0, 2], "length_sampling": "ratio"},
+        {"early_selection_until": 2, "gradient_checkpointing": True},
     ],
     ids=str,
 )
 def test_options_run_and_stay_finite(make_model, questions, tokenizer, arguments, options):
-    config = {"drop_layers": options.pop("drop_layers")} if "drop_layers" in options else {}
+    config = {name: options.pop(name) for name in ("drop_layers", "early_selection_until") if name in options}
     trainer = make_trainer(make_model, questions, tokenizer, arguments(**{"max_steps": 2} | options), **config)
     trainer.train()
     assert all(math.isfinite(loss) for loss in losses(trainer).values())

@@ -10,6 +10,7 @@ from openvino.frontend.pytorch import ConversionExtension
 from optimum.exporters.openvino.model_configs import BertOpenVINOConfig
 from optimum.exporters.openvino.patching_utils import ModelPatcher
 from optimum.exporters.tasks import TasksManager
+from torch import nn
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..length_config import SHARE_UNIT
@@ -55,7 +56,7 @@ class LengthAdaptivePatcher(ModelPatcher):
         self._model.length_adaptive_graph = self.graph  # TorchScript traces modules of the model only
         embeddings = self._model.base_model.embeddings
         self.token_types = embeddings.token_type_embeddings
-        if self.token_types.num_embeddings == 2:
+        if type(self.token_types) is nn.Embedding and self.token_types.num_embeddings == 2:
             embeddings.token_type_embeddings = RowPair(self.token_types)
 
     def __exit__(self, *exception):

@@ -171,7 +171,9 @@ class RowPair(nn.Module):
 
     def __init__(self, embedding: nn.Embedding):
         super().__init__()
-        self.first, self.step = embedding.weight[0].detach(), (embedding.weight[1] - embedding.weight[0]).detach()
+        rows = embedding.weight.detach().float()  # a difference of 16 bits would not lead to the second row
+        self.register_buffer("first", rows[0], persistent=False)
+        self.register_buffer("step", rows[1] - rows[0], persistent=False)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Zeros and ones `(B, N)` give `(B, N, H)`."""

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """The exported model against the eager one, in fp32, on real questions: at every budget, alone and in padded batches.
 
-python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200]
+python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200] [--dropped_logits mask]
 
 Takes a model that answers, or one that classifies pairs of a question and a passage. Prints how many examples agree within
 1e-4 in every logit. Each other one is looked into: its two runs part where a token that stays and one that goes are tied in
@@ -9,6 +9,7 @@ importance, within the rounding of two kernels, or the export is wrong.
 """
 
 import argparse
+import tempfile
 
 import torch
 from transformers import (
@@ -23,6 +24,7 @@ from hf_dynbert import (
     OVDynamicTinyBertForSequenceClassification,
     load_squad,
 )
+from hf_dynbert.configuration_dynamic_tinybert import DROPPED_LOGITS
 from hf_dynbert.curve import markdown_table
 from hf_dynbert.drop_and_restore import first_segment, first_token
 from hf_dynbert.length_config import parse_length_config
@@ -43,6 +45,7 @@ def main() -> None:
         "--budgets", nargs="+", default=["full", "half", "third"], help="names, or lists such as 0.6,0.5,..."
     )
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--dropped_logits", choices=DROPPED_LOGITS, help="of the model, in place of its own")
     args = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     classes = AutoModelForQuestionAnswering, OVDynamicTinyBertForQuestionAnswering
@@ -50,7 +53,12 @@ def main() -> None:
         classes = AutoModelForSequenceClassification, OVDynamicTinyBertForSequenceClassification
     eager = classes[0].from_pretrained(args.model).eval()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}  # or OpenVINO computes in bf16 where the CPU has it
-    exported = classes[1].from_pretrained(args.model, export=True, ov_config=exact)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.dropped_logits:
+            eager.config.dropped_logits = args.dropped_logits
+            eager.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        exported = classes[1].from_pretrained(folder if args.dropped_logits else args.model, export=True, ov_config=exact)
     data = load_squad(args.data, split="validation").shuffle(seed=0).select(range(args.limit))
     windows = [window.inputs for window in encode_windows(tokenizer, data["question"], data["context"], MAX_LENGTH, STRIDE)]
     rows = []
