@@ -1,0 +1,113 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Floats again from an OpenVINO folder, int8 or not: to go on training where only that is at hand."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+
+from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
+from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
+
+
+ROOT = "__module.length_adaptive_graph."  # of the modules that were traced, see `graph.LengthAdaptiveGraph`
+SMOOTHED = "nncf_smooth_quant"  # SmoothQuant's division of a layer's inputs; its weights are multiplied by the same
+FOLDED = ("Constant", "Convert", "Subtract", "Multiply")  # what rounded weights are made of
+
+
+def float_model(folder: str | Path) -> DynamicTinyBertForQuestionAnswering:
+    """The PyTorch model whose graph lies in a folder: weights as they were before, up to int8's rounding.
+
+    Args:
+        folder (`str` or `Path`): written by `hf-dynbert quantize` (backend `openvino`), or by `save_pretrained` of an
+            [`OVDynamicTinyBertForQuestionAnswering`].
+
+    Returns:
+        [`DynamicTinyBertForQuestionAnswering`]: in float32 and evaluation mode, with the folder's configuration. What
+            rounding left is in its weights; what SmoothQuant moved into them is undone.
+
+    Raises:
+        ValueError: a graph of another kind of model, or of another version, where weights are not to be found.
+    """
+    config = DynamicTinyBertConfig.from_pretrained(folder)
+    model = DynamicTinyBertForQuestionAnswering(config).eval()
+    expected = model.state_dict()
+    found = _weights(openvino.Core().read_model(Path(folder) / "openvino_model.xml"))
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ValueError(
+            f"The graph in {folder} has no {', '.join(missing[:3])} where {len(missing)} weights of a length-adaptive model "
+            "for question answering are looked for. Give a folder that this version's hf-dynbert quantize wrote."
+        )
+    state = {name: torch.from_numpy(found[name]).float().reshape(like.shape) for name, like in expected.items()}
+    model.load_state_dict(state)
+    return model
+
+
+def _weights(graph: openvino.Model) -> dict[str, np.ndarray]:
+    """All parameters by the names that they have in PyTorch."""
+    found, types = {}, {}
+    for node in graph.get_ordered_ops():
+        if node.get_friendly_name().endswith(SMOOTHED):
+            continue  # named after what it divides
+        module, _, operation = node.get_friendly_name().removeprefix(ROOT).partition("/")
+        module, kind = "qa_outputs" if module == "head" else module, node.get_type_name()
+        if kind == "MatMul" and operation.startswith("aten::linear"):
+            found |= _linear(node, module)
+        elif kind == "Gather" and operation.startswith("aten::embedding"):
+            found[f"{module}.weight"] = _value(_input(node, 0))
+        elif operation.startswith("aten::layer_norm") and kind in ("Multiply", "Add") and (part := _constant(node)) is not None:
+            found[f"{module}.weight" if kind == "Multiply" else f"{module}.bias"] = part
+        elif module.endswith("token_type_embeddings") and kind in ("Multiply", "Add"):  # see `graph.RowPair`
+            types[module, kind] = _constant(node)
+        elif module.endswith("token_scorer") and operation.startswith("aten::mul/"):
+            found[f"{module}.slope"] = _constant(node)
+        elif module.endswith("token_scorer") and operation.startswith("aten::sub/"):
+            found[f"{module}.threshold"] = -_constant(node)  # a subtraction is the addition of the opposite
+    for module, kind in types:
+        if kind == "Add":
+            first = types[module, kind].reshape(-1)
+            found[f"{module}.weight"] = np.stack([first, first + types[module, "Multiply"].reshape(-1)])
+    return found
+
+
+def _linear(product: openvino.Node, module: str) -> dict[str, np.ndarray]:
+    weight = _value(_input(product, 1))
+    weight = weight if product.get_attributes()["transpose_b"] else weight.T
+    found, source = {}, _input(product, 0)
+    while source.get_type_name() in ("FakeQuantize", "Reshape"):
+        source = _input(source, 0)
+    if source.get_friendly_name().endswith(SMOOTHED):
+        weight = weight * _constant(source).reshape(-1)
+    found[f"{module}.weight"] = weight
+    for port in product.output(0).get_target_inputs():
+        after = port.get_node()
+        if after.get_type_name() == "Add" and "/aten::linear/" in after.get_friendly_name():
+            found[f"{module}.bias"] = _constant(after)
+    return found
+
+
+def _input(node: openvino.Node, index: int) -> openvino.Node:
+    return node.input_value(index).get_node()
+
+
+def _constant(node: openvino.Node) -> np.ndarray | None:
+    """The factor or summand of a node that is known, if one is."""
+    known = [part for part in (_input(node, 0), _input(node, 1)) if _is_known(part)]
+    return _value(known[0]) if known else None
+
+
+def _is_known(node: openvino.Node) -> bool:
+    kind = node.get_type_name()
+    return kind == "Constant" or (kind in FOLDED and all(_is_known(port.get_node()) for port in node.input_values()))
+
+
+def _value(node: openvino.Node) -> np.ndarray:
+    """What a node that is known evaluates to."""
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return node.data.astype(np.float32)
+    if not _is_known(node):
+        raise ValueError(f"{node.get_friendly_name()} ({kind}) is not a weight: the graph is of another kind or version.")
+    parts = [_value(port.get_node()) for port in node.input_values()]
+    return parts[0] if kind == "Convert" else parts[0] - parts[1] if kind == "Subtract" else parts[0] * parts[1]
