@@ -1,4 +1,4 @@
-"""Floats out of an OpenVINO folder: the very weights where nothing was rounded, what the graph computes with where they were."""
+"""Floats out of an OpenVINO folder: the very weights, or where those were rounded, what the graph computes with."""
 
 import openvino
 import pytest

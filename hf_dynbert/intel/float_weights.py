@@ -56,8 +56,8 @@ def _weights(graph: openvino.Model) -> dict[str, np.ndarray]:
             found |= _linear(node, module)
         elif kind == "Gather" and operation.startswith("aten::embedding"):
             found[f"{module}.weight"] = _value(_input(node, 0))
-        elif operation.startswith("aten::layer_norm") and kind in ("Multiply", "Add") and (part := _constant(node)) is not None:
-            found[f"{module}.weight" if kind == "Multiply" else f"{module}.bias"] = part
+        elif operation.startswith("aten::layer_norm") and kind in ("Multiply", "Add"):
+            found[f"{module}.weight" if kind == "Multiply" else f"{module}.bias"] = _constant(node)
         elif module.endswith("token_type_embeddings") and kind in ("Multiply", "Add"):  # see `graph.RowPair`
             types[module, kind] = _constant(node)
         elif module.endswith("token_scorer") and operation.startswith("aten::mul/"):
@@ -91,10 +91,10 @@ def _input(node: openvino.Node, index: int) -> openvino.Node:
     return node.input_value(index).get_node()
 
 
-def _constant(node: openvino.Node) -> np.ndarray | None:
-    """The factor or summand of a node that is known, if one is."""
-    known = [part for part in (_input(node, 0), _input(node, 1)) if _is_known(part)]
-    return _value(known[0]) if known else None
+def _constant(node: openvino.Node) -> np.ndarray:
+    """The factor or summand of a node that is known."""
+    first, second = _input(node, 0), _input(node, 1)
+    return _value(first if _is_known(first) else second)
 
 
 def _is_known(node: openvino.Node) -> bool:
