@@ -85,3 +85,8 @@ def test_another_graph_is_refused(bert_folder, tmp_path):
     OVModelForQuestionAnswering.from_pretrained(bert_folder, export=True, compile=False).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no bert.embeddings.*hf-dynbert quantize"):
         float_model(tmp_path)
+
+
+def test_a_place_without_a_graph_is_refused(bert_folder):
+    with pytest.raises(FileNotFoundError, match="openvino_model.xml.*hf-dynbert quantize"):
+        float_model(bert_folder)

@@ -28,12 +28,16 @@ def float_model(folder: str | Path) -> DynamicTinyBertForQuestionAnswering:
             rounding left is in its weights; what SmoothQuant moved into them is undone.
 
     Raises:
+        FileNotFoundError: no graph there.
         ValueError: a graph of another kind of model, or of another version, where weights are not to be found.
     """
+    graph = Path(folder) / "openvino_model.xml"
+    if not graph.exists():
+        raise FileNotFoundError(f"{graph} is not there. Give a local folder that hf-dynbert quantize wrote.")
     config = DynamicTinyBertConfig.from_pretrained(folder)
     model = DynamicTinyBertForQuestionAnswering(config).eval()
     expected = model.state_dict()
-    found = _weights(openvino.Core().read_model(Path(folder) / "openvino_model.xml"))
+    found = _weights(openvino.Core().read_model(graph))
     if missing := sorted(expected.keys() - found.keys()):
         raise ValueError(
             f"The graph in {folder} has no {', '.join(missing[:3])} where {len(missing)} weights of a length-adaptive model "
