@@ -20,7 +20,8 @@ from hf_dynbert.question_answering.features import encode_windows
 from hf_dynbert.question_answering.squad import split_by_article
 
 
-# A token that has gone answers the lowest float; of the logarithm's arguments this is small enough not to matter in fp32
+# A token that has gone answers the lowest float, and one that int8 alone drops would make the divergence infinite: cut far
+# below what any token that is left says, and the same for all that is compared
 LOWEST_LOGIT, LOWEST_LOG = -1e4, -30.0
 BATCH = 16
 
