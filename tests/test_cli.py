@@ -144,3 +144,12 @@ def test_import_is_light():
     heavy = {"openvino", "optimum", "nncf", "neural_compressor", "matplotlib", "optuna"}
     finished = subprocess.run([sys.executable, "-c", code.replace("{heavy}", repr(heavy))], capture_output=True, text=True)
     assert finished.stdout.strip() == "[]", finished.stderr
+
+
+def test_the_tests_of_the_core_need_no_intel_extra():
+    """Every test module is collected where the `intel` extra is missing, as in the lane of the newest transformers."""
+    missing = ["openvino", "optimum", "nncf", "neural_compressor"]
+    collect = ["--collect-only", "--quiet", "-p", "no:cacheprovider"]  # the run that this is part of keeps its own cache
+    code = f"import sys, pytest; sys.modules.update(dict.fromkeys({missing})); sys.exit(pytest.main({collect}))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert finished.returncode == 0, finished.stdout[-2000:]  # its end names the module

@@ -1,12 +1,12 @@
 """Floats out of an OpenVINO folder: the very weights, or where those were rounded, what the graph computes with."""
 
-import openvino
 import pytest
 import torch
 from conftest import make_batch, randomize_scorers
 
 
 pytestmark = pytest.mark.intel
+openvino = pytest.importorskip("openvino", reason="needs the intel extra")
 pytest.importorskip("optimum.intel", reason="needs the intel extra")
 
 from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
