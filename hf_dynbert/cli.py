@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from accelerate import PartialState
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from transformers import AutoTokenizer, pipeline
 
@@ -33,6 +32,7 @@ from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
 from .search_run import run_search
 from .training.arguments import DistillationArguments
+from .training.processes import end_together
 from .training.recipe import check_together, run_recipe
 from .training.recipe_arguments import DataArguments, ModelArguments
 
@@ -155,7 +155,7 @@ class PushArguments:
 def train(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
     """Runs a recipe."""
     print(f"Saved in {run_recipe(model_args, data_args, args)}")
-    PartialState().destroy_process_group()  # several processes: one that leaves without it may abort, and fail the launch
+    end_together()
 
 
 def search(args: SearchArguments) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from conftest import make_batch
+from conftest import NO_THREAD_OF_GLOO, make_batch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForQuestionAnswering,
@@ -255,8 +255,8 @@ def test_a_model_as_it_is_cannot_learn_to_drop(mpnet, tmp_path):
 
 TWO = """
 import sys
-from accelerate import PartialState
 from hf_dynbert.training.arguments import DistillationArguments
+from hf_dynbert.training.processes import end_together
 from hf_dynbert.training.recipe import run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 student, teacher, data, output = sys.argv[1:]
@@ -266,14 +266,14 @@ args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train
     report_to=[], hidden_weight=1.0, relation_weight=1.0, relation_heads=4)
 run_recipe(ModelArguments(student, teacher_model_name_or_path=teacher, **off),
     DataArguments([data], max_length=120, stride=8, teacher_cache_dir=output + "-cache"), args)
-PartialState().destroy_process_group()
+end_together()
 """
 
 
 PLAIN = """
 import sys
-from accelerate import PartialState
 from hf_dynbert.training.arguments import DistillationArguments
+from hf_dynbert.training.processes import end_together
 from hf_dynbert.training.recipe import run_recipe
 from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
 student, teacher, data, output = sys.argv[1:]
@@ -283,7 +283,7 @@ args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train
     length_drop=False, importance="all", relation_weight=1.0, relation_heads=4)
 run_recipe(ModelArguments(student, teacher_model_name_or_path=teacher, **off),
     DataArguments([data], "plain-text", max_length=16), args)
-PartialState().destroy_process_group()
+end_together()
 """
 
 
@@ -296,7 +296,7 @@ def test_two_processes_on_plain_text_are_one(bert_folder, tokenizer, sizes, tmp_
     environment, found = {**os.environ, "OMP_NUM_THREADS": "1"}, []
     for processes in (1, 2):
         script, output = tmp_path / f"script{processes}.py", tmp_path / f"out{processes}"
-        script.write_text(PLAIN.replace("{size}", str(8 // processes)))
+        script.write_text(PLAIN.replace("{size}", str(8 // processes)) + NO_THREAD_OF_GLOO)
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if processes == 2 else []
         command = [sys.executable, *launch, script, bert_folder, tmp_path / "teacher", tmp_path / "text.txt", output]
         finished = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
@@ -318,7 +318,7 @@ def test_two_processes_with_a_teacher_are_one(bert_folder, tokenizer, sizes, squ
     environment, found = {**os.environ, "OMP_NUM_THREADS": "1"}, []
     for processes in (1, 2):
         script, output = tmp_path / f"script{processes}.py", tmp_path / f"out{processes}"
-        script.write_text(TWO.replace("{size}", str(8 // processes)))
+        script.write_text(TWO.replace("{size}", str(8 // processes)) + NO_THREAD_OF_GLOO)
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if processes == 2 else []
         command = [sys.executable, *launch, script, bert_folder, tmp_path / "teacher", squad_file, output]
         finished = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import randomize_scorers
+from conftest import NO_THREAD_OF_GLOO, randomize_scorers
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, TrainerCallback
 
@@ -381,8 +381,7 @@ trainer = DistillationTrainer(model, args, train_dataset=features, data_collator
 trainer.train()
 if trainer.is_world_process_zero():
     trainer.save_model(output)
-trainer.accelerator.wait_for_everyone()
-trainer.accelerator.end_training()
+end_together(trainer)
 """
 
 
@@ -411,7 +410,7 @@ def test_a_short_script_and_two_processes_give_the_same_model(bert_folder, quest
     saved = []
     for processes in (1, 2):
         script = tmp_path / f"script{processes}.py"
-        script.write_text(TEN_LINES.replace("{size}", str(8 // processes)))
+        script.write_text(TEN_LINES.replace("{size}", str(8 // processes)) + NO_THREAD_OF_GLOO)
         launch = [sys.executable]
         if processes == 2:  # what `accelerate launch` runs for several processes; on CPUs it wants MPI instead
             launch += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

@@ -4,6 +4,7 @@
 from .arguments import DistillationArguments
 from .augmentation import WordSubstitution, WordVectors, augment
 from .collator import DistillationCollator
+from .processes import end_together
 from .teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
 from .trainer import DistillationTrainer
 
@@ -15,6 +16,7 @@ __all__ = [
     "WordSubstitution",
     "WordVectors",
     "augment",
+    "end_together",
     "teacher_inputs",
     "teacher_logits",
     "teacher_predictions",
