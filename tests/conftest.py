@@ -182,3 +182,13 @@ def articles_file(questions, tmp_path_factory):
 
 def answers(row):
     return [{"text": row["answers"]["text"][0], "answer_start": row["answers"]["answer_start"][0]}]
+
+
+def quantize(checkpoint, squad_file, folder, accuracy_samples):
+    """int8 in OpenVINO by the command, with as little calibration as there can be."""
+    from hf_dynbert import cli  # the command imports more than most tests need
+
+    argv = ["quantize", "--model", str(checkpoint), "--output_dir", str(folder), "--train_file", str(squad_file)]
+    sizes = ["--calibration_samples", "8", "--accuracy_samples", str(accuracy_samples)]
+    assert cli.main([*argv, *sizes, "--max_length", "120", "--stride", "8"]) == 0
+    return folder

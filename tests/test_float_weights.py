@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import make_batch, randomize_scorers
+from conftest import make_batch, quantize, randomize_scorers
 
 
 pytestmark = pytest.mark.intel
@@ -11,7 +11,7 @@ pytest.importorskip("optimum.intel", reason="needs the intel extra")
 
 from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
 
-from hf_dynbert import DynamicTinyBertForQuestionAnswering, cli  # noqa: E402
+from hf_dynbert import DynamicTinyBertForQuestionAnswering  # noqa: E402
 from hf_dynbert.intel.float_weights import float_model  # noqa: E402
 from hf_dynbert.intel.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
 
@@ -36,11 +36,7 @@ def checkpoint(bert_folder, tokenizer, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def int8(checkpoint, squad_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int8")
-    argv = ["quantize", "--model", str(checkpoint), "--output_dir", str(folder), "--train_file", str(squad_file)]
-    sizes = ["--calibration_samples", "8", "--accuracy_samples", "0", "--max_length", "120", "--stride", "8"]
-    assert cli.main([*argv, *sizes]) == 0
-    return folder
+    return quantize(checkpoint, squad_file, tmp_path_factory.mktemp("int8"), accuracy_samples=0)
 
 
 def test_an_fp32_graph_gives_back_the_very_weights(checkpoint, tmp_path):

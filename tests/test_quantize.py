@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import make_batch, randomize_scorers
+from conftest import make_batch, quantize, randomize_scorers
 from transformers import AutoModelForQuestionAnswering, BertConfig
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, cli
@@ -49,13 +49,7 @@ def checkpoint(sizes, tokenizer, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quantized(checkpoint, squad_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int8")
-    argv = ["quantize", "--model", str(checkpoint), "--output_dir", str(folder), "--train_file", str(squad_file)]
-    assert (
-        cli.main([*argv, "--calibration_samples", "8", "--accuracy_samples", "4", "--max_length", "120", "--stride", "8"])
-        == 0
-    )
-    return folder
+    return quantize(checkpoint, squad_file, tmp_path_factory.mktemp("int8"), accuracy_samples=4)
 
 
 def logits(model, batch, **kwargs):
