@@ -9,10 +9,10 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .card import write_card
+from .backbones.folder import convert
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
-from .conversion import convert
-from .hub import push_folder
+from .hub.model_card import write_card
+from .hub.push import push_folder
 from .int8_quantizer import DynamicInt8Config
 from .length_config import count_macs, fit_length_config
 from .modeling_dynamic_tinybert import (
@@ -20,7 +20,8 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
-from .question_answering import (
+from .recipes.augmentation import WordSubstitution, WordVectors, augment
+from .tasks.question_answering import (
     ExtractiveQAPipeline,
     evaluate_squad,
     load_squad,
@@ -28,14 +29,11 @@ from .question_answering import (
     squad_metrics,
     training_features,
 )
-from .texts import cut_texts, load_texts, text_features
+from .tasks.text_classification.data import cut_texts, load_texts, text_features
 from .training import (
     DistillationArguments,
     DistillationCollator,
     DistillationTrainer,
-    WordSubstitution,
-    WordVectors,
-    augment,
     end_together,
     teacher_inputs,
     teacher_logits,

@@ -32,7 +32,7 @@ class DynamicTinyBertConfig(BertConfig):
         budgets (`dict[str, list or dict]`, *optional*):
             Named length configurations; a call takes them by name. The name `"full"` is taken: it keeps all tokens. In place
             of the length configuration itself there may be a `dict` with it and what a search measured of it, see
-            [`~hf_dynbert.budget.Budget`].
+            [`~hf_dynbert.budgets.budget.Budget`].
         drop_layers (`list[int]`, *optional*):
             The layers that may drop, from 0; `None` lets all. The others need no scorer, and are as fast as BERT's in an
             exported graph.

@@ -31,8 +31,6 @@ from transformers.models.bert.modeling_bert import (
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
-from .asking import BudgetMixin
-from .backbones import load_backbone, one_clear_error
 from .configuration_dynamic_tinybert import IMPORTANCES, DynamicTinyBertConfig
 from .drop_and_restore import (
     LayerBudget,
@@ -50,13 +48,10 @@ from .late_interaction import soft_matches, take_segment, window_coverage
 from .length_config import dropping_layers, skip_layers
 
 
-if (
-    TYPE_CHECKING
-):  # never run: transformers reads here which files to load beside this one where the package is not installed
-    from .budget import Budget  # noqa: F401 (see above)
+# Never executed: transformers reads here which files it must load beside this file where the package is not installed
+if TYPE_CHECKING:
     from .int8_kernels import kernel_for  # noqa: F401
     from .int8_layers import Int8Linear  # noqa: F401
-    from .latency import measure_latencies  # noqa: F401
 
 
 # Where untrained scorers start. Of two states of the same word in different places the cosine is well above 3/8, of others
@@ -352,7 +347,7 @@ class DynamicTinyBertEncoder(BertEncoder):
         return restore_tokens(restored, hidden_states, table.positions, table.filled)
 
 
-class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
+class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
 
     config_class = DynamicTinyBertConfig
@@ -387,7 +382,7 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
     def _upload_modified_files(self, working_dir: str, repo_id: str, *args, **kwargs):
         """What both ways of pushing come to, with our card where transformers has put its template."""
         try:
-            from hf_dynbert.card import write_card
+            from hf_dynbert.hub.model_card import write_card
         except ImportError:  # who loaded this file with a repository's code has not the rest
             pass
         else:
@@ -402,6 +397,10 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
             OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
             ValueError: weights of other shapes than the configuration's, or an impossible configuration.
         """
+        try:
+            from hf_dynbert.backbones.convert import one_clear_error
+        except ImportError:  # this file was loaded from a repository and the package is not installed
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         with one_clear_error(pretrained_model_name_or_path):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
@@ -423,7 +422,15 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
             ValueError: the source's architecture is not supported (the error lists those that are), it lacks one of
                 `layers`, is in int8, or a field is unknown.
         """
+        from hf_dynbert.backbones.convert import load_backbone  # conversion is no part of the files on the Hub
+
         return load_backbone(cls, source, layers, **config_overrides)
+
+    def choose_budget(self, **limits) -> list[int | float] | str:
+        """See [`~hf_dynbert.budgets.choosing.choose_budget_of`]."""
+        from hf_dynbert.budgets.choosing import choose_budget_of  # measuring is no part of the files on the Hub
+
+        return choose_budget_of(self, **limits)
 
     def set_importance(self, importance: str) -> None:
         """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.

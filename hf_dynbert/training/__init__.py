@@ -2,10 +2,9 @@
 """What training optimises, and the Trainer that optimises it."""
 
 from .arguments import DistillationArguments
-from .augmentation import WordSubstitution, WordVectors, augment
 from .collator import DistillationCollator
 from .processes import end_together
-from .teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
+from .teachers.predictions import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
 from .trainer import DistillationTrainer
 
 
@@ -13,9 +12,6 @@ __all__ = [
     "DistillationArguments",
     "DistillationCollator",
     "DistillationTrainer",
-    "WordSubstitution",
-    "WordVectors",
-    "augment",
     "end_together",
     "teacher_inputs",
     "teacher_logits",

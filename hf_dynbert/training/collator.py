@@ -4,7 +4,7 @@
 import torch
 from transformers import DataCollatorWithPadding
 
-from .teachers import INPUTS, LOGITS, PLACES, TARGETS, TYPES
+from .teachers.predictions import INPUTS, LOGITS, PLACES, TARGETS, TYPES
 
 
 class DistillationCollator(DataCollatorWithPadding):

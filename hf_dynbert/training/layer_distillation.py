@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .attention_capture import AttentionView, take_states
 from .layer_maps import layer_map
 from .losses import relation_divergence, relation_scores, score_error, state_error
-from .observation import AttentionView, take_states
 
 
 RELATIONS = ("query", "key", "value", "attention")

@@ -16,12 +16,12 @@ from ..drop_and_restore import first_segment, first_token
 from ..length_config import dropping_layers
 from ..modeling_dynamic_tinybert import DynamicTinyBertPreTrainedModel, TokenScorer
 from .arguments import DistillationArguments
+from .attention_capture import observe
 from .layer_distillation import LayerDistillation, LayerTrace
 from .length_drop import SubModel, sample_sandwich
 from .losses import answer_distribution, divergence, saliency, soft_cross_entropy, target_divergence
-from .observation import observe
 from .record import write_record
-from .teachers import INPUTS, LOGITS, PLACES, TARGETS, TYPES, at_full_length
+from .teachers.predictions import INPUTS, LOGITS, PLACES, TARGETS, TYPES, at_full_length
 
 
 PROJECTION = "projection.safetensors"

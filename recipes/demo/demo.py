@@ -16,7 +16,7 @@ from rich.table import Table
 from transformers import AutoTokenizer, pipeline
 
 from hf_dynbert import load_squad
-from hf_dynbert.curve import COLUMNS, curve_rows, measure_curve, plot_curve
+from hf_dynbert.tasks.question_answering.report import COLUMNS, curve_rows, measure_curve, plot_curve
 
 
 HERE = Path(__file__).parent

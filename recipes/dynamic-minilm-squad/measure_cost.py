@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from hf_dynbert import DynamicTinyBertForQuestionAnswering, fit_length_config
 from hf_dynbert.configuration_dynamic_tinybert import IMPORTANCES
-from hf_dynbert.curve import markdown_table
+from hf_dynbert.tasks.question_answering.report import markdown_table
 
 
 SHAPE = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}

@@ -26,8 +26,8 @@ from hf_dynbert import (
     load_squad,
 )
 from hf_dynbert.configuration_dynamic_tinybert import IMPORTANCES
-from hf_dynbert.curve import markdown_table
-from hf_dynbert.question_answering.squad import split_by_article
+from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.tasks.question_answering.squad import split_by_article
 
 
 RATIOS = (1.0, 0.5, 1 / 3)

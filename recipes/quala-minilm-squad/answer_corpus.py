@@ -17,9 +17,9 @@ from datasets import Dataset, load_dataset
 from transformers import AutoTokenizer, pipeline
 
 from hf_dynbert import load_squad
-from hf_dynbert.any_runtime import load_any
-from hf_dynbert.curve import markdown_table
 from hf_dynbert.length_config import parse_length_config
+from hf_dynbert.loading import load_any
+from hf_dynbert.tasks.question_answering.report import markdown_table
 
 
 READERS = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}

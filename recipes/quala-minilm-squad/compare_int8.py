@@ -13,8 +13,8 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import evaluate_squad, load_squad
-from hf_dynbert.curve import markdown_table
-from hf_dynbert.intel.contenders import form_of, load_form
+from hf_dynbert.benchmarking.entries import form_of, load_form
+from hf_dynbert.tasks.question_answering.report import markdown_table
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import load_squad
-from hf_dynbert.curve import markdown_table
-from hf_dynbert.intel.contenders import load_form
-from hf_dynbert.question_answering.features import encode_windows
-from hf_dynbert.question_answering.squad import split_by_article
+from hf_dynbert.benchmarking.entries import load_form
+from hf_dynbert.tasks.question_answering.features import encode_windows
+from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.tasks.question_answering.squad import split_by_article
 
 
 # A token that has gone answers the lowest float, and one that int8 alone drops would make the divergence infinite: cut far

@@ -21,10 +21,10 @@ from tqdm import tqdm
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import count_macs, load_squad, split_by_article, squad_metrics
-from hf_dynbert.budgets.pareto import pareto_front
-from hf_dynbert.curve import markdown_table
+from hf_dynbert.budgets.search.pareto import pareto_front
 from hf_dynbert.length_config import dropping_layers
-from hf_dynbert.question_answering import decode_answers, encode_windows
+from hf_dynbert.tasks.question_answering import decode_answers, encode_windows
+from hf_dynbert.tasks.question_answering.report import markdown_table
 
 
 FIRST, SECOND = 0, 3  # the layers that drop

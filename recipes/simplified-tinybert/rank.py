@@ -17,7 +17,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_dynbert  # noqa: F401 (so that transformers knows our models)
-from hf_dynbert.curve import markdown_table
+from hf_dynbert.tasks.question_answering.report import markdown_table
 
 
 def main() -> None:
