@@ -94,7 +94,9 @@ def __getattr__(name: str):
     if name not in ("OVDynamicTinyBertForQuestionAnswering", "OVDynamicTinyBertForSequenceClassification"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from .intel import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+        from .openvino import (
+            modeling_openvino,  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+        )
     except ImportError as error:
         raise ImportError(f'{name} needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
     return getattr(modeling_openvino, name)

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """DynamicTinyBert: transformers' BERT with a dial. Each class docstring lists only what differs from its parent."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -347,6 +348,18 @@ class DynamicTinyBertEncoder(BertEncoder):
         return restore_tokens(restored, hidden_states, table.positions, table.filled)
 
 
+def _package_module(name: str):
+    """Imports a module that is not copied beside the weights.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(f"hf_dynbert.{name}")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"This method needs the package ({error}): pip install hf_dynbert") from error
+
+
 class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
 
@@ -422,15 +435,11 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
             ValueError: the source's architecture is not supported (the error lists those that are), it lacks one of
                 `layers`, is in int8, or a field is unknown.
         """
-        from hf_dynbert.backbones.convert import load_backbone  # conversion is no part of the files on the Hub
-
-        return load_backbone(cls, source, layers, **config_overrides)
+        return _package_module("backbones.convert").load_backbone(cls, source, layers, **config_overrides)
 
     def choose_budget(self, **limits) -> list[int | float] | str:
         """See [`~hf_dynbert.budgets.choosing.choose_budget_of`]."""
-        from hf_dynbert.budgets.choosing import choose_budget_of  # measuring is no part of the files on the Hub
-
-        return choose_budget_of(self, **limits)
+        return _package_module("budgets.choosing").choose_budget_of(self, **limits)
 
     def set_importance(self, importance: str) -> None:
         """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
