@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from ...length_config import count_macs
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
 from .features import MAX_LENGTH, STRIDE, Window, encode_windows
+from .inference import run_windows
 from .metrics import squad_metrics
 
 
@@ -150,21 +151,6 @@ class SquadSample:
             length_config=resolved,
             predictions=predictions,
         )
-
-
-def run_windows(model, tokenizer, windows: list[Window], **call) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Runs one padded batch; start and end logits come back a window, each of shape `(L,)`."""
-    inputs = tokenizer.pad([window.inputs for window in windows], padding_side="right", return_tensors="pt")
-    device = getattr(model, "device", None)
-    inputs = {name: tensor.to(device) if isinstance(device, torch.device) else tensor for name, tensor in inputs.items()}
-    with torch.inference_mode():
-        output = model(**inputs, **call)
-    starts, ends = (torch.as_tensor(rows).float().cpu().numpy() for rows in (output.start_logits, output.end_logits))
-    lengths = [len(window.inputs["input_ids"]) for window in windows]
-    return (
-        [row[:length] for row, length in zip(starts, lengths, strict=True)],
-        [row[:length] for row, length in zip(ends, lengths, strict=True)],
-    )
 
 
 def _predict(data, windows, start_logits, end_logits, max_answer_length, handle_impossible_answer) -> dict[str, str]:
