@@ -27,7 +27,7 @@ from .intel.quantize import quantize as make_int8
 from .length_config import parse_length_config
 from .options import known_options, parse_arguments, read_options, unknown
 from .question_answering.evaluate import SquadSample
-from .question_answering.features import MAX_LENGTH, STRIDE
+from .question_answering.features import MAX_LENGTH, STRIDE, check_max_length
 from .question_answering.squad import load_squad, split_by_article, spread_over
 from .search_arguments import SearchArguments
 from .search_run import run_search
@@ -200,6 +200,7 @@ def evaluate(args: EvaluateArguments) -> None:
     data = spread_over(data, args.limit)
     model = load_any(args.model, dtype=args.dtype)
     asked = _asked_names(model, args)
+    check_max_length(model.config, args.max_length)
     sample = SquadSample(AutoTokenizer.from_pretrained(args.model), data, args.max_length, args.stride)
     options = {"batch_size": args.batch_size, "latency_samples": args.latency_samples, "progress": not args.json}
     results = {}

@@ -26,7 +26,7 @@ from ..curve import markdown_table
 from ..latency import machine_name
 from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
-from ..question_answering.features import encode_windows
+from ..question_answering.features import check_max_length, encode_windows
 from ..question_answering.squad import load_squad
 from .arguments import BenchmarkArguments, QuantizeArguments
 from .checkpoints import load_config
@@ -68,6 +68,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         forms[form] = folder
         for budget in budgets:
             load_config(folder).resolve_length_config(budget)
+    check_max_length(ours.config, args.padded_length, "padded_length", default=0)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
     if args.threads:

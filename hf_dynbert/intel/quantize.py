@@ -14,6 +14,7 @@ from ..card import QUANTIZATION as RECORD
 from ..card import TRAINING, forget, write_card
 from ..folders import replace_files
 from ..question_answering.evaluate import evaluate_squad
+from ..question_answering.features import check_max_length
 from ..question_answering.squad import load_squad, split_by_article
 from .arguments import QuantizeArguments
 from .checkpoints import load_config
@@ -38,6 +39,7 @@ def quantize(args: QuantizeArguments) -> Path:
     if (output / "model.safetensors").exists() and not (output / RECORD).exists():  # whose weights would be lost
         raise ValueError(f"{output} holds a model that is not in int8; give the int8 model a folder of its own.")
     config = load_config(args.model)
+    check_max_length(config, args.max_length)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
     measure = _measure_with(tokenizer, accuracy_data, config, args)

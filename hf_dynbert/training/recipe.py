@@ -11,6 +11,7 @@ from ..backbones import convert_config
 from ..card import TRAINING, forget, origin
 from ..folders import replace_files
 from ..modeling_dynamic_tinybert import TokenScorer
+from ..question_answering.features import check_lengths, check_max_length
 from .arguments import DistillationArguments
 from .collator import DistillationCollator
 from .observation import encoder_layers
@@ -48,7 +49,11 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     set_seed(args.seed)  # before the model: what is new in it is random
     model = load_model(model_args, args, task)
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
+    if data_args.max_length:
+        check_max_length(model.config, data_args.max_length, default=0)
     features, teacher = task.features(tokenizer), None
+    if not data_args.streaming:
+        check_lengths(model.config, features["length"])
     if model_args.teacher_model_name_or_path:
         teacher = load_teacher(model_args, args, task).to(args.device)
         features = task.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
