@@ -55,7 +55,7 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
     """
     name = str(name)
     hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
-    config, _ = PreTrainedConfig.get_config_dict(name, **hub)
+    config = _read_config(name, hub)
     task = _task(name, config, task)
     if not is_openvino(name, config):
         if threads:
@@ -130,10 +130,18 @@ class TextClassificationLoader(QuestionAnsweringLoader):
             name (`str`): a folder or a Hub id.
             kwargs: what `pipeline` passes to the `from_pretrained` of a model.
         """
-        config, _ = PreTrainedConfig.get_config_dict(name, **{key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
+        config = _read_config(name, {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
         if is_openvino(name, config) or config.get("model_type") == DynamicTinyBertConfig.model_type:
             return super().from_pretrained(name, **kwargs)
         return AutoModelForSequenceClassification.from_pretrained(name, **kwargs)
+
+
+def _read_config(name: str, hub: dict) -> dict:
+    """The config.json of a folder or a repository."""
+    config, _ = PreTrainedConfig.get_config_dict(name, **hub)
+    if not config:
+        raise OSError(f"{name} has no config.json: it is not a model's folder, or its download or save was interrupted.")
+    return config
 
 
 def _task(name: str, config: dict, task: str | None) -> str:
@@ -153,7 +161,7 @@ def _task(name: str, config: dict, task: str | None) -> str:
 
 
 def _load_pytorch(name: str, task: str, **kwargs):
-    kwargs = {"trust_remote_code": False} | kwargs
+    kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # `None` would ask on the terminal
     with one_clear_error(name):
         model, found = AUTO_CLASSES[task].from_pretrained(name, output_loading_info=True, **kwargs)
     if found["missing_keys"]:
@@ -165,8 +173,10 @@ def _load_pytorch(name: str, task: str, **kwargs):
     return model.eval()
 
 
-def _load_openvino(name: str, task: str, threads: int | None, config: dict, trust_remote_code=None, device_map=None, **kwargs):
-    """Loads an OpenVINO model; `trust_remote_code` and `device_map` have no meaning there: no code is loaded, all is on the CPU."""
+def _load_openvino(
+    name: str, task: str, threads: int | None, config: dict, trust_remote_code=None, device_map=None, **kwargs
+):
+    """Loads an OpenVINO model. `trust_remote_code` and `device_map` have no effect: it has no code, and runs on the CPU."""
     from .openvino import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import
 
     settings = kwargs.pop("ov_config", None) or {}

@@ -91,8 +91,8 @@ def budget_of_call(model, budget, length_config, limits: dict) -> dict:
     requested = ", ".join(f"{name}={value!r}" for name, value in {**given, **limits}.items())
     if not hasattr(model.config, "resolve_length_config"):
         raise ValueError(
-            f"{type(model).__name__} is not length-adaptive and has no budgets, so {requested} cannot be used. Leave it out, "
-            "or convert the checkpoint first: hf-dynbert convert --model CHECKPOINT --output_dir FOLDER."
+            f"{type(model).__name__} is not length-adaptive and has no budgets, so {requested} cannot be used. Leave it "
+            "out, or convert the checkpoint first: hf-dynbert convert --model CHECKPOINT --output_dir FOLDER."
         )
     if len(given) + bool(limits) > 1:
         raise ValueError(

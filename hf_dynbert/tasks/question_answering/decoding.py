@@ -51,8 +51,8 @@ def decode_answers(
     Args:
         context (`str`): text that contains the answers.
         windows (`list[Window]`): the question's windows.
-        start_logits (`list[np.ndarray]`): start logits of each window, of shape `(L,)` or longer (padding behind the L tokens
-            is ignored).
+        start_logits (`list[np.ndarray]`): start logits of each window, of shape `(L,)` or longer (padding behind the
+            L tokens is ignored).
         end_logits (`list[np.ndarray]`): end logits of each window, same shapes.
         top_k (`int`, *optional*, defaults to 1): most answers to return.
         max_answer_length (`int`, *optional*, defaults to 30): most tokens of an answer.
@@ -94,7 +94,7 @@ def _normalize(logits: Sequence[np.ndarray], usable: Sequence[np.ndarray]) -> li
 
 
 def _best_spans(context: str, window: Window, start, end, top_k: int, max_answer_length: int) -> dict:
-    """Score of each of the `top_k` best spans of a window (or more), by first character and the character behind the last."""
+    """Scores of the `top_k` best spans of a window (or more), by first character and the character behind the last."""
     length = len(start)
     reach = min(max_answer_length, length)
     start = np.where(window.in_context, start, -np.inf)

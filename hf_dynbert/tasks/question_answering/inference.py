@@ -4,7 +4,7 @@
 import numpy as np
 import torch
 
-from .features import Window
+from .features import Window, max_tokens_of
 
 
 def run_windows(model, tokenizer, windows: list[Window], **call) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -78,10 +78,5 @@ def most_tokens(model, tokenizer) -> int:
         model: a model of any class.
         tokenizer (`PreTrainedTokenizerBase`): tokenizer of the model.
     """
-    limits = [tokenizer.model_max_length, max_positions(model.config), fixed_shape(model)[1]]
+    limits = [tokenizer.model_max_length, max_tokens_of(model.config), fixed_shape(model)[1]]
     return min(limit for limit in limits if limit is not None)
-
-
-def max_positions(config) -> int | None:
-    """Tokens that a model's position embeddings count."""
-    return getattr(config, "max_tokens", None) or getattr(config, "max_position_embeddings", None)

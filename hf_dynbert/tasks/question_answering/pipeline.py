@@ -47,11 +47,12 @@ class ExtractiveQAPipeline(ChunkPipeline):
         budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
         max_latency_ms, max_macs, min_f1, speedup (`float`, *optional*): select a budget by `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): answers per question. More than one are returned as a list.
-        doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of what a smaller window has left
-            for the context.
+        doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of what a smaller window has
+            left for the context.
         max_answer_len (`int`, *optional*, defaults to 15): most tokens of an answer.
         max_seq_len (`int`, *optional*): tokens of a window; 384, or the most that the model reads.
-        max_question_len (`int`, *optional*): most tokens of a question, whose end is cut; 64, or a quarter of a smaller window.
+        max_question_len (`int`, *optional*): most tokens of a question, whose end is cut; 64, or a quarter of a smaller
+            window.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" is a candidate.
         align_to_words (`bool`, *optional*, defaults to `True`): whether answers begin and end with whole words.
         batch_size (`int`, *optional*, defaults to 1): windows of a call of the model.

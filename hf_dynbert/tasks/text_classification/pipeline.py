@@ -41,7 +41,8 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
         max_latency_ms, max_macs, min_f1, speedup (`float`, *optional*): select a budget by `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): labels to return; `None` returns all.
-        function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, which depends on the model.
+        function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, which the model
+            decides.
         kwargs: options of the tokenizer, such as `truncation=True`.
 
     Returns:
