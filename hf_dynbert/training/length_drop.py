@@ -33,14 +33,14 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
     Args:
         rng (`random.Random`): source of chance.
         config (`DynamicTinyBertConfig`): of the model.
-        args (`DistillationArguments`): `length_sampling` and its kin, `num_sandwich`, `budget_prob`, `always_smallest`,
-            `layer_dropout_prob`.
+        args (`DistillationArguments`): `num_sandwich`, `budget_prob`, `always_smallest`, `smallest_macs`, `largest_macs`,
+            `layer_dropout_prob`, `preset`.
 
     Returns:
         `list[SubModel]`: the full pass, the smallest (with `always_smallest`), and `num_sandwich` others.
     """
     layers, dropping = config.num_hidden_layers, dropping_layers(config)
-    if args.length_sampling == "macs":
+    if args.length_drop_ratio_bound is None:
         smallest = fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping))
         between = [sample_budget(rng, config, args.smallest_macs, args.largest_macs) for _ in range(args.num_sandwich)]
     else:
