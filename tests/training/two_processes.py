@@ -3,11 +3,11 @@
 python two_processes.py STUDENTS TEACHERS OUTPUT        or the same behind torch.distributed.run
 """
 
+import os
 import sys
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from safetensors.torch import save_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
@@ -75,7 +75,7 @@ def train(name, students, teachers, output):
     student = model_class.from_pretrained(students / task, **off)
     teacher = teacher_class.from_pretrained(teachers / task) if options.pop("teacher", False) else None
     tokenizer = AutoTokenizer.from_pretrained(students / task)
-    processes = PartialState().num_processes
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulated = options.pop("accumulate", 1) if processes > 1 else 1
     options.pop("accumulate", None)
     args = DistillationArguments(
