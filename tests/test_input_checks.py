@@ -13,9 +13,9 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
-    cli,
     evaluate_squad,
 )
+from hf_dynbert.commands import main as cli
 from hf_dynbert.tasks.question_answering.features import max_tokens_of
 
 
