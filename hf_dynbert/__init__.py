@@ -14,13 +14,13 @@ from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .hub.model_card import write_card
 from .hub.push import push_folder
 from .int8_quantizer import DynamicInt8Config
-from .length_config import count_macs, fit_length_config
 from .modeling_dynamic_tinybert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
 from .recipes.augmentation import WordSubstitution, WordVectors, augment
+from .subnetwork import count_macs, fit_length_config
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
     evaluate_squad,
@@ -94,7 +94,9 @@ def __getattr__(name: str):
     if name not in ("OVDynamicTinyBertForQuestionAnswering", "OVDynamicTinyBertForSequenceClassification"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from .intel import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+        from .openvino import (
+            modeling_openvino,  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+        )
     except ImportError as error:
         raise ImportError(f'{name} needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
     return getattr(modeling_openvino, name)

@@ -186,7 +186,7 @@ def answers(row):
 
 def quantize(checkpoint, squad_file, folder, accuracy_samples):
     """int8 in OpenVINO by the command, with as little calibration as there can be."""
-    from hf_dynbert import cli  # the command imports more than most tests need
+    from hf_dynbert.commands import main as cli  # the command imports more than most tests need
 
     argv = ["quantize", "--model", str(checkpoint), "--output_dir", str(folder), "--train_file", str(squad_file)]
     sizes = ["--calibration_samples", "8", "--accuracy_samples", str(accuracy_samples)]
