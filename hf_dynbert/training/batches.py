@@ -3,7 +3,7 @@
 
 import torch
 
-from ..configuration_dynamic_tinybert import FULL
+from ..subnetwork import FULL
 
 
 SPANS = ("start_positions", "end_positions")  # labels of question answering
@@ -28,4 +28,4 @@ def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def at_full_length(model) -> dict:
     """Arguments of a call that drops no token, whatever the model's default budget."""
-    return {"length_config": FULL} if hasattr(model.config, "resolve_length_config") else {}
+    return {"budget": FULL} if hasattr(model.config, "resolve_budget") else {}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..configuration_dynamic_tinybert import FULL
+from ..subnetwork import SubNetwork
 from .attention_capture import capture_attention
 from .batches import (
     ANSWERS,
@@ -26,7 +26,7 @@ from .batches import (
     token_mask,
 )
 from .layer_comparison import LayerOutputs, LayerPairs
-from .length_drop import SubModel, sample_sandwich
+from .length_drop import sample_sandwich
 from .terms import PassOutputs, Term, build_terms, head_of
 
 
@@ -169,7 +169,7 @@ class Objective(nn.Module):
             columns.update(term.columns)
         inputs = {name: value for name, value in batch.items() if name not in columns}
         unlabelled = {name: value for name, value in inputs.items() if name not in self.label_names}
-        sub_networks = [SubModel(None, None)]
+        sub_networks = [SubNetwork()]
         if self.args.length_drop:
             rng = random.Random(f"{self.args.seed}-{step}")
             sub_networks = sample_sandwich(rng, self.student.config, self.args)
@@ -190,11 +190,10 @@ class Objective(nn.Module):
                 outputs.compared = outputs.compared & (batch[PLACES] >= 0)
         return outputs
 
-    def _run(self, inputs: dict[str, torch.Tensor], sub_network: SubModel, **kwargs):
-        if not hasattr(self.student.config, "resolve_length_config"):  # a model of transformers, trained as it is
+    def _run(self, inputs: dict[str, torch.Tensor], sub_network: SubNetwork, **kwargs):
+        if not hasattr(self.student.config, "resolve_budget"):  # a model of transformers, trained as it is
             return self.student(**inputs, **kwargs)
-        length_config = sub_network.length_config or FULL
-        return self.student(**inputs, length_config=length_config, layer_config=sub_network.layer_config, **kwargs)
+        return self.student(**inputs, budget=sub_network, **kwargs)
 
     def _projected(self, states: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor | None, ...]:
         """The student's compared states in the teacher's width."""

@@ -12,10 +12,9 @@ import torch
 from torch import nn
 
 from ..drop_and_restore import first_segment, first_token
-from ..length_config import dropping_layers
+from ..subnetwork import SubNetwork, dropping_layers
 from .batches import LOGITS, SPANS, TARGETS, token_mask
 from .layer_comparison import LayerOutputs, LayerPairs
-from .length_drop import SubModel
 from .losses import (
     answer_distribution,
     divergence,
@@ -37,7 +36,7 @@ class PassOutputs:
 
     Args:
         config (`PreTrainedConfig`): configuration of the student.
-        sub_networks (`list[SubModel]`): what ran in each pass; the first is the full-length pass.
+        sub_networks (`list[SubNetwork]`): what ran in each pass; the first is the full-length pass.
         full (`ModelOutput`): output of the full-length pass.
         smaller (`list[ModelOutput]`): outputs of the other passes, in order.
         answers (`dict[str, torch.Tensor]`): a teacher's answers: `teacher_start` and `teacher_end` of shape `(B, L)`,
@@ -48,7 +47,7 @@ class PassOutputs:
     """
 
     config: Any
-    sub_networks: list[SubModel]
+    sub_networks: list[SubNetwork]
     full: Any
     smaller: list[Any] = field(default_factory=list)
     answers: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -375,6 +374,6 @@ def problem_type(config) -> str:
     return "regression" if config.num_labels == 1 else "single_label_classification"
 
 
-def layers_of(sub_network: SubModel, config) -> list[int]:
+def layers_of(sub_network: SubNetwork, config) -> list[int]:
     """Layers that ran."""
-    return sub_network.layer_config or list(range(config.num_hidden_layers))
+    return list(range(config.num_hidden_layers) if sub_network.layers is None else sub_network.layers)

@@ -14,6 +14,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 from ..modeling_dynamic_tinybert import DynamicTinyBertPreTrainedModel, TokenScorer
+from ..subnetwork import FULL
 from .arguments import DistillationArguments
 from .batches import ANSWERS, INPUTS, TARGETS, TEACHER_INPUTS
 from .collator import DistillationCollator
@@ -158,7 +159,7 @@ class DistillationTrainer(Trainer):
         """Gives the model its own columns and the budget of this evaluation."""
         inputs = self._without_training_columns(inputs)
         if self._budget is not None:
-            inputs["length_config"] = self._budget
+            inputs["budget"] = self._budget
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignore_keys)
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True):
@@ -277,13 +278,13 @@ class DistillationTrainer(Trainer):
                         "length_drop=False)."
                     )
             return
-        if args.length_drop and args.budget_prob and not model.config.length_configs:
+        if args.length_drop and args.budget_prob and not set(model.config.budgets or {}) - {FULL}:
             raise ValueError(
                 f"budget_prob is {args.budget_prob}, but the model's config.budgets is empty. Give it budgets before "
                 'training, for example model.config.budgets = {"half": [0.7, 0.6, ...]}, or set budget_prob=0.'
             )
         for budget in args.eval_budgets or []:
-            model.config.resolve_length_config(budget)
+            model.config.resolve_budget(budget)
 
     def _check_teacher(self, teacher_processing_class) -> None:
         args, teacher = self.args, self.teacher

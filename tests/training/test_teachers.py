@@ -366,7 +366,7 @@ def test_importance_learns_from_the_teachers_answers(make_model, taught, questio
     allowed[:, 0] = False
     wanted = []
     for sub in passes:
-        output = model(**features, length_config=sub.length_config or "full", output_token_scores=True)
+        output = model(**features, budget=sub, output_token_scores=True)
         for rows in output.token_scores:
             chances = rows.float().masked_fill(~(allowed & rows.isfinite()), -torch.inf).log_softmax(-1)[:, 6]
             wanted.append(-chances[rows[:, 6].isfinite()].sum() / 3)  # a token that was dropped teaches nothing
