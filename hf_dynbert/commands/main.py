@@ -33,6 +33,7 @@ from ..tasks.question_answering.report import COLUMNS, curve_rows
 from ..tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ..training.arguments import DistillationArguments
 from ..training.processes import end_together
+from ..utils.tables import print_table
 from .chain import Chain, Stage, read_chain
 from .parsing import known_options, parse_arguments, read_options, unknown
 
@@ -188,7 +189,7 @@ def benchmark(args: BenchmarkArguments) -> None:
     except ImportError as error:
         raise ValueError(f'benchmark needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
     columns, lines = table_of(run(args))
-    _table(columns, lines)
+    print_table(columns, lines)
     print(f"{args.output_dir}/benchmark.json, .md and .png written.")
 
 
@@ -218,7 +219,7 @@ def evaluate(args: EvaluateArguments) -> None:
     elif args.json:
         print(json.dumps({name: found.to_dict() for name, found in results.items()}))
     else:
-        _table(list(COLUMNS), [list(row) for row in curve_rows(results)])
+        print_table(list(COLUMNS), [list(row) for row in curve_rows(results)])
 
 
 def _asked_names(model, args: EvaluateArguments) -> list[str | None]:
@@ -286,10 +287,10 @@ def run(argv: list[str]) -> None:
     chain = Chain(stages, record)
     if own["plan"]:
         positions = chain.positions()
-        _table(["stage", "state", "result"], [[s.name, positions[s.name].state, str(s.folder)] for s in stages])
+        print_table(["stage", "state", "result"], [[s.name, positions[s.name].state, str(s.folder)] for s in stages])
         return
     chain.run(_in_own_process, own["adopt"], own["redo"])
-    _table(["stage", "minutes", "result"], chain.bill())
+    print_table(["stage", "minutes", "result"], chain.bill())
 
 
 def _check_stage(stage: Stage) -> None:
@@ -392,24 +393,12 @@ def _length_config(text: str | None):
     return None if text is None else parse_length_config(text)
 
 
-def _table(columns: list[str], lines: list[list[str]]) -> None:
-    """Columns as wide as what is in them."""
-    widths = [max(len(line[i]) for line in (columns, *lines)) for i in range(len(columns))]
-    for line in (columns, *lines):
-        first, *others = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        print("  ".join([first, *others]))
-
-
 def _show(values: dict, as_json: bool) -> None:
     if as_json:
         print(json.dumps(values, ensure_ascii=False))
         return
-    width = max(map(len, values))
-    for name, value in values.items():
-        print(f"{name:<{width}}  {value:.4g}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+    rows = [[name, f"{value:.4g}" if isinstance(value, float) else str(value)] for name, value in values.items()]
+    print_table(["", ""], rows)
 
 
 if __name__ == "__main__":
