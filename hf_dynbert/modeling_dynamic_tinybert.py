@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """DynamicTinyBert: transformers' BERT with a dial. Each class docstring lists only what differs from its parent."""
 
+import importlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -343,6 +344,18 @@ class DynamicTinyBertEncoder(BertEncoder):
         return restore_tokens(restored, hidden_states, table.positions, table.filled)
 
 
+def _package_module(name: str):
+    """Imports a module that is not copied beside the weights.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(f"hf_dynbert.{name}")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"This method needs the package ({error}): pip install hf_dynbert") from error
+
+
 class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
 
@@ -350,6 +363,10 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
     _can_record_outputs = {"attentions": DynamicTinyBertSelfAttention}
     _keys_to_ignore_on_load_unexpected = [r"\.token_scorer\."]  # another importance or fewer `drop_layers` leave them out
+
+    def __init__(self, config: DynamicTinyBertConfig, *inputs, **kwargs):
+        config.check()  # a list or dictionary in it may have been changed since it was made
+        super().__init__(config, *inputs, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -418,9 +435,7 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
             ValueError: the source's architecture is not supported (the error lists those that are), it lacks one of
                 `layers`, is in int8, or a field is unknown.
         """
-        from hf_dynbert.backbones.convert import load_backbone  # conversion is no part of the files on the Hub
-
-        return load_backbone(cls, source, layers, **config_overrides)
+        return _package_module("backbones.convert").load_backbone(cls, source, layers, **config_overrides)
 
     def _refuse_unknown(self, arguments: dict) -> None:
         """Refuses keyword arguments of a call that neither this class nor transformers has."""
@@ -430,9 +445,7 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
 
     def choose_budget(self, **limits) -> list[int | float] | str:
         """See [`~hf_dynbert.budgets.choosing.choose_budget_of`]."""
-        from hf_dynbert.budgets.choosing import choose_budget_of  # measuring is no part of the files on the Hub
-
-        return choose_budget_of(self, **limits)
+        return _package_module("budgets.choosing").choose_budget_of(self, **limits)
 
     def set_importance(self, importance: str) -> None:
         """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
@@ -495,12 +508,14 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             output_token_scores (`bool`, *optional*): whether to return the learned importance of every layer.
 
         Raises:
-            ValueError: an unknown budget (the error lists the valid ones), an impossible value, or both arguments.
+            ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, or inputs
+                outside of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
             TypeError: an unknown keyword argument.
         """
         self._refuse_unknown(kwargs)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        self._check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
         subnetwork = resolve_arguments(self.config, budget, length_config)
         may_drop = subnetwork.length_config is not None
         if output_token_scores and self.config.importance != "learned":
@@ -526,6 +541,15 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         if self.pooler is not None:
             output.pooler_output = self.pooler(output.last_hidden_state)
         return output
+
+    def _check_inputs(self, input_ids, token_type_ids, position_ids, inputs_embeds) -> None:
+        """Refuses wrong inputs. A trace and a compiled graph check nothing; on an accelerator values are not read."""
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return
+        texts = inputs_embeds if input_ids is None else input_ids
+        # Other types of tensors, such as torch.export's, may have no values
+        check_values = texts.device.type == "cpu" and type(texts) is torch.Tensor
+        self.config.check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds, check_values)
 
     @staticmethod
     def _present(hidden_states, attention_mask, needed: bool) -> torch.Tensor:

@@ -6,8 +6,9 @@ import pytest
 from conftest import LENGTH_CONFIGS
 from transformers import BertConfig, BertForQuestionAnswering
 
-from hf_dynbert import benchmark, cli
+from hf_dynbert.benchmarking import benchmark
 from hf_dynbert.benchmarking.benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from hf_dynbert.commands import main as cli
 
 
 class Clock:

@@ -6,7 +6,8 @@ import logging
 import pytest
 import torch
 
-from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, latency
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
+from hf_dynbert.budgets import latency
 from hf_dynbert.budgets.budget import Budget, choose_budget, keep_budgets, name_budgets, standard_error
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import machine_name, measure_latencies, remembered
@@ -159,7 +160,9 @@ def test_another_machines_latencies_are_timed_here_once(make_model, tmp_path, mo
     monkeypatch.setattr(latency, "HF_HOME", tmp_path)
     model, timed = make_model(), []
     model.config.budgets = entries("another machine", runtime_name(model))
-    monkeypatch.setattr("hf_dynbert.budgets.mixin.measure_latencies", lambda call, names: timed.append(1) or [1.0, 2.0, 7.0])
+    monkeypatch.setattr(
+        "hf_dynbert.budgets.choosing.measure_latencies", lambda call, names: timed.append(1) or [1.0, 2.0, 7.0]
+    )
     with caplog.at_level(logging.WARNING):
         assert model.choose_budget(max_latency_ms=1.5) == [0.9, 0.8, 0.7, 0.6]
         assert model.choose_budget(speedup=7) == [0.9, 0.8, 0.7, 0.6]

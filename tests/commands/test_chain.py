@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import LENGTH_CONFIGS
 
-from hf_dynbert import cli
+from hf_dynbert.commands import main as cli
 from hf_dynbert.commands.chain import CHANGED, DONE, FOUND, NEW, RESUMES, WAITS, Chain, read_chain
 from hf_dynbert.commands.parsing import known_options, parse_arguments
 

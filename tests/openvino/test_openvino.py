@@ -39,10 +39,10 @@ pytestmark = pytest.mark.intel
 pytest.importorskip("optimum.intel", reason="needs the intel extra")
 
 import openvino  # noqa: E402  (after the skip above)
-from hf_dynbert.intel import cpu  # noqa: E402
 from optimum.exporters.openvino import main_export  # noqa: E402
 from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification  # noqa: E402
 
+from hf_dynbert.openvino import cpu  # noqa: E402
 from hf_dynbert.openvino.export import attach_dial, has_dial, without_drops  # noqa: E402
 from hf_dynbert.openvino.graph import LengthAdaptiveGraph  # noqa: E402
 from hf_dynbert.openvino.graph import token_counts as graph_token_counts  # noqa: E402
@@ -456,6 +456,6 @@ def test_config_names_a_type_that_transformers_knows(exported):
 
 def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "hf_dynbert.openvino.modeling_openvino", None)
-    monkeypatch.delattr(hf_dynbert.intel, "modeling_openvino", raising=False)
+    monkeypatch.delattr(hf_dynbert.openvino, "modeling_openvino", raising=False)
     with pytest.raises(ImportError, match=r'pip install "hf_dynbert\[intel\]"'):
         _ = hf_dynbert.OVDynamicTinyBertForQuestionAnswering

@@ -11,7 +11,8 @@ import torch
 from conftest import make_batch, quantize, randomize_scorers
 from transformers import AutoModelForQuestionAnswering, BertConfig
 
-from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, cli
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
+from hf_dynbert.commands import main as cli
 from hf_dynbert.hub.model_card import for_repository
 from hf_dynbert.int8_layers import Int8Linear
 from hf_dynbert.quantization.arguments import QuantizeArguments
@@ -21,12 +22,13 @@ from hf_dynbert.utils.atomic_files import replace_files
 pytestmark = pytest.mark.intel
 pytest.importorskip("optimum.intel", reason="needs the intel extra")
 
-from hf_dynbert.intel import cpu, static_int8  # noqa: E402
-from hf_dynbert.intel import quantize as quantize_module  # noqa: E402
 from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
 
+from hf_dynbert.openvino import cpu  # noqa: E402
 from hf_dynbert.openvino.export import DIAL  # noqa: E402
 from hf_dynbert.openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
+from hf_dynbert.quantization import nncf_static as static_int8  # noqa: E402
+from hf_dynbert.quantization import quantize as quantize_module  # noqa: E402
 from hf_dynbert.quantization.accuracy_control import protect  # noqa: E402
 from hf_dynbert.quantization.calibration import calibration_calls  # noqa: E402
 from hf_dynbert.quantization.nncf_static import graph_input  # noqa: E402

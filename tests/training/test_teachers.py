@@ -16,9 +16,10 @@ from hf_dynbert import DistillationArguments, DistillationTrainer, training_feat
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
 from hf_dynbert.tasks.question_answering.features import encode_windows
-from hf_dynbert.training import shard_cache, teachers
 from hf_dynbert.training.collator import DistillationCollator
 from hf_dynbert.training.losses import target_divergence
+from hf_dynbert.training.teachers import cache as shard_cache
+from hf_dynbert.training.teachers import predictions as teachers
 from hf_dynbert.training.teachers.alignment import align, teacher_windows
 from hf_dynbert.training.teachers.predictions import readable_tokens, teacher_predictions
 
