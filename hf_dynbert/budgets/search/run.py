@@ -417,7 +417,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> lis
     full, *rest = (bench.f1s(length_config) for length_config in tqdm(length_configs, desc="Confirm", unit="config"))
     scores = [(full, None), *((own, standard_error(own, full)) for own in rest)]
     own = [
-        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, f1_error=error, **place)
+        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, score_error=error, **place)
         for name, length_config, (f1s, error), latency in zip(
             names, length_configs, scores, latencies[: len(names)], strict=True
         )
