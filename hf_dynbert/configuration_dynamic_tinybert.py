@@ -104,6 +104,75 @@ class DynamicTinyBertConfig(BertConfig):
         self._check_budgets()
 
     @property
+    def max_tokens(self) -> int:
+        """The most tokens of a text that the model reads: the rows of its position embeddings that count tokens."""
+        return self.max_position_embeddings - self.position_ids_start
+
+    def check_inputs(
+        self, input_ids=None, token_type_ids=None, position_ids=None, inputs_embeds=None, check_values: bool = True
+    ) -> None:
+        """Refuses inputs that index an embedding outside its rows: OpenVINO answers such inputs without an error.
+
+        Args:
+            input_ids, token_type_ids, position_ids (arrays or tensors of shape `(batch, L)`, *optional*): of a call.
+            inputs_embeds (array or tensor of shape `(batch, L, hidden_size)`, *optional*): in place of `input_ids`.
+            check_values (`bool`, *optional*, defaults to `True`): whether to read the values. Reading them makes Python wait
+                for an accelerator.
+
+        Raises:
+            ValueError: no text, no token, more tokens than positions, or a value outside of its embedding.
+        """
+        name, texts, axes = "input_ids", input_ids, 2
+        if input_ids is None:
+            name, texts, axes = "inputs_embeds", inputs_embeds, 3
+        shape = tuple(texts.shape)
+        if len(shape) != axes or 0 in shape:
+            valid = "(batch, length)" if axes == 2 else "(batch, length, hidden_size)"
+            raise ValueError(
+                f"{name} has the shape {shape}; valid is {valid} with at least one text of one token, as in "
+                'model(**tokenizer(question, context, return_tensors="pt")).'
+            )
+        if position_ids is None and shape[1] > self.max_tokens:
+            tokens = self._longest_text(input_ids, shape[1])
+            if tokens > self.max_tokens:
+                raise ValueError(
+                    f"{tokens} tokens; this model reads {self.max_tokens}. Cut the text with "
+                    f"tokenizer(..., truncation=True, max_length={self.max_tokens}), or into several windows."
+                )
+        if not check_values:
+            return
+        if input_ids is not None:
+            _check_rows("input_ids", input_ids, self.vocab_size, "After adding tokens to a tokenizer, resize the model.")
+        if token_type_ids is not None:
+            hint = "Call the tokenizer with return_token_type_ids=False." if self.type_vocab_size < 2 else ""
+            _check_rows("token_type_ids", token_type_ids, self.type_vocab_size, hint)
+        if position_ids is not None:
+            _check_rows("position_ids", position_ids, self.max_position_embeddings, "")
+
+    def check_layer_config(self, layer_config: Sequence[int]) -> None:
+        """Refuses layers that this model does not have, or that do not increase.
+
+        Args:
+            layer_config (`list[int]`): the layers that run.
+
+        Raises:
+            ValueError: a layer below 0 or above the last, or one that follows a later one.
+        """
+        layers = list(layer_config)
+        known = all(layer in range(self.num_hidden_layers) for layer in layers)
+        if not known or layers != sorted(set(layers)):
+            raise ValueError(
+                f"layer_config is {layers}; valid are increasing layers from 0 to {self.num_hidden_layers - 1}, for "
+                f"example {list(range(0, self.num_hidden_layers, 2))}."
+            )
+
+    def _longest_text(self, input_ids, length: int) -> int:
+        """Tokens that take a position, in the longest text of a batch: where positions are counted, padding takes none."""
+        if self.position_ids_start == 0 or input_ids is None:
+            return length
+        return int((input_ids != self.pad_token_id).sum(1).max())
+
+    @property
     def length_configs(self) -> dict[str, list[int | float]]:
         """The budgets' length configurations by name, without `"full"`."""
         found = {
@@ -210,3 +279,15 @@ class DynamicTinyBertConfig(BertConfig):
                 "'distilbert'. Other architectures are not supported."
             )
         return config_dict, kwargs
+
+
+def _check_rows(name: str, values, rows: int, hint: str) -> None:
+    """Refuses values that are no row of an embedding with so many rows."""
+    if 0 in values.shape:
+        raise ValueError(f"{name} has the shape {tuple(values.shape)}; valid is (batch, length).")
+    lowest, highest = values.min().item(), values.max().item()
+    if isinstance(highest, float):
+        raise ValueError(f"{name} has values of type {values.dtype}; valid are integers from 0 to {rows - 1}.")
+    if lowest < 0 or highest >= rows:
+        wrong = lowest if lowest < 0 else highest
+        raise ValueError(f"{name} has the value {wrong}; this model's values go from 0 to {rows - 1}. {hint}".rstrip())

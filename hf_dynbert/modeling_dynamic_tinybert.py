@@ -501,10 +501,14 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             output_token_scores (`bool`, *optional*): whether to return the learned importance of every layer.
 
         Raises:
-            ValueError: an impossible length configuration or an unknown budget (the error lists the known).
+            ValueError: an impossible length configuration, an unknown budget (the error lists the known), or inputs outside
+                of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        self._check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
+        if layer_config is not None:
+            self.config.check_layer_config(layer_config)
         length_config = self.config.resolve_length_config(length_config)
         if output_token_scores and self.config.importance != "learned":
             raise ValueError(
@@ -530,6 +534,15 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         if self.pooler is not None:
             output.pooler_output = self.pooler(output.last_hidden_state)
         return output
+
+    def _check_inputs(self, input_ids, token_type_ids, position_ids, inputs_embeds) -> None:
+        """Refuses wrong inputs. A trace and a compiled graph check nothing; on an accelerator values are not read."""
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return
+        texts = inputs_embeds if input_ids is None else input_ids
+        # Other types of tensors, such as torch.export's, may have no values
+        check_values = texts.device.type == "cpu" and type(texts) is torch.Tensor
+        self.config.check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds, check_values)
 
     @staticmethod
     def _present(hidden_states, attention_mask, needed: bool) -> torch.Tensor:

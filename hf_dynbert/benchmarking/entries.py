@@ -29,7 +29,7 @@ from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestion
 from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
-from ..tasks.question_answering.features import encode_windows
+from ..tasks.question_answering.features import check_max_length, encode_windows
 from ..tasks.question_answering.report import markdown_table
 from ..tasks.question_answering.squad import load_squad
 from .benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
@@ -68,6 +68,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         forms[form] = folder
         for budget in budgets:
             load_config(folder).resolve_length_config(budget)
+    check_max_length(ours.config, args.padded_length, "padded_length", default=0)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
     if args.threads:

@@ -28,7 +28,7 @@ from ..quantization.quantize import quantize as make_int8
 from ..recipes.arguments import DataArguments, ModelArguments
 from ..recipes.run import check_together, run_recipe
 from ..tasks.question_answering.evaluate import SquadSample
-from ..tasks.question_answering.features import MAX_LENGTH, STRIDE
+from ..tasks.question_answering.features import MAX_LENGTH, STRIDE, check_max_length
 from ..tasks.question_answering.report import COLUMNS, curve_rows
 from ..tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ..training.arguments import DistillationArguments
@@ -202,6 +202,7 @@ def evaluate(args: EvaluateArguments) -> None:
     data = spread_over(data, args.limit)
     model = load_any(args.model, dtype=args.dtype)
     asked = _asked_names(model, args)
+    check_max_length(model.config, args.max_length)
     sample = SquadSample(AutoTokenizer.from_pretrained(args.model), data, args.max_length, args.stride)
     options = {"batch_size": args.batch_size, "latency_samples": args.latency_samples, "progress": not args.json}
     results = {}

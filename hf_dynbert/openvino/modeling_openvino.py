@@ -132,19 +132,22 @@ class LengthAdaptiveOVModel:
 
         Short, since a call's Python costs several times as much behind an inference, which empties the caches, as in a loop.
         """
-        encoded, ids = self._encoded(length_config), _array(input_ids)
-        batch, length = ids.shape
-        given = {"input_ids": ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        inputs = []
-        for name in self.input_names:
-            values = DEFAULTS[name] if given[name] is None else _array(given[name])
-            if given[name] is not None and values.shape != ids.shape:
+        encoded = self._encoded(length_config)
+        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        given = {name: _array(values) for name, values in given.items() if values is not None}
+        ids = given["input_ids"]
+        if ids.ndim != 2 or ids.size == 0:
+            self.config.check_inputs(ids)  # raises
+        for name, values in given.items():
+            if values.shape != ids.shape:
                 raise ValueError(f"{name} has the shape {values.shape}, input_ids {ids.shape}; both must be alike.")
-            inputs.append(values)
+        batch, length = ids.shape
         if attention_mask is not None and self.is_dynamic:
-            length = _without_padding(_array(attention_mask))
+            length = _without_padding(given["attention_mask"])
             if length < ids.shape[1]:
-                inputs = [values[:, :length] if isinstance(values, np.ndarray) else values for values in inputs]
+                given = {name: values[:, :length] for name, values in given.items()}
+        self.config.check_inputs(given["input_ids"], given.get("token_type_ids"))
+        inputs = [given[name] if name in given else DEFAULTS[name] for name in self.input_names]
         return self._graph_for(encoded)(inputs, (batch, length, self._width(length)), encoded)
 
     def _encoded(self, length_config: str | Sequence[int | float] | None) -> tuple[int, ...]:
@@ -171,7 +174,7 @@ class LengthAdaptiveOVModel:
         """
         if not self.is_dynamic:
             return length
-        return min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_position_embeddings))
+        return min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_tokens))
 
     def _graph_for(self, encoded: tuple[int, ...]) -> "Graph":
         """What answers at this length configuration."""
@@ -245,10 +248,9 @@ class Graph:
             request = self.requests.pop()
         except IndexError:  # all are at work
             request = Request(self.compiled, self.dial)
-        try:
-            return request(inputs, shape, length_config)
-        finally:
-            self.requests.append(request)
+        outputs = request(inputs, shape, length_config)
+        self.requests.append(request)  # not one that raised: what it holds is unknown
+        return outputs
 
 
 class Request:
@@ -259,7 +261,9 @@ class Request:
     """
 
     def __init__(self, model: openvino.CompiledModel, dial: bool):
-        self.request, self.outputs, self.length_config = model.create_infer_request(), len(model.outputs), None
+        self.request, self.length_config = model.create_infer_request(), None
+        # Of each output `(B, columns)`: as many as a classifier has labels; 0 where there is one a slot
+        self.columns = [0 if shape[1].is_dynamic else len(shape[1]) for shape in (o.partial_shape for o in model.outputs)]
         self.rooms, self.shape = {}, None  # by shape: an array for all inputs, and each one's tensor in it; that in use
         self.dial = next((state for state in self.request.query_state() if state.name == DIAL), None)
         if dial and self.dial is None:
@@ -287,7 +291,12 @@ class Request:
             place[:, :length] = values
         self.request.infer()
         # Copies: the next call writes over the request's own
-        return [self.request.get_output_tensor(index).data.copy() for index in range(self.outputs)]
+        outputs = [self.request.get_output_tensor(index).data.copy() for index in range(len(self.columns))]
+        for output, columns in zip(outputs, self.columns, strict=True):
+            # With one thread OpenVINO 2026.4 may swallow an error; the outputs are then those of the call before
+            if output.shape != (batch, columns or width):
+                raise RuntimeError(f"OpenVINO answered {output.shape} instead of {(batch, columns or width)}.")
+        return outputs
 
     def _room(self, inputs: int, batch: int, width: int) -> np.ndarray:
         """`(inputs, batch, width)`, which the next inference reads."""
@@ -335,7 +344,7 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
 
         Raises:
             ValueError: an impossible length configuration, an unknown budget (the error lists the known), inputs of other
-                shapes, or no token at all.
+                shapes, no token at all, or inputs outside of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
         """
         both = self._answer(length_config, input_ids, attention_mask, token_type_ids)
         start, end = (_like(_of_length(logits, input_ids.shape[1]), input_ids) for logits in both)
@@ -363,7 +372,7 @@ class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelF
 
         Raises:
             ValueError: an impossible length configuration, an unknown budget (the error lists the known), inputs of other
-                shapes, or no token at all.
+                shapes, no token at all, or inputs outside of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
         """
         (logits,) = self._answer(length_config, input_ids, attention_mask, token_type_ids)
         return SequenceClassifierOutput(logits=_like(logits, input_ids))
