@@ -24,7 +24,7 @@ from ..budgets.latency import machine_name
 from ..configuration_dynamic_tinybert import FULL
 from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
-from ..openvino.config import load_config
+from ..utils.folder_config import load_config
 from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering
 from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.nncf_static import quantize_graph

@@ -201,7 +201,7 @@ class _TimedBudgets:
         return latencies.tolist()
 
     def _measure(self, model, needed: set[tuple[int, int]], refresh: bool) -> dict[tuple[int, int], list[float]]:
-        """Reads the points from the file and times the missing ones; one thread does, the others wait. Returns all points."""
+        """Returns all points after reading the file and timing the missing ones; one thread does, the others wait."""
         with self.lock:
             if refresh:
                 self.points, self.stored = {}, set()
@@ -224,8 +224,8 @@ class _TimedBudgets:
             logger.warning(f"Timed {len(self.measured)} budgets at {shown} tokens on this machine ({self.machine}){where}.")
             if noisy:
                 logger.warning(
-                    f"This machine is busy: latencies at {', '.join(noisy)} differ from round to round. They are used in this "
-                    "process and not stored. Call choose_budget(..., refresh=True) when the machine is quiet."
+                    f"This machine is busy: latencies at {', '.join(noisy)} differ from round to round. They are used in "
+                    "this process and not stored. Call choose_budget(..., refresh=True) when the machine is quiet."
                 )
             return self.points
 

@@ -22,7 +22,7 @@ from ..drop_and_restore import WIDTH_STEP
 from ..hub.push import push_folder
 from ..length_config import SHARE_UNIT, encode_length_config
 from ..utils.atomic_files import replace_files
-from .config import load_config
+from ..utils.folder_config import load_config
 from .cpu import warn_of_overflow
 from .export import DIAL, attach_dial, has_dial, without_drops
 

@@ -18,7 +18,7 @@ from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
 from ...length_config import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...loading import load_any
-from ...openvino.config import load_config
+from ...utils.folder_config import load_config
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.metrics import question_scores, token_f1
