@@ -18,13 +18,13 @@ from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
 from ...length_config import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...loading import load_any
-from ...utils.folder_config import load_config
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.metrics import question_scores, token_f1
 from ...tasks.question_answering.report import markdown_table
 from ...tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ...utils.atomic_files import one_at_a_time, replace_files
+from ...utils.folder_config import load_config
 from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name, measure_latencies
