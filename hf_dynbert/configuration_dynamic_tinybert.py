@@ -1,20 +1,18 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Configuration of DynamicTinyBert: BERT's own, and what decides which tokens stay."""
 
-import difflib
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import BertConfig
 
-from .length_config import dropping_layers, validate_drops, validate_length_config
+from .subnetwork import FULL, SubNetwork
 
 
 IMPORTANCES = ("all", "question", "cls", "learned")
 DROPPED_LOGITS = ("restore", "mask")
-FULL = "full"  # the name of the budget that drops nothing, on every model
 
 
 @strict
@@ -26,13 +24,14 @@ class DynamicTinyBertConfig(BertConfig):
     Only what differs from [`~transformers.BertConfig`] is listed.
 
     Args:
-        length_config (`list[int]` or `list[float]`, *optional*):
-            Default length configuration: one entry a layer, never increasing. An integer is the most tokens of an example
-            that leave the layer, a float in (0, 1] a share of the example's own real tokens, rounded up. `None` keeps all.
+        length_config (`list[int]`, `list[float]` or `str`, *optional*):
+            Default of a call: a length configuration or the name of a budget. A length configuration has one entry for each
+            layer and never increases. An integer is the largest number of tokens of an example that leave the layer, a float
+            in (0, 1] is a share of the example's own real tokens, rounded up. `None` keeps all tokens.
         budgets (`dict[str, list or dict]`, *optional*):
-            Named length configurations; a call takes them by name. The name `"full"` is taken: it keeps all tokens. In place
-            of the length configuration itself there may be a `dict` with it and what a search measured of it, see
-            [`~hf_dynbert.budgets.budget.Budget`].
+            Sub-networks by name; `budget=` takes the name. An entry is a length configuration, or a `dict` with the fields
+            of [`~hf_dynbert.subnetwork.SubNetwork`] that differ from the whole model and with measured values, see
+            [`~hf_dynbert.budgets.budget.Budget`]. The name `"full"` is reserved: it keeps all tokens.
         drop_layers (`list[int]`, *optional*):
             The layers that may drop, from 0; `None` lets all. The others need no scorer, and are as fast as BERT's in an
             exported graph.
@@ -82,7 +81,7 @@ class DynamicTinyBertConfig(BertConfig):
     model_type = "dynamic_tinybert"
     keys_to_ignore_at_inference = ["hidden_states", "attentions", "token_scores", "kept_tokens"]
 
-    length_config: list[int | float] | None = None
+    length_config: list[int | float] | str | None = None
     budgets: dict[str, list[int | float] | dict[str, Any]] | None = None
     drop_layers: list[int] | None = None
     importance: str = "all"
@@ -149,23 +148,6 @@ class DynamicTinyBertConfig(BertConfig):
         if position_ids is not None:
             _check_rows("position_ids", position_ids, self.max_position_embeddings, "")
 
-    def check_layer_config(self, layer_config: Sequence[int]) -> None:
-        """Refuses layers that this model does not have, or that do not increase.
-
-        Args:
-            layer_config (`list[int]`): the layers that run.
-
-        Raises:
-            ValueError: a layer below 0 or above the last, or one that follows a later one.
-        """
-        layers = list(layer_config)
-        known = all(layer in range(self.num_hidden_layers) for layer in layers)
-        if not known or layers != sorted(set(layers)):
-            raise ValueError(
-                f"layer_config is {layers}; valid are increasing layers from 0 to {self.num_hidden_layers - 1}, for "
-                f"example {list(range(0, self.num_hidden_layers, 2))}."
-            )
-
     def _longest_text(self, input_ids, length: int) -> int:
         """Tokens that take a position, in the longest text of a batch: where positions are counted, padding takes none."""
         if self.position_ids_start == 0 or input_ids is None:
@@ -174,20 +156,36 @@ class DynamicTinyBertConfig(BertConfig):
 
     @property
     def length_configs(self) -> dict[str, list[int | float]]:
-        """The budgets' length configurations by name, without `"full"`."""
-        found = {
-            name: entry.get("length_config") if isinstance(entry, dict) else entry
-            for name, entry in (self.budgets or {}).items()
+        """The length configurations of the budgets by name, without `"full"` and without budgets that leave layers out."""
+        budgets = {name: self.resolve_budget(name) for name in self.budgets or {}}
+        return {
+            name: list(budget.length_config)
+            for name, budget in budgets.items()
+            if budget.length_config is not None and budget.layers is None
         }
-        return {name: length_config for name, length_config in found.items() if name != FULL}
 
     @property
     def named_budgets(self) -> list[str]:
         """`"full"`, and the budgets that have a name of their own: what is only a point of a searched front has none."""
-        return [FULL, *(name for name in self.length_configs if name != FULL and not name.startswith("front-"))]
+        return [FULL, *(name for name in self.budgets or {} if name != FULL and not name.startswith("front-"))]
+
+    def resolve_budget(self, budget=None) -> SubNetwork:
+        """The sub-network that a value of the `budget=` argument selects.
+
+        Args:
+            budget (`str`, `list`, `dict`, `SubNetwork` or `None`): the name of a budget, a length configuration, a `dict` of
+                the fields of [`~hf_dynbert.subnetwork.SubNetwork`], a sub-network, or `None` for the model's default.
+
+        Returns:
+            `SubNetwork`: valid for this model.
+
+        Raises:
+            ValueError: an unknown name or an impossible value.
+        """
+        return SubNetwork.parse(self, budget)
 
     def resolve_length_config(self, length_config: str | Sequence[int | float] | None = None) -> list[int | float] | None:
-        """What a call's `length_config` argument means for this model.
+        """The length configuration that a budget without left-out layers selects, see `resolve_budget`.
 
         Args:
             length_config (`list`, `str` or `None`): a length configuration, a budget's name, `"full"`, or `None` for the
@@ -197,22 +195,15 @@ class DynamicTinyBertConfig(BertConfig):
             `list` or `None`: a valid length configuration, or `None` where all tokens stay.
 
         Raises:
-            ValueError: an unknown name or an impossible length configuration.
+            ValueError: an unknown name, an impossible length configuration, or a budget that leaves layers out.
         """
-        if length_config is None:
-            length_config = self.length_config
-        elif isinstance(length_config, str):
-            if length_config == FULL:
-                return None
-            length_config = self._named_budget(length_config)
-        if length_config is None:
-            return None
-        self._validate(length_config)
-        return list(length_config)
-
-    def _validate(self, length_config: Sequence[int | float]) -> None:
-        validate_length_config(length_config, self.num_hidden_layers)
-        validate_drops(length_config, dropping_layers(self), self.max_position_embeddings)
+        subnetwork = self.resolve_budget(length_config)
+        if subnetwork.layers is not None:
+            raise ValueError(
+                f"{length_config!r} runs layers {list(subnetwork.layers)} only, which a length configuration cannot say. "
+                f"budget={length_config!r} takes it."
+            )
+        return None if subnetwork.length_config is None else list(subnetwork.length_config)
 
     def _check_choices(self) -> None:
         for option, value, valid in (
@@ -242,28 +233,15 @@ class DynamicTinyBertConfig(BertConfig):
             )
 
     def _check_budgets(self) -> None:
-        if self.length_config is not None:
-            self._validate(self.length_config)
         full = (self.budgets or {}).get(FULL, {})
-        if not isinstance(full, dict) or full.get("length_config") is not None:
+        if not isinstance(full, dict) or any(full.get(field.name) is not None for field in fields(SubNetwork)):
             raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
-        for name, length_config in self.length_configs.items():
+        for name in self.budgets or {}:
             try:
-                self._validate(length_config)
+                self.resolve_budget(name)
             except ValueError as error:
                 raise ValueError(f'budgets["{name}"]: {error}') from None
-
-    def _named_budget(self, name: str) -> list[int | float]:
-        budgets = self.length_configs
-        if name in budgets:
-            return budgets[name]
-        known = [FULL, *budgets]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f' Did you mean "{close[0]}"?' if close else ""
-        raise ValueError(
-            f'This model has no budget "{name}"; it knows {", ".join(known)}.{hint} '
-            f"Any list of {self.num_hidden_layers} entries works too: length_config=[...]."
-        )
+        self.resolve_budget()  # the default
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:

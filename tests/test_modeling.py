@@ -13,6 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import hf_dynbert
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, DynamicTinyBertModel, count_macs
+from hf_dynbert.subnetwork import SubNetwork
 
 
 TOLERANCE = 1e-5  # fp32 on states of order 1: sums in another order differ by a few 1e-7 a layer
@@ -294,8 +295,8 @@ def test_layers_left_out(make_model, bert, batch):
     model = make_model(importance="cls")
     short = copy.deepcopy(bert)
     short.bert.encoder.layer = torch.nn.ModuleList([bert.bert.encoder.layer[0], bert.bert.encoder.layer[2]])
-    assert torch.equal(logits(model, batch, layer_config=[0, 2]), logits(short, batch))
-    kept = model(**batch, layer_config=[0, 2], length_config=[0.9, 0.5, 0.5, 0.2]).kept_tokens
+    assert torch.equal(logits(model, batch, budget={"layers": [0, 2]}), logits(short, batch))
+    kept = model(**batch, budget={"layers": [0, 2], "length_config": [0.9, 0.5, 0.5, 0.2]}).kept_tokens
     assert kept.sum(dim=1).tolist() == [12, 6, 20, 3]  # layer 1 is left out: its drop happens in layer 2
 
 
@@ -323,14 +324,49 @@ def test_a_model_that_drops_in_few_layers(make_model, batch, importance, tmp_pat
     assert again.config.drop_layers == [0, 2]
     scorers = {int(name.split(".layer.")[1][0]) for name in again.state_dict() if "token_scorer" in name}
     assert scorers == ({0, 2} if importance == "learned" else set())
-    for options in ({}, {"layer_config": [1, 2, 3]}, {"layer_config": [0, 3]}):
-        output = logits(again, batch, length_config=length_config, **options)
-        assert torch.equal(output, logits(narrow, batch, length_config=length_config, **options))
+    for layers in (None, [1, 2, 3], [0, 3]):
+        budget = {"length_config": length_config, "layers": layers}
+        assert torch.equal(logits(again, batch, budget=budget), logits(narrow, batch, budget=budget))
     assert torch.equal(logits(narrow, batch, length_config=length_config), logits(every, batch, length_config=length_config))
     with pytest.raises(ValueError, match="drops in layers 1, 3 only"):
         narrow(**batch, length_config=[0.6, 0.5, 0.3, 0.3])
     if importance == "learned":
         assert len(narrow(**batch, output_token_scores=True).token_scores) == 2
+
+
+@pytest.mark.parametrize("task", ["question-answering", "text-classification", "encoder"])
+def test_arguments_of_a_call_are_used_or_refused(make_model, batch, task):
+    budgets = {"fast": [0.9, 0.5, 0.5, 0.3]}
+    encoder = task == "encoder"
+    model = make_model("text-classification" if encoder else task, importance="cls", budgets=budgets)
+    model = model.bert if encoder else model
+
+    def kept(**arguments):
+        return model(**batch, **arguments).kept_tokens
+
+    wanted = kept(length_config=[0.9, 0.5, 0.5, 0.3])
+    for arguments in (
+        {"budget": "fast"},
+        {"length_config": "fast"},
+        {"budget": [0.9, 0.5, 0.5, 0.3]},
+        {"budget": {"length_config": (0.9, 0.5, 0.5, 0.3)}},
+        {"budget": SubNetwork([0.9, 0.5, 0.5, 0.3])},
+    ):
+        assert torch.equal(kept(**arguments), wanted)
+    for name, nearest in (("length_cfg", "length_config"), ("lenght_config", "length_config"), ("budgets", "budget")):
+        with pytest.raises(TypeError, match=f"'{name}' is no argument of this call. Did you mean '{nearest}'"):
+            kept(**{name: "fast"})
+    for name in ("layer_config", "encoder_hidden_states", "anything"):
+        with pytest.raises(TypeError, match=f"'{name}' is no argument of this call.* Valid are .*budget"):
+            kept(**{name: [0]})
+    with pytest.raises(ValueError, match="a call takes one of them"):
+        kept(budget="fast", length_config="fast")
+    with pytest.raises(ValueError, match="budget=.* takes this value"):
+        kept(length_config={"layers": [0]})
+    output = model(**batch, output_hidden_states=True, num_items_in_batch=torch.tensor(4), return_dict=False)
+    assert isinstance(output, tuple)
+    model.set_attn_implementation("eager")
+    assert len(model(**batch, output_attentions=True).attentions) == 4
 
 
 @pytest.mark.parametrize("layers", [[], [4], [-1], [0, 9]])
@@ -396,7 +432,7 @@ def test_bad_configurations_are_refused(sizes, kwargs, message):
 
 def test_bad_calls_are_refused(make_model, batch):
     model = make_model(budgets={"fast": [0.5] * 4, "balanced": [0.8] * 4})
-    with pytest.raises(ValueError, match='knows full, fast, balanced. Did you mean "fast"'):
+    with pytest.raises(ValueError, match='valid are full, fast, balanced. Did you mean "fast"'):
         model(**batch, length_config="fats")
     with pytest.raises(ValueError, match="5 entries"):
         model(**batch, length_config=[0.5] * 5)

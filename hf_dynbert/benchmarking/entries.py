@@ -21,12 +21,12 @@ from transformers import (
 
 from ..budgets.latency import machine_name
 from ..configuration_dynamic_tinybert import FULL
-from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
 from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
+from ..subnetwork import count_macs
 from ..tasks.question_answering.features import check_max_length, encode_windows
 from ..tasks.question_answering.report import markdown_table
 from ..tasks.question_answering.squad import load_squad

@@ -21,12 +21,12 @@ from ..budgets.search.arguments import SearchArguments
 from ..budgets.search.run import run_search
 from ..hub.model_card import is_ours, write_evaluation
 from ..hub.push import push_folder
-from ..length_config import parse_length_config
 from ..loading import load_any
 from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.quantize import quantize as make_int8
 from ..recipes.arguments import DataArguments, ModelArguments
 from ..recipes.run import check_together, run_recipe
+from ..subnetwork import parse_length_config
 from ..tasks.question_answering.evaluate import SquadSample
 from ..tasks.question_answering.features import MAX_LENGTH, STRIDE, check_max_length
 from ..tasks.question_answering.report import COLUMNS, curve_rows

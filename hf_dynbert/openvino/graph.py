@@ -21,7 +21,7 @@ from torch import nn
 
 from .. import drop_and_restore
 from ..drop_and_restore import WIDTH_STEP, attention_received, first_segment, first_token
-from ..length_config import MIN_TOKENS, SHARE_UNIT, encode_length_config
+from ..subnetwork import MIN_TOKENS, SHARE_UNIT, encode_length_config
 
 
 # Operations that exporters turn into what their runtime has: the one that gives a traced graph its length configuration, and

@@ -20,7 +20,7 @@ from ..budgets.choosing import choose_budget_of
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
 from ..hub.push import push_folder
-from ..length_config import SHARE_UNIT, encode_length_config
+from ..subnetwork import SHARE_UNIT, encode_length_config
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
 from .cpu import warn_of_overflow

@@ -6,7 +6,7 @@ import random
 from datasets import Dataset
 
 from ..configuration_dynamic_tinybert import FULL
-from ..length_config import sample_budget
+from ..subnetwork import sample_budget
 from ..tasks.question_answering.features import check_lengths, encode_windows
 
 

@@ -13,10 +13,10 @@ from openvino import opset13 as ops
 from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
-from ..length_config import encode_length_config
 from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
 from ..openvino.export import DIAL, dial_to_input, input_to_dial
 from ..openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from ..subnetwork import encode_length_config
 from .accuracy_control import protect
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer
 
 from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
-from ...length_config import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...loading import load_any
+from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.metrics import question_scores, token_f1

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from ...length_config import count_macs
+from ...subnetwork import count_macs
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
 from .features import MAX_LENGTH, STRIDE, Window, check_lengths, check_max_length, encode_windows
 from .metrics import squad_metrics
