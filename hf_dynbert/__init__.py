@@ -14,13 +14,13 @@ from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .hub.model_card import write_card
 from .hub.push import push_folder
 from .int8_quantizer import DynamicInt8Config
-from .length_config import count_macs, fit_length_config
 from .modeling_dynamic_tinybert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
 from .recipes.augmentation import WordSubstitution, WordVectors, augment
+from .subnetwork import count_macs, fit_length_config
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
     evaluate_squad,

@@ -7,8 +7,8 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer
 
 from ..hub.model_card import TASKS, TRAINING, forget, origin, write_card
-from ..length_config import fit_length_config
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
+from ..subnetwork import fit_length_config
 from ..utils.atomic_files import replace_files
 from .convert import convert_config
 

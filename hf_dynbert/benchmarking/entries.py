@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from optimum.intel import OVModelForQuestionAnswering
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -22,15 +21,15 @@ from transformers import (
 
 from ..budgets.latency import machine_name
 from ..configuration_dynamic_tinybert import FULL
-from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
-from ..openvino.config import load_config
-from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering
+from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
 from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
-from ..tasks.question_answering.features import encode_windows
+from ..subnetwork import count_macs
+from ..tasks.question_answering.features import check_max_length, encode_windows
 from ..tasks.question_answering.squad import load_squad
+from ..utils.folder_config import load_config
 from ..utils.tables import markdown_table
 from .benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 
@@ -68,6 +67,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         forms[form] = folder
         for budget in budgets:
             load_config(folder).resolve_length_config(budget)
+    check_max_length(ours.config, args.padded_length, "padded_length", default=0)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
     if args.threads:

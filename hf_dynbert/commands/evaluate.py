@@ -60,6 +60,7 @@ def run(args: EvaluateArguments) -> None:
     from ..hub.model_card import is_ours, write_evaluation
     from ..loading import load_any
     from ..tasks.question_answering.evaluate import SquadSample
+    from ..tasks.question_answering.features import check_max_length
     from ..tasks.question_answering.report import COLUMNS, curve_rows
     from ..tasks.question_answering.squad import load_squad, split_by_article, spread_over
 
@@ -74,6 +75,7 @@ def run(args: EvaluateArguments) -> None:
         model = load_any(args.model, dtype=args.dtype)
         tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
     budgets = _budgets(model, args)
+    check_max_length(model.config, args.max_length)
     sample = SquadSample(tokenizer, data, args.max_length, args.stride)
     options = {"batch_size": args.batch_size, "latency_samples": args.latency_samples, "progress": not args.json}
     results = {}

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..budgets.budget import Budget
-from ..length_config import count_macs
+from ..subnetwork import count_macs
 from ..utils.atomic_files import replace_files
 
 

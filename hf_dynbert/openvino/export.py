@@ -13,7 +13,7 @@ from optimum.exporters.tasks import TasksManager
 from torch import nn
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
-from ..length_config import SHARE_UNIT
+from ..subnetwork import SHARE_UNIT
 from .graph import LOWEST, LengthAdaptiveGraph, RowPair
 
 

@@ -6,8 +6,8 @@ import random
 from datasets import Dataset
 
 from ..configuration_dynamic_tinybert import FULL
-from ..length_config import sample_budget
-from ..tasks.question_answering.features import encode_windows
+from ..subnetwork import sample_budget
+from ..tasks.question_answering.features import check_lengths, encode_windows
 
 
 def calibration_calls(config, tokenizer, data: Dataset, samples: int, max_length: int, stride: int, seed: int = 0) -> list:
@@ -27,6 +27,7 @@ def calibration_calls(config, tokenizer, data: Dataset, samples: int, max_length
     rng = random.Random(seed)
     rows = data.select(sorted(rng.sample(range(len(data)), min(samples, len(data)))))
     windows = encode_windows(tokenizer, rows["question"], rows["context"], max_length, stride)
+    check_lengths(config, [len(window.inputs["input_ids"]) for window in windows])
     everything = [1.0] * config.num_hidden_layers
     named = [config.length_configs[name] for name in config.named_budgets if name != FULL]  # not all that a search found
     named = named or [everything]

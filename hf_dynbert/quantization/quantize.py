@@ -12,10 +12,11 @@ from transformers import AutoTokenizer
 
 from ..hub.model_card import QUANTIZATION as RECORD
 from ..hub.model_card import TRAINING, forget, write_card
-from ..openvino.config import load_config
 from ..tasks.question_answering.evaluate import evaluate_squad
+from ..tasks.question_answering.features import check_max_length
 from ..tasks.question_answering.squad import load_squad, split_by_article
 from ..utils.atomic_files import replace_files
+from ..utils.folder_config import load_config
 from .arguments import QuantizeArguments
 from .strip_scorers import narrowed
 
@@ -38,6 +39,7 @@ def quantize(args: QuantizeArguments) -> Path:
     if (output / "model.safetensors").exists() and not (output / RECORD).exists():  # whose weights would be lost
         raise ValueError(f"{output} holds a model that is not in int8; give the int8 model a folder of its own.")
     config = load_config(args.model)
+    check_max_length(config, args.max_length)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
     measure = _measure_with(tokenizer, accuracy_data, config, args)

@@ -10,6 +10,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from ..backbones.convert import convert_config
 from ..hub.model_card import TRAINING, forget, origin
 from ..modeling_dynamic_tinybert import TokenScorer
+from ..tasks.question_answering.features import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
 from ..training.attention_capture import encoder_layers
 from ..training.collator import DistillationCollator
@@ -48,7 +49,11 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     set_seed(args.seed)  # before the model: what is new in it is random
     model = load_model(model_args, args, task)
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
+    if data_args.max_length:
+        check_max_length(model.config, data_args.max_length, default=0)
     features, teacher = task.features(tokenizer), None
+    if not data_args.streaming:
+        check_lengths(model.config, features["length"])
     if model_args.teacher_model_name_or_path:
         teacher = load_teacher(model_args, args, task).to(args.device)
         features = task.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)

@@ -4,7 +4,7 @@
 import random
 from dataclasses import dataclass
 
-from ..length_config import (
+from ..subnetwork import (
     constant_drop,
     dropping_layers,
     fit_length_config,

@@ -13,8 +13,8 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..drop_and_restore import first_segment, first_token
-from ..length_config import dropping_layers
 from ..modeling_dynamic_tinybert import DynamicTinyBertPreTrainedModel, TokenScorer
+from ..subnetwork import SubNetwork, dropping_layers
 from .arguments import DistillationArguments
 from .attention_capture import observe
 from .layer_distillation import LayerDistillation, LayerTrace
@@ -161,9 +161,7 @@ class DistillationTrainer(Trainer):
 
     @staticmethod
     def _run(model, inputs, sub_model: SubModel, **kwargs):
-        return model(
-            **inputs, length_config=sub_model.length_config or "full", layer_config=sub_model.layer_config, **kwargs
-        )
+        return model(**inputs, budget=SubNetwork(sub_model.length_config, sub_model.layer_config), **kwargs)
 
     def _task_parts(self, full, inputs, targets) -> dict[str, torch.Tensor]:
         """What the full model learns of its task: from the labels, and from a teacher that answered before."""

@@ -22,7 +22,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import count_macs, load_squad, split_by_article, squad_metrics
 from hf_dynbert.budgets.search.pareto import pareto_front
-from hf_dynbert.length_config import dropping_layers
+from hf_dynbert.subnetwork import dropping_layers
 from hf_dynbert.tasks.question_answering import decode_answers, encode_windows
 from hf_dynbert.utils.tables import markdown_table
 

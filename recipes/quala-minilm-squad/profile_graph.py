@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from hf_dynbert.length_config import encode_length_config
-from hf_dynbert.openvino.config import load_config
 from hf_dynbert.openvino.modeling_openvino import PRECISION
+from hf_dynbert.subnetwork import encode_length_config
+from hf_dynbert.utils.folder_config import load_config
 from hf_dynbert.utils.tables import markdown_table
 
 

@@ -32,7 +32,7 @@ from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import machine_name
 from hf_dynbert.budgets.search.arguments import SearchArguments
 from hf_dynbert.budgets.search.run import run_search, save_budgets
-from hf_dynbert.length_config import encode_length_config, token_counts
+from hf_dynbert.subnetwork import encode_length_config, token_count
 
 
 pytestmark = pytest.mark.intel
@@ -114,7 +114,7 @@ def test_encoded_token_counts_equal_those_of_length_config():
     lengths = torch.arange(1, 513)
     for entry in [1.0, 0.5, 1 / 3, 0.0001, 0.00001, 0.9999, *(rng.random() for _ in range(200)), 1, 2, 77, 600]:
         encoded = torch.tensor(encode_length_config([entry], 1), dtype=torch.int32)
-        expected = [token_counts([entry], length)[0] for length in lengths.tolist()]
+        expected = [token_count(entry, length) for length in lengths.tolist()]
         assert graph_token_counts(encoded, lengths)[0].tolist() == expected
     assert encode_length_config(None, 2) == [10_000, 10_000]
 
@@ -400,7 +400,7 @@ def test_searched_budgets_survive_and_are_asked(exported, tmp_path, monkeypatch)
 
 def test_bad_budgets_name_the_good(exported):
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned")
-    with pytest.raises(ValueError, match="knows full, fast, few"):
+    with pytest.raises(ValueError, match="valid are full, fast, few"):
         model(**make_batch(), length_config="slow")
     with pytest.raises(ValueError, match="has 2 entries, the model has 4 layers"):
         model(**make_batch(), length_config=[0.5, 0.5])

@@ -23,7 +23,7 @@ from hf_dynbert import (
     count_macs,
     training_features,
 )
-from hf_dynbert.length_config import validate_length_config
+from hf_dynbert.subnetwork import validate_length_config
 from hf_dynbert.training.length_drop import sample_layers, sample_sandwich
 from hf_dynbert.training.losses import answer_distribution, divergence, saliency, soft_cross_entropy
 

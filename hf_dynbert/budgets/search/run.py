@@ -16,13 +16,14 @@ from transformers import AutoTokenizer
 
 from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
-from ...length_config import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...loading import load_any
-from ...openvino.config import load_config
+from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
+from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.metrics import question_scores, token_f1
 from ...tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ...utils.atomic_files import one_at_a_time, replace_files
+from ...utils.folder_config import load_config
 from ...utils.tables import markdown_table
 from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
 from ..choosing import runtime_name, threads_of
@@ -163,6 +164,7 @@ class Other:
         place, at, told = named.partition("@")
         self.model, self.tokenizer = load_any(place, args.threads), AutoTokenizer.from_pretrained(place)
         self.name = Path(place).resolve().name + at + told
+        check_max_length(self.model.config, args.max_length)
         can_drop = hasattr(self.model.config, "resolve_length_config")
         if at and not can_drop:
             raise ValueError(
@@ -206,6 +208,7 @@ def run_search(args: SearchArguments) -> Path | None:
     model, tokenizer = load_any(args.model, args.threads), AutoTokenizer.from_pretrained(args.model)
     if not hasattr(model.config, "resolve_length_config"):
         raise ValueError(f"{args.model} is a {type(model).__name__}, which cannot drop tokens: there is nothing to search.")
+    check_max_length(model.config, args.max_length)
     targets = {Path(folder): _target_config(Path(folder), model.config) for folder in args.save_to or [args.model]}
     space = _space(model.config, set.intersection(*(set(dropping_layers(config)) for config in targets.values())), args)
     more = [model.config.resolve_length_config(parse_length_config(text)) for text in args.length_configs]
@@ -417,7 +420,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> lis
     full, *rest = (bench.f1s(length_config) for length_config in tqdm(length_configs, desc="Confirm", unit="config"))
     scores = [(full, None), *((own, standard_error(own, full)) for own in rest)]
     own = [
-        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, f1_error=error, **place)
+        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, score_error=error, **place)
         for name, length_config, (f1s, error), latency in zip(
             names, length_configs, scores, latencies[: len(names)], strict=True
         )

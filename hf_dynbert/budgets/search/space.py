@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ...length_config import MIN_SHARE, MIN_TOKENS, constant_drop
+from ...subnetwork import MIN_SHARE, MIN_TOKENS, constant_drop
 
 
 STEPS = 100  # a share counts in hundredths: a token or two of an example, finer than the noise of any measurement

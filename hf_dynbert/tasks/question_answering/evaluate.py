@@ -9,9 +9,9 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from ...length_config import count_macs
+from ...subnetwork import count_macs
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
-from .features import MAX_LENGTH, STRIDE, Window, encode_windows
+from .features import MAX_LENGTH, STRIDE, Window, check_lengths, check_max_length, encode_windows
 from .metrics import squad_metrics
 
 
@@ -84,9 +84,10 @@ def evaluate_squad(
         [`SquadEvaluation`].
 
     Raises:
-        ValueError: no questions, or a length configuration that the model cannot run.
+        ValueError: no questions, a length configuration that the model cannot run, or windows larger than it reads.
     """
     _resolve(model, length_config)  # before any work
+    check_max_length(model.config, max_length)
     sample = SquadSample(tokenizer, data, max_length, stride)
     return sample.evaluate(
         model, length_config, batch_size, max_answer_length, handle_impossible_answer, latency_samples, progress
@@ -127,6 +128,7 @@ class SquadSample:
         """As `evaluate_squad`."""
         call = {} if length_config is None else {"length_config": length_config}
         resolved = _resolve(model, length_config)
+        check_lengths(model.config, self.lengths)
         if hasattr(model, "eval"):
             model.eval()
         start_logits, end_logits = [None] * len(self.windows), [None] * len(self.windows)

@@ -7,7 +7,7 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 
 from .decoding import decode_answers
-from .features import MAX_QUESTION_LENGTH, Window, encode_windows
+from .features import MAX_QUESTION_LENGTH, Window, check_max_length, encode_windows, max_tokens_of
 
 
 USAGE = 'Call it as pipe(question="Who wrote it?", context="Ada wrote it."), or with lists of the same length.'
@@ -63,6 +63,8 @@ class ExtractiveQAPipeline(ChunkPipeline):
         for name, value in (("top_k", top_k), ("max_answer_len", max_answer_len)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1.")
+        if max_seq_len is not None:
+            check_max_length(self.model.config, max_seq_len, "max_seq_len", default=0)
         preprocess = {
             "doc_stride": doc_stride,
             "max_seq_len": max_seq_len,
@@ -87,7 +89,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
 
     def preprocess(self, inputs, doc_stride=None, max_seq_len=None, max_question_len=None, align_to_words=True):
         """Yields the windows of one question."""
-        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
+        longest = min(self.tokenizer.model_max_length, max_tokens_of(self.model.config) or 512)
         max_seq_len = max_seq_len or min(longest, 384)
         windows = encode_windows(
             self.tokenizer,

@@ -6,16 +6,15 @@ from contextlib import nullcontext
 import pytest
 
 from hf_dynbert import DynamicTinyBertConfig, count_macs, fit_length_config
-from hf_dynbert.length_config import (
-    EVERYTHING,
+from hf_dynbert.subnetwork import (
+    SubNetwork,
     constant_drop,
     dropping_layers,
     parse_length_config,
     sample_budget,
     sample_length_config,
     sample_placement,
-    skip_layers,
-    token_counts,
+    token_count,
     validate_drops,
     validate_length_config,
 )
@@ -54,7 +53,7 @@ def test_constant_drop_rounds_as_the_paper_does():
     ],
 )
 def test_token_counts(length_config, length, counts):
-    assert token_counts(length_config, length) == counts
+    assert [token_count(entry, length) for entry in length_config] == counts
 
 
 @pytest.mark.parametrize(
@@ -67,6 +66,11 @@ def test_token_counts(length_config, length, counts):
         ([-0.5, -0.6, -0.7], "out of range"),
         ([1.5, 1.0, 0.5], "out of range"),
         ([float("nan")] * 3, "out of range"),
+        ([1.0, float("nan"), 0.5], "out of range"),
+        ([1.0, 0.5, float("nan")], "out of range"),
+        ([2**31, 5, 5], "out of range"),
+        ([2**63, 2**63, 2**63], "out of range"),
+        ([float("inf"), 0.5, 0.5], "out of range"),
         ([5, 0.5, 0.5], "mixes"),
         ([True, True, True], "mixes"),
         ("fast", "not a list"),
@@ -128,10 +132,77 @@ def test_drops_elsewhere_are_refused(length_config, valid):
 
 
 def test_a_layer_that_is_left_out_drops_later():
-    assert skip_layers([0.8, 0.8, 0.5, 0.5], [1, 2, 3], [0, 2]) == [1.0, 0.5, 0.5]
-    assert skip_layers([0.8, 0.8, 0.5, 0.5], range(4), [0, 2]) == [0.8, 0.8, 0.5, 0.5]
-    assert skip_layers([20, 20, 9, 9], [1, 3], [0, 2]) == [EVERYTHING] * 2
-    assert skip_layers([0.8, 0.6, 0.5, 0.5], [1, 3], range(4)) == [0.6, 0.5]
+    some, every = (DynamicTinyBertConfig(num_hidden_layers=4, drop_layers=layers) for layers in ([0, 2], None))
+    shares, tokens = [0.8, 0.8, 0.5, 0.5], [20, 20, 9, 9]
+    assert SubNetwork(shares, [1, 2, 3]).layer_entries(some) == [(1, None), (2, 0.5), (3, 0.5)]
+    assert SubNetwork(shares).layer_entries(some) == list(enumerate(shares))
+    assert SubNetwork(tokens, [1, 3]).layer_entries(some) == [(1, None), (3, None)]
+    assert SubNetwork([0.8, 0.6, 0.5, 0.5], [1, 3]).layer_entries(every) == [(1, 0.6), (3, 0.5)]
+
+
+BUDGETS = {
+    "bare": [1.0, 0.5, 0.5, 0.2],
+    "measured": {"length_config": [20, 9, 9, 9], "f1": 80.0, "macs": 1e9},
+    "shallow": {"layers": [0, 3]},
+    "both": {"layers": [0, 3], "length_config": [0.9, 0.5, 0.5, 0.5], "latency_ms": 1.0},
+    "full": {"f1": 81.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "entry"),
+    [
+        (None, {"layers": [0, 3]}),  # the default of the configuration
+        ("full", {}),
+        ("bare", {"length_config": [1.0, 0.5, 0.5, 0.2]}),
+        ("measured", {"length_config": [20, 9, 9, 9]}),
+        ("both", {"layers": [0, 3], "length_config": [0.9, 0.5, 0.5, 0.5]}),
+        ((9, 9, 3, 3), {"length_config": [9, 9, 3, 3]}),
+        ({"layers": [1], "length_config": None}, {"layers": [1]}),
+        ({"layers": range(4)}, {}),
+        ({}, {}),
+        (SubNetwork(layers=[1, 2]), {"layers": [1, 2]}),
+    ],
+)
+def test_every_form_of_a_budget_is_parsed(value, entry):
+    config = DynamicTinyBertConfig(num_hidden_layers=4, budgets=BUDGETS, length_config="shallow")
+    subnetwork = config.resolve_budget(value)
+    assert subnetwork.entry() == entry
+    assert subnetwork == config.resolve_budget(subnetwork) == SubNetwork.parse(config, entry)
+    assert hash(subnetwork) == hash(config.resolve_budget(value))  # caches use it as a key
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("bar", 'valid are full, bare, measured, shallow, both. Did you mean "bare"'),
+        ({"lenght_config": [0.5] * 4}, "Did you mean 'length_config'"),
+        ({"f1": 80.0}, "valid are length_config, layers"),
+        ({"length_config": "bare"}, "not a list of numbers"),
+        ({"layers": []}, "increasing indices from 0 to 3"),
+        ({"layers": [-1]}, "increasing indices"),
+        ({"layers": [4]}, "increasing indices"),
+        ({"layers": [3, 1]}, "increasing indices"),
+        ({"layers": [0, 0]}, "increasing indices"),
+        ({"layers": [0.0]}, "increasing indices"),
+        ({"layers": [True]}, "increasing indices"),
+        ({"layers": 2}, "increasing indices"),
+        (SubNetwork([0.5] * 3), "3 entries, the model has 4 layers"),
+        (0.5, "not a list of numbers"),
+    ],
+)
+def test_impossible_budgets_are_refused(value, message):
+    config = DynamicTinyBertConfig(num_hidden_layers=4, budgets=BUDGETS)
+    with pytest.raises(ValueError, match=message):
+        config.resolve_budget(value)
+
+
+def test_macs_count_only_the_layers_that_run():
+    config = DynamicTinyBertConfig(num_hidden_layers=4, hidden_size=32, num_attention_heads=4, intermediate_size=64)
+    embeddings = 30 * 32
+    one_layer = SubNetwork(layers=[0]).macs(config, 30) - embeddings
+    assert SubNetwork(layers=[1, 3]).macs(config, 30) == embeddings + 2 * one_layer
+    assert SubNetwork().macs(config, 30) == embeddings + 4 * one_layer == count_macs(config, None, 30)
 
 
 @pytest.mark.parametrize("layers", [[0, 1, 2, 3, 4, 5], [0, 2], [1]])
