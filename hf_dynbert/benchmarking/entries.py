@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from optimum.intel import OVModelForQuestionAnswering
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -23,8 +22,7 @@ from transformers import (
 from ..budgets.latency import machine_name
 from ..configuration_dynamic_tinybert import FULL
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
-from ..openvino.config import load_config
-from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering
+from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
 from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
@@ -32,6 +30,7 @@ from ..subnetwork import count_macs
 from ..tasks.question_answering.features import check_max_length, encode_windows
 from ..tasks.question_answering.report import markdown_table
 from ..tasks.question_answering.squad import load_squad
+from ..utils.folder_config import load_config
 from .benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from hf_dynbert.openvino.config import load_config
 from hf_dynbert.openvino.modeling_openvino import PRECISION
 from hf_dynbert.subnetwork import encode_length_config
 from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.utils.folder_config import load_config
 
 
 WARMUP = 5  # calls that are not counted

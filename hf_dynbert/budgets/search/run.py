@@ -17,7 +17,6 @@ from transformers import AutoTokenizer
 from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
 from ...loading import load_any
-from ...openvino.config import load_config
 from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
 from ...tasks.question_answering.features import check_max_length
@@ -25,6 +24,7 @@ from ...tasks.question_answering.metrics import question_scores, token_f1
 from ...tasks.question_answering.report import markdown_table
 from ...tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ...utils.atomic_files import one_at_a_time, replace_files
+from ...utils.folder_config import load_config
 from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name, measure_latencies
@@ -420,7 +420,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> lis
     full, *rest = (bench.f1s(length_config) for length_config in tqdm(length_configs, desc="Confirm", unit="config"))
     scores = [(full, None), *((own, standard_error(own, full)) for own in rest)]
     own = [
-        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, f1_error=error, **place)
+        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, score_error=error, **place)
         for name, length_config, (f1s, error), latency in zip(
             names, length_configs, scores, latencies[: len(names)], strict=True
         )
