@@ -47,9 +47,12 @@ def plan_layers(config, subnetwork: SubNetwork, present: torch.Tensor) -> list[t
         return [(layer, None) for layer, _ in entries]
     lengths = present.sum(dim=1)
     counts = torch.stack([lengths if entry is None else _counts(entry, lengths) for _, entry in entries])  # (layers, B)
+    counts = torch.where(lengths < config.min_tokens_to_drop, lengths, counts)
     if torch.compiler.is_compiling():  # shapes must not depend on data: the widths of an unpadded batch are an upper bound
         full = present.shape[1]
         widths = [full if entry is None else token_count(entry, full) for _, entry in entries]
+        if config.min_tokens_to_drop:  # examples that keep all their tokens
+            widths = [max(width, min(full, config.min_tokens_to_drop - 1)) for width in widths]
         drops = [width < before for width, before in zip(widths, [full, *widths], strict=False)]
     else:
         before = torch.cat([lengths[None], counts[:-1]])

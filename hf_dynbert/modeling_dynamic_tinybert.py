@@ -364,6 +364,10 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     _can_record_outputs = {"attentions": DynamicTinyBertSelfAttention}
     _keys_to_ignore_on_load_unexpected = [r"\.token_scorer\."]  # another importance or fewer `drop_layers` leave them out
 
+    def __init__(self, config: DynamicTinyBertConfig, *inputs, **kwargs):
+        config.check()  # a list or dictionary in it may have been changed since it was made
+        super().__init__(config, *inputs, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

@@ -107,7 +107,8 @@ class SubNetwork:
         intermediate size I), and one operation per element for each LayerNorm. A layer that selects tokens before attention
         (`early_selection_until`) costs `2(p + l)H² + 2plH` for attention. The published "GFLOPs" of QuaLA-MiniLM
         (arXiv 2210.17114, table 2) are this number. The cost of selecting tokens is left out, as it is there; learned
-        importance costs about 1.5 % of a layer that drops (H = 384, 64 dimensions, 160 tokens).
+        importance costs about 1.5 % of a layer that drops (H = 384, 64 dimensions, 160 tokens). An example with fewer tokens
+        than `config.min_tokens_to_drop` keeps all of them.
 
         Args:
             config (`PreTrainedConfig`): configuration of any architecture with `num_hidden_layers`, `hidden_size` and
@@ -120,9 +121,10 @@ class SubNetwork:
         hidden = config.hidden_size
         intermediate = getattr(config, "intermediate_size", None) or config.hidden_dim  # DistilBERT's name for it
         early = early_layers(config)
+        min_tokens = getattr(config, "min_tokens_to_drop", 0)
         macs, entering = tokens * hidden, tokens  # the LayerNorm of the embeddings
         for layer, entry in self.layer_entries(config):
-            leaving = entering if entry is None else token_count(entry, tokens)
+            leaving = entering if entry is None or tokens < min_tokens else token_count(entry, tokens)
             queries = leaving if layer in early else entering
             macs += 2 * (entering + queries) * hidden**2 + 2 * entering * queries * hidden
             macs += 2 * leaving * hidden * intermediate + (queries + leaving) * hidden

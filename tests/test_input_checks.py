@@ -102,7 +102,7 @@ def test_pytorch_refuses_what_no_embedding_has(kind, model, sizes):
 
 @pytest.mark.parametrize("layers", [[0, 4], [-1], [2, 1], [1, 1], [0.5]])
 def test_layers_that_do_not_exist_are_refused(layers, sizes):
-    with pytest.raises(ValueError, match="valid are increasing layers from 0 to 3"):
+    with pytest.raises(ValueError, match="valid are increasing indices from 0 to 3"):
         build("bert", "encoder", sizes)(**text(9), budget={"layers": layers})
 
 

@@ -107,19 +107,21 @@ def standings(present: torch.Tensor, first: torch.Tensor, segment: torch.Tensor)
     return torch.where(present, ahead, ABSENT)
 
 
-def token_counts(encoded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """`length_config.token_counts` for all layers and examples.
+def token_counts(encoded: torch.Tensor, lengths: torch.Tensor, min_tokens_to_drop: int = 0) -> torch.Tensor:
+    """`subnetwork.token_count` for all layers and examples.
 
     Args:
         encoded (`torch.IntTensor` of shape `(layers,)`): an encoded length configuration, see `encode_length_config`.
         lengths (`torch.LongTensor` of shape `(B,)`): real tokens of each example.
+        min_tokens_to_drop (`int`, *optional*, defaults to 0): examples with fewer tokens keep all of them.
 
     Returns:
         `torch.LongTensor` of shape `(layers, B)`.
     """
     entries, lengths = encoded.long()[:, None], lengths[None]
     wanted = torch.maximum((lengths * entries + (SHARE_UNIT - 1)) // SHARE_UNIT, -entries)  # one of both is not positive
-    return torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))
+    counts = torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))
+    return counts if min_tokens_to_drop == 0 else torch.where(lengths < min_tokens_to_drop, lengths, counts)
 
 
 @dataclass
@@ -202,7 +204,7 @@ class LengthAdaptiveGraph(nn.Module):
         """`(B, L)` each; gives start and end logits `(B, L)`, or logits `(B, labels)`."""
         present = attention_mask > 0
         encoded = torch.ops.hf_dynbert.length_config(self.default, input_ids)
-        counts = token_counts(encoded, present.sum(dim=1))
+        counts = token_counts(encoded, present.sum(dim=1), self.config.min_tokens_to_drop)
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         tokens = self._tokens(input_ids, present, token_type_ids)
         rows, table, size = tokens.rows, [], tokens.width  # of every token of the input; states; how many that will be

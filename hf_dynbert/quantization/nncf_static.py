@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Static int8 by NNCF, through Optimum-Intel's quantizer: one OpenVINO file, any budget."""
 
+from .. import openvino as _  # noqa: F401  (first, since it switches off the telemetry of the next imports)
+
+
+# isort: split
 import nncf
 import numpy as np
 import openvino

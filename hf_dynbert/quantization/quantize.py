@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 
 from ..hub.model_card import QUANTIZATION as RECORD
 from ..hub.model_card import TRAINING, forget, write_card
-from ..openvino.config import load_config
 from ..tasks.question_answering.evaluate import evaluate_squad
 from ..tasks.question_answering.features import check_max_length
 from ..tasks.question_answering.squad import load_squad, split_by_article
 from ..utils.atomic_files import replace_files
+from ..utils.folder_config import load_config
 from .arguments import QuantizeArguments
 from .strip_scorers import narrowed
 

@@ -17,14 +17,14 @@ from transformers import AutoTokenizer
 from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
 from ...loading import load_any
-from ...openvino.config import load_config
 from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.metrics import question_scores, token_f1
-from ...tasks.question_answering.report import markdown_table
 from ...tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ...utils.atomic_files import one_at_a_time, replace_files
+from ...utils.folder_config import load_config
+from ...utils.tables import markdown_table
 from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name, measure_latencies
@@ -244,9 +244,9 @@ def _write(output: Path, report: "Report", bench: Bench, result, targets: dict) 
     """The results, and the budgets into every target."""
     where = f"{report.full.machine}, {report.full.runtime}; {report.full.sample}, {bench.tokens} tokens in the mean"
     with replace_files(output) as folder:
-        tables = [markdown_table(report.rows(), COLUMNS), markdown_table(report.comparison(lambda one: one.f1), COMPARED)]
+        tables = [markdown_table(COLUMNS, report.rows()), markdown_table(COMPARED, report.comparison(lambda one: one.f1))]
         if report.scores:
-            tables += ["On dev:", markdown_table(report.comparison(lambda one: report.scores[one.name]), COMPARED)]
+            tables += ["On dev:", markdown_table(COMPARED, report.comparison(lambda one: report.scores[one.name]))]
         (folder / "front.md").write_text("\n\n".join([where, *tables]) + "\n", encoding="utf-8")
         found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
         found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]
@@ -420,7 +420,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> lis
     full, *rest = (bench.f1s(length_config) for length_config in tqdm(length_configs, desc="Confirm", unit="config"))
     scores = [(full, None), *((own, standard_error(own, full)) for own in rest)]
     own = [
-        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, f1_error=error, **place)
+        Budget(name, length_config, _mean(f1s), bench.macs(length_config), latency, score_error=error, **place)
         for name, length_config, (f1s, error), latency in zip(
             names, length_configs, scores, latencies[: len(names)], strict=True
         )
