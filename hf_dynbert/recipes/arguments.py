@@ -28,7 +28,8 @@ class ModelArguments:
         teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, where its own configuration
             says only LABEL_0 and so on.
         protect_first_segment, protect_first_segment_until, dropped_logits, early_selection_until, importance_match,
-            importance_match_until, importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
+            importance_match_until, importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; unset, the
+            checkpoint's own. Budgets as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
         attn_implementation (`str`): attention in training; eager is the faster one on CPUs when gradients are needed.
     """
@@ -41,9 +42,9 @@ class ModelArguments:
     teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Folder or Hub id of a teacher."})
     teacher_dtype: Literal["float32", "bfloat16"] = field(default="float32", metadata={"help": "Of the teacher's weights."})
     teacher_class_names: list[str] | None = field(default=None, metadata={"help": "The teacher's labels in its order."})
-    protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
+    protect_first_segment: bool | None = field(default=None, metadata={"help": "Drop the question last."})
     protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
-    dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
+    dropped_logits: str | None = field(default=None, metadata={"help": "What a dropped token answers: restore or mask."})
     early_selection_until: int | None = field(default=None, metadata={"help": "Layers that choose before attention."})
     importance_match: int | None = field(default=None, metadata={"help": "Dimensions of the match with the question."})
     importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match; none: all."})
@@ -71,7 +72,9 @@ class DataArguments:
         text_columns (`list[str]`): of a text, or of a pair of texts.
         class_names (`list[str]`): names of labels that the data has only numbers of.
         max_train_samples (`int`): use so many rows, spread over the data.
-        held_out (`float`): part of the questions, whole articles, that training does not see.
+        eval_file (`list[str]`): files of the same kind as `train_file`, measured during training as `eval_strategy` says.
+        validation_fraction (`float`): share of the data that training does not see: whole articles of questions, rows of
+            texts. With `eval_strategy` it is measured during training.
         max_length, stride (`int`): of questions' windows, see `encode_windows`; texts end at `max_length`, plain text is
             cut into pieces of it. When `max_length` is not given, 384 for questions and 128 for texts.
         augmentation_model_name_or_path (`str`): a masked language model that writes questions, or texts, anew before
@@ -92,7 +95,8 @@ class DataArguments:
     )
     class_names: list[str] | None = field(default=None, metadata={"help": "Names of labels that are only numbers."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows."})
-    held_out: float = field(default=0.0, metadata={"help": "Part of the questions to hold out, by article."})
+    eval_file: list[str] | None = field(default=None, metadata={"help": "Files to measure on, with eval_strategy."})
+    validation_fraction: float = field(default=0.0, metadata={"help": "Share of the data that training does not see."})
     max_length: int | None = field(default=None, metadata={"help": "Tokens of a window, or of a text."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
     augmentation_model_name_or_path: str | None = field(default=None, metadata={"help": "Masked language model."})
@@ -103,16 +107,19 @@ class DataArguments:
     def __post_init__(self):
         if self.task not in TASKS:
             raise ValueError(f"task is {self.task!r}; valid are {', '.join(map(repr, TASKS))}.")
-        if self.task != "question-answering":
-            if self.held_out:
-                raise ValueError(f"held_out={self.held_out} holds out articles of questions; texts have none, use 0.")
-            if not (self.train_file or self.dataset_name):
-                raise ValueError(f"task {self.task} needs texts: give train_file or dataset_name.")
+        if self.task != "question-answering" and not (self.train_file or self.dataset_name):
+            raise ValueError(f"task {self.task} needs texts: give train_file or dataset_name.")
         if len(self.text_columns) not in (1, 2) or (self.task == "plain-text" and len(self.text_columns) != 1):
             raise ValueError(
                 f"text_columns is {self.text_columns}; valid are one column, and two that make a pair to classify."
             )
         if self.augmentation_model_name_or_path and self.task == "plain-text":
             raise ValueError("Plain text needs no augmentation: give more of it. Unset augmentation_model_name_or_path.")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction is {self.validation_fraction}; valid are numbers in [0, 1), such as 0.1.")
+        if self.validation_fraction and self.eval_file:
+            raise ValueError("eval_file and validation_fraction both choose the data to measure on; give one of them.")
+        if self.task == "plain-text" and (self.validation_fraction or self.eval_file):
+            raise ValueError("Plain text has no labels to measure on; leave eval_file and validation_fraction out.")
         if self.streaming and self.task != "plain-text":
             raise ValueError(f"streaming=True reads plain text; task {self.task} is kept whole, use streaming=False.")
