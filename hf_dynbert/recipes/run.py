@@ -98,7 +98,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
 
 
 def load_model(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
-    """The model that a recipe starts from, converted if it is of another supported architecture."""
+    """The model that a recipe starts from, converted if it has another supported architecture."""
     source = model_args.model_name_or_path
     overrides = {
         "hidden_dropout_prob": model_args.hidden_dropout_prob,
@@ -133,10 +133,10 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
 
 
 def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
-    """Keeps the embeddings and so many of the lowest layers as they are, so that no gradient is computed for them.
+    """Freezes the embeddings and the lowest layers, so that no gradient is computed for them.
 
     Raises:
-        ValueError: not fewer than the model has.
+        ValueError: no layer would be left to train.
     """
     if not 0 <= layers < model.config.num_hidden_layers:
         raise ValueError(f"freeze_layers={layers}, but the model has {model.config.num_hidden_layers} layers; freeze fewer.")
@@ -147,9 +147,9 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
     frozen += [
         m for name, m in model.base_model.named_modules() if name in ("embeddings", "encoder.relative_attention_bias")
     ]
-    for module in frozen:  # MPNet keeps the bias of positions, which every layer reads, beside its layers
+    for module in frozen:  # MPNet keeps the position bias of all layers in its encoder
         module.requires_grad_(False)
-    for module in blocks.modules():  # learned importance is new, and nothing without training
+    for module in blocks.modules():  # learned importance starts untrained
         if isinstance(module, TokenScorer):
             module.requires_grad_(True)
 
@@ -158,7 +158,8 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
     """The teacher, with its labels named.
 
     Raises:
-        ValueError: answers are learned, but the checkpoint has no head that gives them; or other labels than are named.
+        ValueError: its answers are learned, but the checkpoint has no trained head; or `teacher_class_names` has another
+            number of labels.
     """
     source = model_args.teacher_model_name_or_path
     teacher, found = task.auto_class.from_pretrained(source, dtype=model_args.teacher_dtype, output_loading_info=True)
@@ -176,7 +177,7 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
 
 
 def _about(model_args: ModelArguments, data_args: DataArguments, task: Task) -> dict:
-    """For the card: names, never where files lie."""
+    """For the model card: names of data and models, without local paths."""
     sources = data_args.train_file or [data_args.dataset_name or task.default_dataset]
     names = [_name(source) for source in sources if source]
     dataset = names[0] if names and not Path(sources[0]).exists() else None
@@ -198,7 +199,7 @@ def _name(source: str | None) -> str | None:
 
 
 def _is_ours(source: str, task: Task) -> bool:
-    """Whether `from_pretrained` of the length-adaptive model takes it."""
+    """Whether `from_pretrained` of the length-adaptive model takes the source."""
     return AutoConfig.from_pretrained(source).model_type in ("bert", task.model_class.config_class.model_type)
 
 

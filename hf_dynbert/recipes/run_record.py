@@ -72,16 +72,16 @@ def check_run(folder: Path, settings: dict, contents: dict | None = None) -> boo
     Raises:
         ValueError: the folder holds another run, or a model or checkpoints without a record of their run.
     """
+    found = sorted(path.name for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
+    found += [name for name in ("model.safetensors", "openvino_model.xml") if (folder / name).exists()]
+    if not found:  # a run that ended before its first checkpoint leaves nothing to protect
+        return False
     known = _read(folder)
     if known is None:
-        found = sorted(path.name for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
-        found += [name for name in ("model.safetensors", "openvino_model.xml") if (folder / name).exists()]
-        if found:
-            raise ValueError(
-                f"{folder} holds {', '.join(found)}, but no {RUN} says which run made them. Give another --output_dir, or "
-                "--overwrite_output_dir true to start anew there."
-            )
-        return False
+        raise ValueError(
+            f"{folder} holds {', '.join(found)}, but no {RUN} says which run made them. Give another --output_dir, or "
+            "--overwrite_output_dir true to start anew there."
+        )
     differences = _differences(known.get("settings", {}), settings)
     if contents is not None:
         recorded = known.get("contents", {})

@@ -96,6 +96,15 @@ def test_overwriting_is_a_run_from_the_beginning(train):
     assert json.loads((folder / "training.json").read_text())["hyperparameters"]["learning_rate"] == 5e-3
 
 
+def test_a_run_that_made_nothing_binds_nobody(train, other_model):
+    """A wrong option is mended in the same folder."""
+    with pytest.raises(ValueError, match="class_names"):
+        train(teacher_model_name_or_path=other_model, teacher_class_names=["a"])
+    with pytest.raises(ValueError, match="they number them differently|positions|layers"):
+        train(teacher_model_name_or_path=other_model, hidden_weight=1.0, layer_map=["1", "2"])
+    train(learning_rate=5e-3)
+
+
 def test_a_folder_without_a_record_is_refused(train, make_model, tmp_path):
     make_model().save_pretrained(tmp_path / "run")
     with pytest.raises(ValueError, match="holds model.safetensors, but no _run.json"):
