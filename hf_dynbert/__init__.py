@@ -9,18 +9,19 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .card import write_card
+from .backbones.folder import convert
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
-from .conversion import convert
-from .hub import push_folder
+from .hub.model_card import write_card
+from .hub.push import push_folder
 from .int8_quantizer import DynamicInt8Config
-from .length_config import count_macs, fit_length_config
 from .modeling_dynamic_tinybert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
-from .question_answering import (
+from .recipes.augmentation import WordSubstitution, WordVectors, augment
+from .subnetwork import count_macs, fit_length_config
+from .tasks.question_answering import (
     ExtractiveQAPipeline,
     evaluate_squad,
     load_squad,
@@ -28,14 +29,11 @@ from .question_answering import (
     squad_metrics,
     training_features,
 )
-from .texts import cut_texts, load_texts, text_features
+from .tasks.text_classification.data import cut_texts, load_texts, text_features
 from .training import (
     DistillationArguments,
     DistillationCollator,
     DistillationTrainer,
-    WordSubstitution,
-    WordVectors,
-    augment,
     end_together,
     teacher_inputs,
     teacher_logits,
@@ -96,7 +94,9 @@ def __getattr__(name: str):
     if name not in ("OVDynamicTinyBertForQuestionAnswering", "OVDynamicTinyBertForSequenceClassification"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from .intel import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+        from .openvino import (
+            modeling_openvino,  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+        )
     except ImportError as error:
         raise ImportError(f'{name} needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
     return getattr(modeling_openvino, name)

@@ -5,12 +5,11 @@ Shapes: B examples, L tokens of the input, N tokens present before a layer drops
 "Present" marks real tokens in slots: padding, and slots that an example does not fill, are not present.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from .length_config import MIN_TOKENS, SHARE_UNIT, share_units, token_counts
+from .subnetwork import MIN_TOKENS, SHARE_UNIT, SubNetwork, share_units, token_count
 
 
 # Matrix kernels take 16 rows at a time, and what was compiled for one length is used again (OpenVINO 2026.4, AVX512).
@@ -19,8 +18,8 @@ WIDTH_STEP = 16
 
 
 @dataclass(frozen=True)
-class LayerBudget:
-    """What one dropping layer may keep.
+class LayerPlan:
+    """The tokens that one dropping layer keeps.
 
     Args:
         counts (`torch.LongTensor` of shape `(B,)`): tokens that each example keeps.
@@ -31,32 +30,39 @@ class LayerBudget:
     width: int | torch.Tensor
 
 
-def plan_budgets(
-    length_config: Sequence[int | float] | None, present: torch.Tensor, num_layers: int
-) -> list[LayerBudget | None]:
-    """Turns a length configuration into what each layer keeps of this batch.
+def plan_layers(config, subnetwork: SubNetwork, present: torch.Tensor) -> list[tuple[int, LayerPlan | None]]:
+    """The layers that run, and what each of them keeps of this batch.
 
     Args:
-        length_config (`list[int]`, `list[float]` or `None`): a valid length configuration.
+        config (`DynamicTinyBertConfig`): configuration of the model.
+        subnetwork (`SubNetwork`): valid for the model.
         present (`torch.BoolTensor` of shape `(B, L)`): real tokens.
-        num_layers (`int`): layers of the model.
 
     Returns:
-        `list[LayerBudget | None]`: one a layer; `None` where no example loses a token.
+        `list[tuple[int, LayerPlan | None]]`: index and plan of each layer that runs; the plan is `None` where no example
+        loses a token.
     """
-    if length_config is None:
-        return [None] * num_layers
+    entries = subnetwork.layer_entries(config)
+    if subnetwork.length_config is None:
+        return [(layer, None) for layer, _ in entries]
     lengths = present.sum(dim=1)
-    counts = torch.stack([_counts(entry, lengths) for entry in length_config])  # (layers, B)
+    counts = torch.stack([lengths if entry is None else _counts(entry, lengths) for _, entry in entries])  # (layers, B)
+    counts = torch.where(lengths < config.min_tokens_to_drop, lengths, counts)
     if torch.compiler.is_compiling():  # shapes must not depend on data: the widths of an unpadded batch are an upper bound
         full = present.shape[1]
-        widths = token_counts(length_config, full)
-        shrinks = [width < before for width, before in zip(widths, [full, *widths], strict=False)]
+        widths = [full if entry is None else token_count(entry, full) for _, entry in entries]
+        if config.min_tokens_to_drop:  # examples that keep all their tokens
+            widths = [max(width, min(full, config.min_tokens_to_drop - 1)) for width in widths]
+        drops = [width < before for width, before in zip(widths, [full, *widths], strict=False)]
     else:
         before = torch.cat([lengths[None], counts[:-1]])
         widths = counts.max(dim=1).values.tolist()
-        shrinks = (counts < before).any(dim=1).tolist()
-    return [LayerBudget(counts[layer], max(1, width)) if shrinks[layer] else None for layer, width in enumerate(widths)]
+        drops = (counts < before).any(dim=1).tolist()
+    plans = []
+    for index, (layer, _) in enumerate(entries):
+        plan = LayerPlan(counts[index], max(1, widths[index])) if drops[index] else None
+        plans.append((layer, plan))
+    return plans
 
 
 def first_segment(
@@ -210,7 +216,7 @@ def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.
 
 
 def _counts(entry: int | float, lengths: torch.Tensor) -> torch.Tensor:
-    """`length_config.token_counts` for one layer and many examples."""
+    """`subnetwork.token_count` for one layer and many examples: `(B,)` to `(B,)`."""
     if isinstance(entry, int):
         wanted = torch.full_like(lengths, entry)
     else:

@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """DynamicTinyBert: transformers' BERT with a dial. Each class docstring lists only what differs from its parent."""
 
+import importlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,35 +30,30 @@ from transformers.models.bert.modeling_bert import (
     BertSelfAttention,
     eager_attention_forward,
 )
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
-from .asking import BudgetMixin
-from .backbones import load_backbone, one_clear_error
 from .configuration_dynamic_tinybert import IMPORTANCES, DynamicTinyBertConfig
 from .drop_and_restore import (
-    LayerBudget,
+    LayerPlan,
     attention_received,
     compact_slots,
     first_segment,
     first_token,
-    plan_budgets,
+    plan_layers,
     restore_tokens,
     select_tokens,
     take_tokens,
 )
 from .int8_quantizer import DynamicInt8Config  # noqa: F401 (registers int8 also where this file is loaded alone)
 from .late_interaction import soft_matches, take_segment, window_coverage
-from .length_config import dropping_layers, skip_layers
+from .subnetwork import SubNetwork, dropping_layers, refuse_unknown_arguments, resolve_arguments
 
 
-if (
-    TYPE_CHECKING
-):  # never run: transformers reads here which files to load beside this one where the package is not installed
-    from .budget import Budget  # noqa: F401 (see above)
+# Never executed: transformers reads here which files it must load beside this file where the package is not installed
+if TYPE_CHECKING:
     from .int8_kernels import kernel_for  # noqa: F401
     from .int8_layers import Int8Linear  # noqa: F401
-    from .latency import measure_latencies  # noqa: F401
 
 
 # Where untrained scorers start. Of two states of the same word in different places the cosine is well above 3/8, of others
@@ -241,24 +238,24 @@ class DynamicTinyBertLayer(BertLayer):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
         table: TokenTable,
-        budget: LayerBudget | None = None,
+        plan: LayerPlan | None = None,
         output_token_scores: bool = False,
         **kwargs,
     ) -> tuple[torch.Tensor, TokenTable, torch.Tensor | None]:
-        learned = self.token_scorer is not None and (budget is not None or output_token_scores)
+        learned = self.token_scorer is not None and (plan is not None or output_token_scores)
         scores, slots, after, asking = None, None, table, hidden_states
         if learned and self.selects_early:
             scores = self._score(hidden_states, table)
-            if budget is not None:
-                slots, after = self._choose(scores, table, budget)
+            if plan is not None:
+                slots, after = self._choose(scores, table, plan)
                 asking = take_tokens(hidden_states, slots)
-        votes = None if budget is None else table
+        votes = None if plan is None else table
         context, _, received = self._attend(hidden_states, asking, slots, attention_mask, table=votes, **kwargs)
         attended = self.attention.output(context, asking)
         if learned and not self.selects_early:
             scores = self._score(attended, table)
-        if budget is not None and slots is None:
-            slots, after = self._choose(received if scores is None else scores, table, budget)
+        if plan is not None and slots is None:
+            slots, after = self._choose(received if scores is None else scores, table, plan)
             attended = take_tokens(attended, slots)
         return self.feed_forward_chunk(attended), after, scores if output_token_scores else None
 
@@ -277,10 +274,10 @@ class DynamicTinyBertLayer(BertLayer):
         """Learned importance."""
         return self.token_scorer(states, table.present, table.segment & table.present)
 
-    def _choose(self, importance, table: TokenTable, budget: LayerBudget) -> tuple[torch.Tensor, TokenTable]:
+    def _choose(self, importance, table: TokenTable, plan: LayerPlan) -> tuple[torch.Tensor, TokenTable]:
         """The slots that stay, and their table."""
-        kept = self._select(importance.detach(), table.present, table.cls, table.segment, budget.counts)
-        slots, filled = compact_slots(kept, budget.width)
+        kept = self._select(importance.detach(), table.present, table.cls, table.segment, plan.counts)
+        slots, filled = compact_slots(kept, plan.width)
         return slots, table.take(slots, filled)
 
     def _select(self, importance, present, cls, segment, counts) -> torch.Tensor:
@@ -305,25 +302,20 @@ class DynamicTinyBertEncoder(BertEncoder):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
         table: TokenTable,
-        length_config: Sequence[int | float] | None,
-        layer_config: Sequence[int] | None = None,
+        subnetwork: SubNetwork,
         output_hidden_states: bool = False,
         output_token_scores: bool = False,
         **kwargs,
     ) -> DynamicTinyBertModelOutput:
-        running = range(len(self.layer)) if layer_config is None else layer_config
-        if length_config is not None:
-            length_config = skip_layers(length_config, running, dropping_layers(self.config))
-        budgets = plan_budgets(length_config, table.present, len(running))
         restored, whole = hidden_states, table
         states, scores = [hidden_states], []
         mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
-        for index, budget in zip(running, budgets, strict=True):
-            if budget is not None:
+        for index, plan in plan_layers(self.config, subnetwork, table.present):
+            if plan is not None:
                 restored = self._restore(restored, hidden_states, table, whole)
             before = table
             hidden_states, table, importance = self.layer[index](
-                hidden_states, mask, table, budget, output_token_scores, **kwargs
+                hidden_states, mask, table, plan, output_token_scores, **kwargs
             )
             if table is not before:
                 mask = create_bidirectional_mask(self.config, hidden_states, table.present.to(torch.long))
@@ -352,13 +344,29 @@ class DynamicTinyBertEncoder(BertEncoder):
         return restore_tokens(restored, hidden_states, table.positions, table.filled)
 
 
-class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
+def _package_module(name: str):
+    """Imports a module that is not copied beside the weights.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(f"hf_dynbert.{name}")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"This method needs the package ({error}): pip install hf_dynbert") from error
+
+
+class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
     """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
 
     config_class = DynamicTinyBertConfig
     _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
     _can_record_outputs = {"attentions": DynamicTinyBertSelfAttention}
     _keys_to_ignore_on_load_unexpected = [r"\.token_scorer\."]  # another importance or fewer `drop_layers` leave them out
+
+    def __init__(self, config: DynamicTinyBertConfig, *inputs, **kwargs):
+        config.check()  # a list or dictionary in it may have been changed since it was made
+        super().__init__(config, *inputs, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -387,7 +395,7 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
     def _upload_modified_files(self, working_dir: str, repo_id: str, *args, **kwargs):
         """What both ways of pushing come to, with our card where transformers has put its template."""
         try:
-            from hf_dynbert.card import write_card
+            from hf_dynbert.hub.model_card import write_card
         except ImportError:  # who loaded this file with a repository's code has not the rest
             pass
         else:
@@ -402,6 +410,10 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
             OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
             ValueError: weights of other shapes than the configuration's, or an impossible configuration.
         """
+        try:
+            from hf_dynbert.backbones.convert import one_clear_error
+        except ImportError:  # this file was loaded from a repository and the package is not installed
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         with one_clear_error(pretrained_model_name_or_path):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
@@ -423,7 +435,17 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
             ValueError: the source's architecture is not supported (the error lists those that are), it lacks one of
                 `layers`, is in int8, or a field is unknown.
         """
-        return load_backbone(cls, source, layers, **config_overrides)
+        return _package_module("backbones.convert").load_backbone(cls, source, layers, **config_overrides)
+
+    def _refuse_unknown(self, arguments: dict) -> None:
+        """Refuses keyword arguments of a call that neither this class nor transformers has."""
+        if not arguments.keys() <= TransformersKwargs.__annotations__.keys():
+            own = set(inspect.signature(self.forward).parameters) - {"kwargs"}
+            refuse_unknown_arguments(arguments, [*own, *TransformersKwargs.__annotations__, "return_dict"])
+
+    def choose_budget(self, **limits) -> list[int | float] | str:
+        """See [`~hf_dynbert.budgets.choosing.choose_budget_of`]."""
+        return _package_module("budgets.choosing").choose_budget_of(self, **limits)
 
     def set_importance(self, importance: str) -> None:
         """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
@@ -449,7 +471,7 @@ class DynamicTinyBertPreTrainedModel(BudgetMixin, BertPreTrainedModel):
 
 
 class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
-    """Modifications: encoder only; `length_config` and `layer_config` as arguments of the call.
+    """Modifications: encoder only; `budget` and `length_config` as arguments of the call.
 
     With tokens dropped, `hidden_states` are restored to the input's length layer by layer, while `attentions` (eager
     attention only, as everywhere) have the shape of the tokens that each layer saw: those that ask by those that are asked.
@@ -471,25 +493,31 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         token_type_ids: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
         length_config: str | Sequence[int | float] | None = None,
-        layer_config: Sequence[int] | None = None,
         output_hidden_states: bool | None = None,
         output_token_scores: bool = False,
         **kwargs,
     ) -> DynamicTinyBertModelOutput:
         r"""
         Args:
-            length_config (`list`, `str`, *optional*): a length configuration, a budget's name, `"full"`, or `None` for the
-                model's default; see [`DynamicTinyBertConfig`].
-            layer_config (`list[int]`, *optional*): the layers that run, increasing (LayerDrop); all when not given.
+            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the sub-network that runs: the name of a budget, a
+                length configuration, a `dict` such as `{"layers": [0, 2]}`, or a
+                [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
+            length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
             output_token_scores (`bool`, *optional*): whether to return the learned importance of every layer.
 
         Raises:
-            ValueError: an impossible length configuration or an unknown budget (the error lists the known).
+            ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, or inputs
+                outside of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
+            TypeError: an unknown keyword argument.
         """
+        self._refuse_unknown(kwargs)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
-        length_config = self.config.resolve_length_config(length_config)
+        self._check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
+        subnetwork = resolve_arguments(self.config, budget, length_config)
+        may_drop = subnetwork.length_config is not None
         if output_token_scores and self.config.importance != "learned":
             raise ValueError(
                 f"output_token_scores needs learned importance; this model has importance={self.config.importance!r}. "
@@ -500,13 +528,12 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         hidden_states = self.embeddings(
             input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
         )
-        present = self._present(hidden_states, attention_mask, needed=length_config is not None)
+        present = self._present(hidden_states, attention_mask, needed=may_drop)
         output = self.encoder(
             hidden_states,
             attention_mask,
-            self._table(present, token_type_ids, input_ids, needed=length_config is not None or output_token_scores),
-            length_config,
-            layer_config=layer_config,
+            self._table(present, token_type_ids, input_ids, needed=may_drop or output_token_scores),
+            subnetwork,
             output_hidden_states=output_hidden_states,
             output_token_scores=output_token_scores,
             **kwargs,
@@ -514,6 +541,15 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         if self.pooler is not None:
             output.pooler_output = self.pooler(output.last_hidden_state)
         return output
+
+    def _check_inputs(self, input_ids, token_type_ids, position_ids, inputs_embeds) -> None:
+        """Refuses wrong inputs. A trace and a compiled graph check nothing; on an accelerator values are not read."""
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return
+        texts = inputs_embeds if input_ids is None else input_ids
+        # Other types of tensors, such as torch.export's, may have no values
+        check_values = texts.device.type == "cpu" and type(texts) is torch.Tensor
+        self.config.check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds, check_values)
 
     @staticmethod
     def _present(hidden_states, attention_mask, needed: bool) -> torch.Tensor:
@@ -541,7 +577,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
 
 
 class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertForQuestionAnswering):
-    """Modifications: `length_config` and its kin, see [`DynamicTinyBertModel`]; `config.dropped_logits`."""
+    """Modifications: `budget` and `length_config`, see [`DynamicTinyBertModel`]; `config.dropped_logits`."""
 
     def __init__(self, config: DynamicTinyBertConfig):
         if config.num_labels != 2:
@@ -563,16 +599,31 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
         inputs_embeds: torch.Tensor | None = None,
         start_positions: torch.Tensor | None = None,
         end_positions: torch.Tensor | None = None,
+        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
+        length_config: str | Sequence[int | float] | None = None,
+        output_hidden_states: bool | None = None,
+        output_token_scores: bool = False,
         **kwargs,
     ) -> DynamicTinyBertQuestionAnsweringOutput:
         r"""
         Args:
             start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers start.
             end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers end.
-            kwargs: `length_config`, `layer_config`, `output_token_scores` and others of [`DynamicTinyBertModel`].
+            budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
         """
+        self._refuse_unknown(kwargs)
         outputs = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            budget=budget,
+            length_config=length_config,
+            output_hidden_states=output_hidden_states,
+            output_token_scores=output_token_scores,
+            return_dict=True,
+            **kwargs,
         )
         start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
         if outputs.kept_tokens is not None and self.config.dropped_logits == "mask":
@@ -594,7 +645,7 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
 
 
 class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, BertForSequenceClassification):
-    """Modifications: `length_config` and its kin, see [`DynamicTinyBertModel`]."""
+    """Modifications: `budget` and `length_config`, see [`DynamicTinyBertModel`]."""
 
     def __init__(self, config: DynamicTinyBertConfig):
         super().__init__(config)
@@ -610,16 +661,31 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
         position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
+        length_config: str | Sequence[int | float] | None = None,
+        output_hidden_states: bool | None = None,
+        output_token_scores: bool = False,
         **kwargs,
     ) -> DynamicTinyBertSequenceClassifierOutput:
         r"""
         Args:
             labels (`torch.Tensor` of shape `(batch,)` or `(batch, num_labels)`, *optional*): classes, targets of a
                 regression (`num_labels=1`), or one mark a label; `config.problem_type` says which when shapes do not.
-            kwargs: `length_config`, `layer_config`, `output_token_scores` and others of [`DynamicTinyBertModel`].
+            budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
         """
+        self._refuse_unknown(kwargs)
         outputs = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **kwargs
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            budget=budget,
+            length_config=length_config,
+            output_hidden_states=output_hidden_states,
+            output_token_scores=output_token_scores,
+            return_dict=True,
+            **kwargs,
         )
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None

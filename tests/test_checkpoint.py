@@ -55,7 +55,7 @@ def test_its_budgets_are_measured(model):
     for name in BUDGETS:
         entry = model.config.budgets[name]
         assert entry["f1"] and entry["macs"] and entry["latency_ms"] and entry["machine"]
-    assert model.config.resolve_length_config(model.budget(max_macs=model.config.budgets["fast"]["macs"])) is not None
+    assert model.config.resolve_length_config(model.choose_budget(max_macs=model.config.budgets["fast"]["macs"])) is not None
 
 
 @needs_intel

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import hf_dynbert
-from hf_dynbert.cli import main
+from hf_dynbert.commands.main import main
 
 
 ROOT = Path(__file__).parents[1]

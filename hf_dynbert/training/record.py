@@ -9,9 +9,9 @@ import torch
 import transformers
 from transformers import TrainingArguments
 
-from ..card import TRAINING, forget, origin, write_card
-from ..folders import replace_files
-from ..latency import machine_name
+from ..budgets.latency import machine_name
+from ..hub.model_card import TRAINING, forget, origin, write_card
+from ..utils.atomic_files import replace_files
 from ..version import __version__
 from .arguments import DistillationArguments
 

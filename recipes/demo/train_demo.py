@@ -16,9 +16,9 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from weights import fetch_minilm
 
 from hf_dynbert import DistillationArguments, load_squad
-from hf_dynbert.options import parse_arguments
-from hf_dynbert.training.recipe import run_recipe
-from hf_dynbert.training.recipe_arguments import DataArguments, ModelArguments
+from hf_dynbert.commands.parsing import parse_arguments
+from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
+from hf_dynbert.recipes.run import run_recipe
 
 
 HERE = Path(__file__).parent

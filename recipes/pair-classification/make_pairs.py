@@ -17,7 +17,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from hf_dynbert import load_squad
-from hf_dynbert.question_answering.squad import split_by_article
+from hf_dynbert.tasks.question_answering.squad import split_by_article
 
 
 NAMES = ("entailment", "not_entailment")

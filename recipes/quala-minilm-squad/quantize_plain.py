@@ -12,8 +12,8 @@ from optimum.intel import OVModelForQuestionAnswering
 from transformers import AutoTokenizer, BertForQuestionAnswering
 
 from hf_dynbert import load_squad, split_by_article
-from hf_dynbert.intel.static_int8 import quantize_graph
-from hf_dynbert.question_answering import encode_windows
+from hf_dynbert.quantization.nncf_static import quantize_graph
+from hf_dynbert.tasks.question_answering import encode_windows
 
 
 def main() -> None:

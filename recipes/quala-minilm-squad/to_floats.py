@@ -8,7 +8,7 @@ import argparse
 
 from transformers import AutoTokenizer
 
-from hf_dynbert.intel.float_weights import float_model
+from hf_dynbert.openvino.float_weights import float_model
 
 
 def main() -> None:

@@ -1,0 +1,74 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""A checkpoint that people already have, as a length-adaptive model in a folder: no training, the same answers."""
+
+import json
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer
+
+from ..hub.model_card import TASKS, TRAINING, forget, origin, write_card
+from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
+from ..subnetwork import fit_length_config
+from ..utils.atomic_files import replace_files
+from .convert import convert_config
+
+
+MODELS = {
+    "question-answering": DynamicTinyBertForQuestionAnswering,
+    "text-classification": DynamicTinyBertForSequenceClassification,
+}
+BUDGETS = {"three-quarters": 0.75, "half": 0.5}  # of the operations; what was not trained to drop should not drop more
+
+
+def convert(
+    source: str,
+    output_dir: str | Path,
+    task: str | None = None,
+    budgets: dict | None = None,
+    revision: str | None = None,
+) -> Path:
+    """Makes a folder with the same answers at full length, and budgets to call it with.
+
+    Args:
+        source (`str`): folder or Hub id of a BERT, RoBERTa or DistilBERT checkpoint, in safetensors or in an old
+            `pytorch_model.bin`, which is read as data alone.
+        output_dir (`str` or `Path`): folder to write; whole or not at all.
+        task (`str`, *optional*): `question-answering` or `text-classification`; what the checkpoint's head is for when not
+            given.
+        budgets (`dict`, *optional*): named length configurations; when not given, three quarters and half of the operations
+            with the same part dropped in each layer. The attention that a token receives decides, as in the papers.
+        revision (`str`, *optional*): branch, tag or commit of a Hub id.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        ValueError: another architecture, a head of another kind and no `task`, or impossible budgets.
+    """
+    hub = {"revision": revision} if revision else {}
+    config = AutoConfig.from_pretrained(source, **hub)
+    model_class = MODELS[task or _task(config, source)]
+    shape = convert_config(model_class.config_class, config)  # or an error
+    tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    if budgets is None and not shape.budgets:
+        layers = range(shape.num_hidden_layers)
+        budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}
+    model = model_class.from_backbone(source, **hub, **({"budgets": budgets} if budgets else {}))
+    with replace_files(Path(output_dir)) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / TRAINING).write_text(json.dumps(origin(source)) + "\n", encoding="utf-8")
+    forget(output_dir, keep=[TRAINING, "model.safetensors"])
+    write_card(output_dir)
+    return Path(output_dir)
+
+
+def _task(config, source: str) -> str:
+    architectures = config.architectures or []
+    found = [task for head, task in TASKS.items() if any(head in architecture for architecture in architectures)]
+    if not found:
+        raise ValueError(
+            f"{source} is a {', '.join(architectures) or 'model that does not say its head'}: say what it shall be for with "
+            f"task, {' or '.join(MODELS)}; its head will be new, and needs training."
+        )
+    return found[0]

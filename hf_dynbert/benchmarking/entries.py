@@ -1,0 +1,258 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Who takes part in `hf-dynbert benchmark`: our model in every form, and plain models of the usual shapes."""
+
+import dataclasses
+import functools
+import json
+import random
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForQuestionAnswering,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+)
+
+from ..budgets.latency import machine_name
+from ..configuration_dynamic_tinybert import FULL
+from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
+from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
+from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
+from ..quantization.nncf_static import quantize_graph
+from ..quantization.quantize import RECORD
+from ..subnetwork import count_macs
+from ..tasks.question_answering.features import check_max_length, encode_windows
+from ..tasks.question_answering.squad import load_squad
+from ..utils.folder_config import load_config
+from ..utils.tables import markdown_table
+from .benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+
+
+MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
+CALIBRATION = 20  # of plain models, whose weights are random: only the graph's form matters
+WINDOWS = 200  # of real questions, spread over the data
+CHARACTERS = 10  # for each token that a text is to have: twice what English needs
+FORMS = {"openvino": "OpenVINO int8", "pytorch": "PyTorch int8", "neural-compressor": "Neural Compressor int8"}
+BASE, PLAIN = "BERT-base PyTorch fp32", "MiniLM-L6 OpenVINO int8"
+
+
+def benchmark(args: BenchmarkArguments) -> list[dict]:
+    """Measures everybody, and writes `benchmark.json`, `benchmark.md` and `benchmark.png`.
+
+    Args:
+        args ([`BenchmarkArguments`]): what to measure.
+
+    Returns:
+        `list[dict]`: see `benchmark_rows`.
+
+    Raises:
+        ValueError: bad data, another architecture, or an unknown budget; before any work.
+    """
+    import matplotlib  # noqa: F401 (missed before any work, not when all is measured)
+
+    ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
+    names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
+    args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
+    budgets = [ours.config.resolve_length_config(budget) or FULL for budget in args.length_configs]
+    forms = {}
+    for folder in args.int8:
+        if (form := form_of(Path(folder))) in forms:
+            raise ValueError(f"int8: {forms[form]} and {folder} are both {form}; measure one of them at a time.")
+        forms[form] = folder
+        for budget in budgets:
+            load_config(folder).resolve_length_config(budget)
+    check_max_length(ours.config, args.padded_length, "padded_length", default=0)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    threads, output = torch.get_num_threads(), Path(args.output_dir)
+    rows = our_contenders(ours, args, threads)
+    if args.plain:
+        rows = plain_contenders(output / "models", threads, args.padded_length) | rows
+    names = chosen(list(rows), args.only)
+    contenders = [rows[name]() for name in names]
+    references = [name for name in (BASE, PLAIN) if name in names] or names[:1]
+    rows = benchmark_rows(contenders, measure_latencies(contenders, cases, args.repeats), references)
+    machine = machine_description(threads)
+    columns, lines = table_of(rows)
+    output.mkdir(parents=True, exist_ok=True)
+    result = {"machine": machine, "arguments": dataclasses.asdict(args), "rows": rows}
+    (output / "benchmark.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(columns, lines)}\n", encoding="utf-8")
+    plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns of {BURST} calls")
+    return rows
+
+
+def chosen(names: list[str], only: list[str]) -> list[str]:
+    """Those that contain one of these parts, or all; a `ValueError` if a part is in no name."""
+    for part in only:
+        if not any(part in name for name in names):
+            raise ValueError(f"only has {part!r}, which is in no row's name. Rows are: {', '.join(map(repr, names))}.")
+    return [name for name in names if not only or any(part in name for part in only)]
+
+
+def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
+    """Batches of real questions: one with `padded_length` tokens, its context being lengthened by others; one padded to as
+    many; one at its own length; and eight padded to their longest.
+    """
+    length, rows = args.padded_length, data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
+    questions, contexts = list(rows["question"]), list(rows["context"])
+    windows = [window.inputs for window in encode_windows(tokenizer, questions, contexts, length, args.stride)]
+    texts = [_long_text(contexts[i:] + contexts[:i], CHARACTERS * length) for i in range(len(contexts))]
+    full = [window.inputs for window in encode_windows(tokenizer, questions, texts, length, args.stride)]
+    full = [inputs for inputs in full if len(inputs["input_ids"]) == length]
+
+    def padded(items, **kwargs):
+        return dict(tokenizer.pad(items, padding_side="right", return_tensors="pt", **kwargs))
+
+    return {
+        f"batch 1, {length} tokens": [padded([item]) for item in full[:WINDOWS]],
+        f"batch 1 padded to {length}": [padded([item], padding="max_length", max_length=length) for item in windows],
+        "batch 1, real lengths": [padded([item]) for item in windows],
+        "batch 8, padded to longest": [padded(windows[i : i + 8]) for i in range(0, max(1, len(windows) - 7), 8)],
+    }
+
+
+def our_contenders(model, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], Contender]]:
+    """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget: what makes each row, by its name."""
+
+    def exported():
+        folder = Path(args.output_dir) / "models" / "ours-fp32"
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, compile=False).save_pretrained(folder)
+        return folder
+
+    exported = functools.cache(exported)  # one file for all budgets
+    forms = {
+        "PyTorch fp32": lambda: (model, _weights(model)),
+        "OpenVINO fp32": lambda: load_form(exported(), threads),
+    }
+    forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), threads) for place in args.int8}
+
+    def make(form, budget):
+        runs, size = forms[form]()  # one for each budget: a compiled model takes a while to change from one to the other
+        macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
+        lengths = model.config.resolve_length_config(budget) or FULL  # an int8 folder may give its name to others
+        return Contender(f"ours {form}, {budget}", _caller(runs, length_config=lengths), size, macs)
+
+    pairs = [(form, budget) for form in forms for budget in args.length_configs]
+    return {f"ours {form}, {budget}": functools.partial(make, form, budget) for form, budget in pairs}
+
+
+def form_of(folder: Path) -> str:
+    """What a folder of `hf-dynbert quantize` is called: its record says who made it.
+
+    Raises:
+        ValueError: there is no record.
+    """
+    record = folder / RECORD
+    if not record.exists():
+        raise ValueError(f"{folder} holds no {RECORD}; int8 takes folders that hf-dynbert quantize has made.")
+    return FORMS[json.loads(record.read_text(encoding="utf-8"))["arguments"]["backend"]]
+
+
+def load_form(folder: Path, threads: int) -> tuple:
+    """The model of a folder in OpenVINO or PyTorch, and the bytes of its weights."""
+    if (folder / "openvino_model.xml").exists():
+        model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=_settings(threads))
+        return model, _files(folder)
+    model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder).eval()
+    return model, _weights(model)
+
+
+def plain_contenders(folder: Path, threads: int, length: int) -> dict[str, Callable[[], Contender]]:
+    """Plain models of the usual shapes with random weights, exported once into `folder`: what makes each row, by name."""
+    bert = BertConfig()
+    shapes = {
+        "BERT-base": (BertForQuestionAnswering, bert, bert),
+        "DistilBERT": (DistilBertForQuestionAnswering, DistilBertConfig(), BertConfig(num_hidden_layers=6)),
+        "MiniLM-L6": (BertForQuestionAnswering, BertConfig(**MINILM), BertConfig(**MINILM)),
+    }
+
+    def make_pytorch(name):
+        model_class, config, shape = shapes[name]
+        model = random_model(model_class, config)
+        return Contender(f"{name} PyTorch fp32", _caller(model), _weights(model), count_macs(shape, None, length))
+
+    def make_openvino(name, form):
+        model_class, config, shape = shapes[name]
+        place = plain_forms(lambda: random_model(model_class, config), folder / name.lower(), length)[form]
+        runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=_settings(threads))
+        return Contender(f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shape, None, length))
+
+    rows = {BASE: functools.partial(make_pytorch, "BERT-base")}
+    for name in shapes:
+        rows |= {f"{name} OpenVINO {form}": functools.partial(make_openvino, name, form) for form in ("fp32", "int8")}
+    return rows
+
+
+def random_model(model_class, config):
+    """A model whose weights are random, biases and norms too: a compiler leaves out what adds zero or scales by one."""
+    torch.manual_seed(0)
+    model = model_class(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+    return model
+
+
+def plain_forms(make, folder: Path, length: int) -> dict[str, Path]:
+    """Exports a plain model to OpenVINO, fp32 and int8, if that has not been done."""
+    places = {form: folder / form for form in ("fp32", "int8")}
+    if not (places["int8"] / "openvino_model.xml").exists():
+        make().save_pretrained(folder / "pytorch")
+        exported = OVModelForQuestionAnswering.from_pretrained(str(folder / "pytorch"), export=True, compile=False)
+        exported.save_pretrained(places["fp32"])
+        rng, names = random.Random(0), {port.get_any_name() for port in exported.model.inputs}
+        inputs = [_random_input(rng, names, length) for _ in range(CALIBRATION)]
+        quantize_graph(exported, inputs, QuantizeArguments.smooth_quant_alpha)  # as `quantize` does with ours
+        exported.save_pretrained(places["int8"])
+    return places
+
+
+def machine_description(threads: int) -> str:
+    """One line: CPU, threads, versions."""
+    return f"{machine_name(threads)}, PyTorch {torch.__version__}, OpenVINO {version('openvino')}"
+
+
+def _random_input(rng: random.Random, names: set, length: int) -> dict[str, np.ndarray]:
+    ids = np.array([[rng.randrange(1000, 30000) for _ in range(rng.randrange(20, length))]], dtype=np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    return {name: value for name, value in inputs.items() if name in names}
+
+
+def _long_text(contexts: list[str], characters: int) -> str:
+    """So much of these texts one after the other, again and again if need be."""
+    text = " ".join(contexts) + " "
+    return (text * (1 + characters // len(text)))[:characters]
+
+
+def _caller(model, **call):
+    takes_types = not isinstance(model, DistilBertForQuestionAnswering)
+
+    def run(batch):
+        if not takes_types:
+            batch = {name: value for name, value in batch.items() if name != "token_type_ids"}
+        with torch.inference_mode():
+            return model(**batch, **call)
+
+    return run
+
+
+def _weights(model) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
+def _files(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("openvino_model.*"))
+
+
+def _settings(threads: int) -> dict:
+    return {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **PRECISION}  # the same for plain models

@@ -1,0 +1,246 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Export to OpenVINO through Optimum-Intel: one file, any budget. Importing this module registers our models there."""
+
+import re
+
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+from openvino.frontend.pytorch import ConversionExtension
+from optimum.exporters.openvino.model_configs import BertOpenVINOConfig
+from optimum.exporters.openvino.patching_utils import ModelPatcher
+from optimum.exporters.tasks import TasksManager
+from torch import nn
+
+from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
+from ..subnetwork import SHARE_UNIT
+from .graph import LOWEST, LengthAdaptiveGraph, RowPair
+
+
+DIAL = "length_config"  # the variable that holds the length configuration
+DIAL_NODE = "length_config_entry"  # the node that it enters the graph by
+# Names of nodes, and which of its inputs each passes on where every token stays
+DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "kept_outputs": 1, "placed_outputs": 2}
+BIAS, BIAS_OF_KEPT = "attention_bias", "bias_of_kept_tokens"
+TASKS = ("question-answering", "text-classification")
+
+
+class LengthAdaptivePatcher(ModelPatcher):
+    """Modifications: what is traced is the model's [`LengthAdaptiveGraph`]."""
+
+    def __init__(self, config, model, model_kwargs=None):
+        super().__init__(config, model, model_kwargs)
+        self.graph = LengthAdaptiveGraph(model)
+        self.conversion_extensions = [
+            ConversionExtension("hf_dynbert::length_config", _convert_dial),
+            ConversionExtension("hf_dynbert::take_tokens", _convert_take_tokens),
+            ConversionExtension("hf_dynbert::put_tokens", _convert_put_tokens),
+            ConversionExtension("hf_dynbert::top_slots", _convert_top_slots),
+            ConversionExtension("hf_dynbert::drop_tokens", _named("dropped_tokens", _convert_take_tokens)),
+            ConversionExtension("hf_dynbert::restore_tokens", _named("restored_tokens", _convert_take_tokens)),
+            ConversionExtension("hf_dynbert::keep_outputs", _named("kept_outputs", _convert_keep_outputs)),
+            ConversionExtension("hf_dynbert::place_outputs", _named("placed_outputs", _convert_put_tokens)),
+            ConversionExtension("hf_dynbert::attention_bias", _named(BIAS, _convert_attention_bias)),
+            ConversionExtension("hf_dynbert::attention_bias_of_kept", _named(BIAS_OF_KEPT, _convert_attention_bias)),
+        ]
+        names = list(config.outputs)
+
+        def patched_forward(input_ids=None, attention_mask=None, token_type_ids=None):
+            outputs = self.graph(input_ids, attention_mask, token_type_ids)
+            return dict(zip(names, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
+
+        self.patched_forward = patched_forward
+
+    def __enter__(self):
+        super().__enter__()
+        self._model.length_adaptive_graph = self.graph  # TorchScript traces modules of the model only
+        embeddings = self._model.base_model.embeddings
+        self.token_types = embeddings.token_type_embeddings
+        if type(self.token_types) is nn.Embedding and self.token_types.num_embeddings == 2:
+            embeddings.token_type_embeddings = RowPair(self.token_types)
+
+    def __exit__(self, *exception):
+        self._model.base_model.embeddings.token_type_embeddings = self.token_types
+        del self._model.length_adaptive_graph
+        super().__exit__(*exception)
+
+
+@TasksManager.create_register("openvino", overwrite_existing=True)(DynamicTinyBertConfig.model_type, *TASKS)
+class DynamicTinyBertOpenVINOConfig(BertOpenVINOConfig):
+    """Modifications: no token types where the model has none (RoBERTa's, DistilBERT's)."""
+
+    _MODEL_PATCHER = LengthAdaptivePatcher
+
+    @property
+    def inputs(self) -> dict:
+        """Names and dynamic axes."""
+        inputs = super().inputs
+        if self._config.type_vocab_size < 2:
+            del inputs["token_type_ids"]
+        return inputs
+
+
+def _convert_dial(context):
+    """The default length configuration; a minimum that changes nothing keeps the compiler from folding it into the graph."""
+    default, input_ids = context.get_input(0), context.get_input(1)
+    batch = ops.gather(ops.shape_of(input_ids, output_type="i32"), ops.constant(np.int32(0)), ops.constant(np.int32(0)))
+    node = ops.minimum(default, ops.multiply(batch, ops.constant(np.int32(SHARE_UNIT))))  # no entry is above one unit
+    node.set_friendly_name(DIAL_NODE)
+    return node.outputs()
+
+
+def _convert_take_tokens(context):
+    """Gathers along the second axis, example by example."""
+    tokens, slots = context.get_input(0), context.get_input(1)
+    return ops.gather(tokens, slots, ops.constant(np.int32(1)), batch_dims=1).outputs()
+
+
+def _convert_keep_outputs(context):
+    """The lowest number for tokens that have gone."""
+    return ops.select(context.get_input(1), context.get_input(0), ops.constant(np.float32(LOWEST))).outputs()
+
+
+def _convert_attention_bias(context):
+    """0 for tokens that are present, the lowest number for the others."""
+    return ops.select(context.get_input(0), ops.constant(np.float32(0)), ops.constant(np.float32(LOWEST))).outputs()
+
+
+def _named(name: str, convert):
+    """The same conversion, of nodes that can be found again."""
+
+    def converted(context):
+        outputs = convert(context)
+        outputs[0].get_node().set_friendly_name(name)
+        return outputs
+
+    return converted
+
+
+def _convert_put_tokens(context):
+    """Writes along the last axis."""
+    return ops.scatter_elements_update(*(context.get_input(index) for index in range(3)), -1).outputs()
+
+
+def _convert_top_slots(context):
+    """The largest along the second axis."""
+    ranking, width = context.get_input(0), context.get_input(1)
+    return [ops.topk(ranking, width, 1, "max", "value", index_element_type="i64").output(1)]
+
+
+def _dial_node(model: openvino.Model):
+    """Where the length configuration enters."""
+    nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL_NODE]
+    if len(nodes) != 1:
+        raise ValueError(
+            f"This OpenVINO model has no node {DIAL_NODE!r}, so it was not exported from a length-adaptive model. "
+            "Export the PyTorch checkpoint: OVDynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint, export=True)."
+        )
+    return nodes[0]
+
+
+def has_dial(model: openvino.Model) -> bool:
+    """Whether callers can set the model's length configuration."""
+    return any(variable.info.variable_id == DIAL for variable in model.get_variables())
+
+
+def attach_dial(model: openvino.Model, default: list[int] | None = None) -> openvino.Model:
+    """Lets callers set the length configuration, as an OpenVINO variable; who does not know of it gets the default.
+
+    Args:
+        model (`openvino.Model`): as exported; changed in place.
+        default (`list[int]`, *optional*): encoded length configuration, see `encode_length_config`; the exported model's
+            default when not given.
+
+    Returns:
+        `openvino.Model`: the model.
+
+    Raises:
+        ValueError: the model was not exported by this package.
+    """
+    node = _dial_node(model)
+    initial = (
+        node.input(0).get_source_output() if default is None else ops.constant(np.array(default, dtype=np.int32)).output(0)
+    )
+    info = openvino.op.util.VariableInfo()
+    info.data_shape, info.data_type, info.variable_id = initial.get_partial_shape(), openvino.Type.i32, DIAL
+    variable = openvino.op.util.Variable(info)
+    value = openvino.op.read_value(initial, variable)
+    _replace_dial(node, value)
+    model.add_sinks([openvino.op.assign(value, variable)])
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def dial_to_input(model: openvino.Model) -> openvino.Model:
+    """Makes the length configuration an input, so that a calibration sample can bring its own; in place."""
+    (assign,) = [sink for sink in model.get_sinks() if sink.get_variable_id() == DIAL]
+    node = _dial_node(model)
+    parameter = ops.parameter(node.output(0).get_partial_shape(), np.int32)
+    model.remove_sink(assign)
+    _replace_dial(node, parameter)
+    parameter.output(0).set_names({DIAL})
+    model.remove_variable(model.get_variable_by_id(DIAL))
+    model.add_parameters([parameter])
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def input_to_dial(model: openvino.Model, default: list[int]) -> openvino.Model:
+    """Undoes `dial_to_input`, with this default; in place."""
+    parameter = _dial_node(model)
+    attach_dial(model, default)
+    model.remove_parameter(parameter)
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def without_drops(model: openvino.Model) -> openvino.Model | None:
+    """The same weights as a graph in which every token stays: what a plain model computes, and as fast.
+
+    Args:
+        model (`openvino.Model`): with a dial; not changed.
+
+    Returns:
+        `openvino.Model` or `None`: a copy without a dial; `None` where no layer drops, and of files whose nodes have other
+            names.
+    """
+    plain = model.clone()
+    for sink in plain.get_sinks():
+        plain.remove_sink(sink)
+    nodes = plain.get_ordered_ops()
+    drops = {node: index for node in nodes for name, index in DROPS.items() if _is_called(node, name)}
+    if not drops:
+        return None
+    for node, index in drops.items():
+        if _is_called(node, "restored_tokens"):  # the last states of all, not a table of them
+            table = node
+            while table.get_type_name() != "Concat":
+                table = table.input_value(0).get_node()
+            _replace(table, table.input_value(table.get_input_size() - 1))
+        _replace(node, node.input_value(index))
+    (bias,) = (node for node in nodes if _is_called(node, BIAS))
+    for node in nodes:
+        if _is_called(node, BIAS_OF_KEPT):
+            _replace(node, bias.output(0))
+    for variable in plain.get_variables():
+        plain.remove_variable(variable)
+    plain.validate_nodes_and_infer_types()
+    return plain
+
+
+def _is_called(node, name: str) -> bool:
+    """Whether a node has this name; OpenVINO adds numbers where several have one."""
+    return re.fullmatch(rf"{name}(_\d+)?", node.get_friendly_name()) is not None
+
+
+def _replace(node, output) -> None:
+    """Lets everyone who reads a node read this instead."""
+    for target in node.output(0).get_target_inputs():
+        target.replace_source_output(output)
+
+
+def _replace_dial(node, replacement) -> None:
+    """Lets the length configuration enter by another node."""
+    _replace(node, replacement.output(0))
+    node.set_friendly_name(f"{DIAL_NODE}_before")
+    replacement.set_friendly_name(DIAL_NODE)

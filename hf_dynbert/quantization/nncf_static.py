@@ -1,0 +1,104 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Static int8 by NNCF, through Optimum-Intel's quantizer: one OpenVINO file, any budget."""
+
+from .. import openvino as _  # noqa: F401  (first, since it switches off the telemetry of the next imports)
+
+
+# isort: split
+import nncf
+import numpy as np
+import openvino
+from datasets import Dataset
+from openvino import opset13 as ops
+from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
+from optimum.intel.openvino.quantization import OVCalibrationDataset
+
+from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
+from ..openvino.export import DIAL, dial_to_input, input_to_dial
+from ..openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from ..subnetwork import encode_length_config
+from .accuracy_control import protect
+from .arguments import QuantizeArguments
+from .calibration import calibration_calls
+
+
+# Scorers and the head are under 2 % of the operations, and what they say decides which token stays or answers
+KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", r".*length_adaptive_graph\.head.*"]
+
+
+class StaticInt8:
+    """The backend `openvino`.
+
+    Args:
+        args ([`QuantizeArguments`]): how.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        data (`datasets.Dataset`): questions to calibrate with.
+    """
+
+    packages = ("openvino", "nncf", "optimum-intel")
+
+    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
+        self.args, self.tokenizer, self.data = args, tokenizer, data
+
+    def exact(self) -> OVDynamicTinyBertForQuestionAnswering:
+        """The checkpoint in fp32."""
+        return OVDynamicTinyBertForQuestionAnswering.from_pretrained(self.args.model, export=True, compile=False)
+
+    def tune(self, measure, reference: dict[str, float]):
+        """See `protect`."""
+        return protect(self.build, measure, reference, self.args.max_f1_drop)
+
+    def build(self, kept: list[str]) -> OVDynamicTinyBertForQuestionAnswering:
+        """The checkpoint in int8, all but the layers kept exact (names, see `quantize`)."""
+        model, args = self.exact(), self.args
+        config = model.config
+        calls = calibration_calls(
+            config, self.tokenizer, self.data, args.calibration_samples, args.max_length, args.stride, args.seed
+        )
+        inputs = [graph_input(features, length_config) for features, length_config in calls]
+        dial_to_input(model.model)
+        quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
+        input_to_dial(model.model, encode_length_config(config.resolve_length_config(None), config.num_hidden_layers))
+        return model
+
+
+def graph_input(features: dict[str, list[int]], length_config: list) -> dict[str, np.ndarray]:
+    """One call of a graph whose length configuration is an input, see `dial_to_input`."""
+    inputs = {name: np.array([ids], dtype=np.int64) for name, ids in features.items()}
+    return inputs | {DIAL: np.array(encode_length_config(length_config, len(length_config)), dtype=np.int32)}
+
+
+def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:
+    """Static int8 of any OpenVINO model of Optimum-Intel, in place.
+
+    Args:
+        model (`OVModel`): not compiled.
+        inputs (`list[dict]`): calibration inputs.
+        smooth_quant_alpha (`float`): see [`QuantizeArguments`].
+        kept (`list[str]`, *optional*): regular expressions of operations to leave in fp32, besides scorers and heads.
+    """
+    fix = overflow_fix()
+    quantization_config = OVQuantizationConfig(
+        num_samples=len(inputs),
+        smooth_quant_alpha=smooth_quant_alpha,
+        ignored_scope={"patterns": KEPT_EXACT + (kept or []), "validate": False},  # not every model has scorers
+        overflow_fix=fix,
+    )
+    OVQuantizer.from_pretrained(model).quantize(
+        OVCalibrationDataset(nncf.Dataset(inputs)), ov_config=OVConfig(quantization_config=quantization_config)
+    )
+    _undo_smoothing(model.model)
+    model.model.set_rt_info(fix, OVERFLOW_FIX)
+
+
+def _undo_smoothing(model: openvino.Model) -> None:
+    """SmoothQuant scales the inputs of layers that stay in floats too: multiplies that into their weights again."""
+    for node in [node for node in model.get_ops() if node.get_friendly_name().endswith("nncf_smooth_quant")]:
+        scale = node.input_value(1).get_node().data.reshape(-1)
+        for user in [port.get_node() for port in node.output(0).get_target_inputs()]:
+            weight = user.input_value(1).get_node() if user.get_type_name() == "MatMul" else None
+            if not isinstance(weight, openvino.op.Constant):
+                continue  # int8 layers see it through a FakeQuantize
+            scaled = weight.data * (scale if user.get_attributes()["transpose_b"] else scale[:, None])
+            user.input(1).replace_source_output(ops.constant(scaled.astype(np.float32)).output(0))
+            user.input(0).replace_source_output(node.input_value(0))

@@ -1,0 +1,236 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""One recipe run: from a checkpoint and data to a length-adaptive model in a folder."""
+
+import json
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from ..backbones.convert import convert_config
+from ..hub.model_card import TRAINING, forget, origin
+from ..modeling_dynamic_tinybert import TokenScorer
+from ..tasks.question_answering.features import check_lengths, check_max_length
+from ..training.arguments import DistillationArguments
+from ..training.attention_capture import encoder_layers
+from ..training.collator import DistillationCollator
+from ..training.trainer import DistillationTrainer
+from ..utils.atomic_files import replace_files
+from .arguments import DataArguments, ModelArguments
+from .tasks import TASKS, Task
+
+
+# What a card repeats of a recipe, besides what the trainer knows
+REPEATED = ("max_length", "stride", "max_train_samples", "augmentation_model_name_or_path", "augmentation_copies")
+SHAPED = ("layers", "freeze_layers", "config_overrides")
+
+
+def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> Path:
+    """Trains, resuming from the last checkpoint in `args.output_dir` if there is one, and saves model and tokenizer there.
+
+    Args:
+        model_args ([`ModelArguments`]): where to start.
+        data_args ([`DataArguments`]): what to learn from.
+        args ([`DistillationArguments`]): how.
+
+    Returns:
+        `Path`: the folder with the model.
+
+    Raises:
+        ValueError: bad data, an unsupported checkpoint, impossible budgets, options that do not go together; before any
+            training.
+    """
+    check_together(model_args, data_args, args)
+    task = TASKS[data_args.task](data_args, args)
+    if data_args.streaming:
+        args.accelerator_config.dispatch_batches = False  # batches of several processes are padded each for itself
+    if not model_args.config_overrides:
+        task.follow(AutoConfig.from_pretrained(model_args.model_name_or_path))
+    set_seed(args.seed)  # before the model: what is new in it is random
+    model = load_model(model_args, args, task)
+    tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
+    if data_args.max_length:
+        check_max_length(model.config, data_args.max_length, default=0)
+    features, teacher = task.features(tokenizer), None
+    if not data_args.streaming:
+        check_lengths(model.config, features["length"])
+    if model_args.teacher_model_name_or_path:
+        teacher = load_teacher(model_args, args, task).to(args.device)
+        features = task.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
+    trainer = DistillationTrainer(
+        model,
+        args,
+        teacher=teacher if args.learns_layers else None,
+        train_dataset=features,
+        data_collator=DistillationCollator(tokenizer),
+        processing_class=tokenizer,
+        about=_about(model_args, data_args, task),
+    )
+    output = Path(args.output_dir)
+    trainer.train(resume_from_checkpoint=last_checkpoint(output))
+    if trainer.is_world_process_zero():
+        with replace_files(output) as folder:
+            trainer.save_model(str(folder), _internal_call=True)  # else it would publish the folder it writes beside
+        forget(output, keep=[TRAINING, "model.safetensors"])
+        trainer.create_model_card()
+    trainer.accelerator.wait_for_everyone()
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    return output
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that is whole: transformers writes `trainer_state.json` last."""
+    found = [path.parent for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/trainer_state.json")]
+    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
+
+
+def load_model(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
+    """The model that a recipe starts from, converted if it is of another supported architecture."""
+    source = model_args.model_name_or_path
+    overrides = {
+        "hidden_dropout_prob": model_args.hidden_dropout_prob,
+        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
+    }
+    if model_args.length_adaptive:
+        overrides |= {
+            "importance": args.importance,
+            "protect_first_segment": model_args.protect_first_segment,
+            "protect_first_segment_until": model_args.protect_first_segment_until,
+            "dropped_logits": model_args.dropped_logits,
+            "early_selection_until": model_args.early_selection_until,
+            "importance_match": model_args.importance_match,
+            "importance_match_until": model_args.importance_match_until,
+            "importance_windows": model_args.importance_windows,
+            "drop_layers": model_args.drop_layers,
+            "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
+        }
+    overrides = {name: value for name, value in overrides.items() if value is not None} | task.config()
+    if model_args.config_overrides:
+        model = _from_nothing(source, overrides | json.loads(model_args.config_overrides), model_args, task)
+    elif not model_args.length_adaptive:
+        model = task.auto_class.from_pretrained(source, dtype="float32", **overrides)
+    elif model_args.layers is None and _is_ours(source, task):
+        model = task.model_class.from_pretrained(source, dtype="float32", **overrides)
+    else:
+        model = task.model_class.from_backbone(source, layers=model_args.layers, **overrides).float()
+    freeze_lowest(model, model_args.freeze_layers)
+    if model_args.attn_implementation:
+        model.set_attn_implementation(model_args.attn_implementation)
+    return model
+
+
+def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
+    """Keeps the embeddings and so many of the lowest layers as they are, so that no gradient is computed for them.
+
+    Raises:
+        ValueError: not fewer than the model has.
+    """
+    if not 0 <= layers < model.config.num_hidden_layers:
+        raise ValueError(f"freeze_layers={layers}, but the model has {model.config.num_hidden_layers} layers; freeze fewer.")
+    if not layers:
+        return
+    blocks = encoder_layers(model)
+    frozen = [model.get_input_embeddings(), *blocks[:layers]]
+    frozen += [
+        m for name, m in model.base_model.named_modules() if name in ("embeddings", "encoder.relative_attention_bias")
+    ]
+    for module in frozen:  # MPNet keeps the bias of positions, which every layer reads, beside its layers
+        module.requires_grad_(False)
+    for module in blocks.modules():  # learned importance is new, and nothing without training
+        if isinstance(module, TokenScorer):
+            module.requires_grad_(True)
+
+
+def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
+    """The teacher, with its labels named.
+
+    Raises:
+        ValueError: answers are learned, but the checkpoint has no head that gives them; or other labels than are named.
+    """
+    source = model_args.teacher_model_name_or_path
+    teacher, found = task.auto_class.from_pretrained(source, dtype=model_args.teacher_dtype, output_loading_info=True)
+    if task.has_answers and args.learns_answers and found["missing_keys"]:
+        raise ValueError(
+            f"{source} was not fine-tuned for {task.args.task}: {', '.join(sorted(found['missing_keys']))} would be random. "
+            "Fine-tune it first (recipes/teachers), or set prediction_weight to 0 and learn from its layers alone."
+        )
+    names = model_args.teacher_class_names
+    if names and len(names) != teacher.config.num_labels:
+        raise ValueError(f"teacher_class_names has {len(names)} names; the teacher has {teacher.config.num_labels} labels.")
+    if names:
+        teacher.config.id2label = dict(enumerate(names))
+    return teacher
+
+
+def _about(model_args: ModelArguments, data_args: DataArguments, task: Task) -> dict:
+    """For the card: names, never where files lie."""
+    sources = data_args.train_file or [data_args.dataset_name or task.default_dataset]
+    names = [_name(source) for source in sources if source]
+    dataset = names[0] if names and not Path(sources[0]).exists() else None
+    held_out = f", without {100 * data_args.held_out:g} % of the articles" if data_args.held_out else ""
+    anew = {"started_from": "random weights"} if model_args.config_overrides else None
+    return (anew or origin(model_args.model_name_or_path)) | {
+        "teacher": _name(model_args.teacher_model_name_or_path),
+        "dataset": dataset,
+        "data": ", ".join(names) + held_out,
+        "held_out": data_args.held_out,
+        "options": {name: getattr(data_args, name) for name in REPEATED if getattr(data_args, name)}
+        | {name: getattr(model_args, name) for name in SHAPED if getattr(model_args, name)},
+    }
+
+
+def _name(source: str | None) -> str | None:
+    return Path(source).resolve().name if source and Path(source).exists() else source
+
+
+def _is_ours(source: str, task: Task) -> bool:
+    """Whether `from_pretrained` of the length-adaptive model takes it."""
+    return AutoConfig.from_pretrained(source).model_type in ("bert", task.model_class.config_class.model_type)
+
+
+def _from_nothing(source: str, overrides: dict, model_args: ModelArguments, task: Task) -> PreTrainedModel:
+    """A model with random weights: the source's configuration, changed."""
+    config = AutoConfig.from_pretrained(source)
+    if model_args.length_adaptive:
+        return task.model_class(convert_config(task.model_class.config_class, config, **overrides))
+    return task.auto_class.from_config(type(config).from_dict(config.to_dict() | overrides))
+
+
+def check_together(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
+    """Refuses options that do not go together."""
+    teacher = model_args.teacher_model_name_or_path
+    for wrong, why in (
+        (
+            args.length_drop and not model_args.length_adaptive,
+            "length_drop=True trains token dropping, which length_adaptive=False cannot; use length_drop=False.",
+        ),
+        (
+            model_args.layers is not None and (model_args.config_overrides or not model_args.length_adaptive),
+            "layers takes layers of a checkpoint into a length-adaptive model; use it without config_overrides and with "
+            "length_adaptive=True.",
+        ),
+        (
+            args.learns_layers and not teacher,
+            "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; give "
+            "teacher_model_name_or_path.",
+        ),
+        (
+            args.learns_layers and model_args.teacher_dtype != "float32",
+            "teacher_dtype is for a teacher's answers; where its layers are learned too, leave it out and use bf16: true.",
+        ),
+        (
+            args.length_drop
+            and args.importance_target == "teacher"
+            and not (teacher and data_args.task == "question-answering"),
+            "importance_target='teacher' needs teacher_model_name_or_path and task question-answering; use "
+            "importance_target='own'.",
+        ),
+        (
+            data_args.task == "plain-text" and (args.length_drop or not args.learns_layers),
+            "plain text has no labels and no answers: all that is learned is in a teacher's layers. Use length_drop=False "
+            "and some of hidden_weight, embedding_weight, attention_weight and relation_weight.",
+        ),
+    ):
+        if wrong:
+            raise ValueError(why)

@@ -1,0 +1,169 @@
+"""The benchmark: everyone is timed on the same batches, in turns, and the numbers are what was measured."""
+
+import json
+
+import pytest
+from conftest import LENGTH_CONFIGS
+from transformers import BertConfig, BertForQuestionAnswering
+
+from hf_dynbert.benchmarking import benchmark
+from hf_dynbert.benchmarking.benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from hf_dynbert.commands import main as cli
+
+
+class Clock:
+    """Time that passes only while a contender works."""
+
+    def __init__(self):
+        self.now, self.calls = 0.0, []
+
+    def contender(self, name, seconds):
+        def call(batch):
+            self.calls.append((name, batch["number"]))
+            self.now += seconds * (1 + batch["number"])
+
+        return Contender(name, call, size=2_000_000, macs=3_000_000_000)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: clock.now)
+    return clock
+
+
+def test_medians_and_speed_ups(clock):
+    contenders = [clock.contender("slow", 0.010), clock.contender("fast", 0.002)]
+    cases = {"one": [{"number": 0}], "many": [{"number": i} for i in range(10)]}
+    measured = measure_latencies(contenders, cases, repeats=10, progress=False)
+    assert measured["one"]["slow"].p50 == pytest.approx(10)
+    assert measured["many"]["slow"].p50 == pytest.approx(55)  # batches 0 to 9 take 10 to 100 ms
+    assert measured["many"]["slow"].p90 == pytest.approx(91)
+    rows = benchmark_rows(contenders, measured, ["slow"])
+    assert rows[1]["cases"]["many"]["speed_up"]["slow"] == pytest.approx(5)
+    columns, lines = table_of(rows)
+    assert columns == ["", "MB", "MACs (G)", "one, ms (p90)", "× slow", "many, ms (p90)", "× slow"]
+    assert lines[1] == ["fast", "2.0", "3.00", "2.0 (2.0)", "5.00", "11.0 (18.2)", "5.00"]
+
+
+def test_all_see_the_same_batches_in_changing_order(clock):
+    contenders = [clock.contender(name, 0.001) for name in "abc"]
+    measure_latencies(contenders, {"case": [{"number": i} for i in range(4)]}, repeats=9, progress=False)
+    warm, timed = clock.calls[: 3 * 4], clock.calls[3 * 4 :]
+    assert {name: {number for other, number in warm if other == name} for name in "abc"} == dict.fromkeys(
+        "abc", {0, 1, 2, 3}
+    )
+    size = BURST + 1
+    turns = [timed[i : i + 3 * size] for i in range(0, len(timed), 3 * size)]
+    assert len(turns) == 9
+    for turn in turns:
+        bursts = [turn[i : i + size] for i in range(0, len(turn), size)]
+        assert all(len({name for name, _ in burst}) == 1 for burst in bursts)  # one after the other, not mixed
+        assert len({tuple(number for _, number in burst) for burst in bursts}) == 1  # and the same for all
+    assert {turn[0][0] for turn in turns} == set("abc")
+    assert {number for turn in turns for _, number in turn[1:size]} == {0, 1, 2, 3}  # every batch is timed
+
+
+@pytest.mark.intel
+def test_rows_can_be_chosen():
+    contenders = pytest.importorskip("hf_dynbert.benchmarking.entries", reason="needs the intel extra")
+    rows = ["ours int8, full", "ours int8, half", "plain fp32"]
+    assert contenders.chosen(rows, []) == rows
+    assert contenders.chosen(rows, ["half", "plain"]) == rows[1:]
+    with pytest.raises(ValueError, match="'slow'.*Rows are: 'ours int8, full'"):
+        contenders.chosen(rows, ["half", "slow"])
+
+
+@pytest.mark.intel
+def test_no_parameter_of_a_random_model_is_special():
+    contenders = pytest.importorskip("hf_dynbert.benchmarking.entries", reason="needs the intel extra")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 99}
+    models = [contenders.random_model(BertForQuestionAnswering, BertConfig(**sizes)) for _ in range(2)]
+    for one, other in zip(*(model.named_parameters() for model in models), strict=True):
+        assert one[1].std() > 0 and (one[1] != 0).float().mean() > 0.9, one[0]  # the padding's embedding is zero
+        assert (one[1] == other[1]).all()
+
+
+def test_picture(clock, tmp_path):
+    pytest.importorskip("matplotlib")
+    contenders = [clock.contender("a", 0.001), clock.contender("b", 0.002)]
+    measured = measure_latencies(contenders, {"x": [{"number": 0}], "y": [{"number": 1}]}, repeats=2, progress=False)
+    path = plot_benchmark(benchmark_rows(contenders, measured, ["a"]), tmp_path / "deep" / "plot.png", "title")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.intel
+def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path, capsys):
+    pytest.importorskip("optimum.intel", reason="needs the intel extra")
+    folder = tmp_path / "model"
+    make_model(importance="learned", budgets={"fast": LENGTH_CONFIGS[0]}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    options = ["--accuracy_samples", "0", "--calibration_samples", "4", "--max_length", "120", "--stride", "8"]
+    made = ["--model", str(folder), "--backend", "pytorch", "--output_dir", str(tmp_path / "int8")]
+    assert cli.main(["quantize", *made, "--train_file", str(squad_file), *options]) == 0
+    argv = ["benchmark", "--model", str(folder), "--data", str(squad_file), "--output_dir", str(tmp_path / "out")]
+    argv += [
+        "--int8",
+        str(tmp_path / "int8"),
+        "--length_configs",
+        "full",
+        "fast",
+        "--repeats",
+        "2",
+        "--plain",
+        "false",
+        "--padded_length",
+        "120",
+        "--stride",
+        "8",
+    ]
+    assert cli.main(argv) == 0
+    result = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    names = [row["name"] for row in result["rows"]]
+    assert names == [
+        f"ours {form}, {budget}" for form in ("PyTorch fp32", "OpenVINO fp32", "PyTorch int8") for budget in ("full", "fast")
+    ]
+    assert result["rows"][1]["macs_g"] < result["rows"][0]["macs_g"]
+    assert result["rows"][4]["size_mb"] < result["rows"][0]["size_mb"]
+    assert list(result["rows"][0]["cases"]) == [
+        "batch 1, 120 tokens", "batch 1 padded to 120", "batch 1, real lengths", "batch 8, padded to longest",
+    ]  # fmt: skip
+    assert all(case["p50_ms"] > 0 for row in result["rows"] for case in row["cases"].values())
+    assert names[-1] in capsys.readouterr().out
+    assert (tmp_path / "out" / "benchmark.png").exists()
+    capsys.readouterr()
+    twice = ["--int8", str(tmp_path / "int8"), str(tmp_path / "int8"), "--output_dir", str(tmp_path / "two")]
+    assert cli.main([*argv, *twice]) == 2
+    assert "are both PyTorch int8; measure one of them" in capsys.readouterr().err
+    config = json.loads((tmp_path / "int8" / "config.json").read_text())
+    (tmp_path / "int8" / "config.json").write_text(json.dumps(config | {"drop_layers": [3], "budgets": {}}))
+    assert cli.main([*argv, "--output_dir", str(tmp_path / "two")]) == 2
+    assert "drops in layer" in capsys.readouterr().err and not (tmp_path / "two").exists()  # before any work
+
+
+@pytest.mark.intel
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--repeats", "0"], "repeats is 0; valid are 1 and more"),
+        (["--threads", "0"], "threads is 0; valid are 1 and more"),
+        (["--length_configs", "slow"], "slow"),
+        (["--length_configs", "full", "--int8", "nowhere"], "nowhere holds no quantization.json"),
+    ],
+)
+def test_bad_options_are_refused(make_model, tokenizer, squad_file, tmp_path, capsys, options, message):
+    pytest.importorskip("optimum.intel", reason="needs the intel extra")
+    make_model().save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    argv = [
+        "benchmark",
+        "--model",
+        str(tmp_path / "model"),
+        "--data",
+        str(squad_file),
+        "--output_dir",
+        str(tmp_path / "out"),
+    ]
+    assert cli.main([*argv, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

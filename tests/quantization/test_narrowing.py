@@ -1,0 +1,103 @@
+"""A narrowed copy ranks tokens as before, as far as a linear unit can."""
+
+import pytest
+import torch
+from conftest import randomize_scorers
+from torch import nn
+
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
+from hf_dynbert.quantization.arguments import QuantizeArguments
+from hf_dynbert.quantization.calibration import calibration_calls
+from hf_dynbert.quantization.strip_scorers import fit_unit, narrowed
+
+
+BUDGETS = {"fast": [0.8, 0.5, 0.5, 0.2]}
+
+
+def test_a_unit_learns_what_is_linear():
+    torch.manual_seed(0)
+    truth, unit = torch.randn(6), nn.Linear(6, 1)
+    examples = [torch.randn(length, 6) for length in (40, 60, 80)]
+    fit_unit(unit, [(states, states @ truth + turn) for turn, states in enumerate(examples)])  # each with its own level
+    # 1e-3: the ridge of 1e-4 draws each weight back by about that part of what was missing
+    torch.testing.assert_close(unit.weight[0], truth, atol=1e-3, rtol=0)
+
+
+def test_a_unit_that_says_it_all_stays():
+    torch.manual_seed(0)
+    unit = nn.Linear(6, 1)
+    before, states = unit.weight.clone(), torch.randn(50, 6)
+    fit_unit(unit, [(states, (states @ before[0]).detach() + 3.0)])
+    torch.testing.assert_close(unit.weight, before, atol=1e-6, rtol=0)  # 1e-6: sums in another order
+
+
+def test_directions_that_no_token_has_are_left_alone():
+    unit = nn.Linear(6, 1)
+    before, states = unit.weight.clone(), torch.zeros(50, 6)
+    states[:, 0] = torch.linspace(-1, 1, 50)
+    fit_unit(unit, [(states, 5 * states[:, 0])])
+    assert torch.equal(unit.weight[0, 1:], before[0, 1:])
+    assert unit.weight[0, 0].item() == pytest.approx(5, abs=0.01)  # the ridge
+
+
+@pytest.fixture
+def checkpoint(sizes, tokenizer, tmp_path):
+    torch.manual_seed(0)
+    options = {"importance": "learned", "importance_windows": [0], "budgets": BUDGETS}  # a match by the token's state alone
+    config = DynamicTinyBertConfig(**sizes, **options)
+    model = randomize_scorers(DynamicTinyBertForQuestionAnswering(config))
+    with torch.no_grad():
+        for layer in model.bert.encoder.layer:
+            layer.token_scorer.term_weight.bias += 3.0  # matches that weigh as much as the unit
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_layer_that_no_longer_matches_ranks_nearer_to_before(checkpoint, tokenizer, questions):
+    options = {"calibration_samples": 60, "max_length": 120, "stride": 8}
+    args = QuantizeArguments(model=str(checkpoint), output_dir="", importance_match_until=1, **options)
+    before = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint).eval()
+    cut = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint, importance_match_until=1).eval()
+    with narrowed(args, before.config, tokenizer, questions) as folder:
+        fitted = DynamicTinyBertForQuestionAnswering.from_pretrained(folder).eval()
+    assert fitted.config.importance_match_until == 1
+    assert weights(fitted, "layer.0.") == weights(cut, "layer.0.")  # goes on matching: nothing to learn
+    assert weights(fitted, "query") == weights(cut, "query")
+    calls = calibration_calls(before.config, tokenizer, questions, 60, 120, 8, seed=1)
+    for layer in (1, 2, 3):
+        missed = [error(model, before, calls, layer) for model in (cut, fitted)]
+        assert missed[1] < 0.9 * missed[0]  # of the scores' variance; measured .33 to .67
+
+
+def test_what_a_dropped_token_answers_can_change(checkpoint, tokenizer, questions):
+    config = DynamicTinyBertConfig.from_pretrained(checkpoint)
+    args = QuantizeArguments(model=str(checkpoint), output_dir="", dropped_logits="mask")
+    with narrowed(args, config, tokenizer, questions) as folder:
+        model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder)
+    assert model.config.dropped_logits == "mask" and weights(model, "") == weights(
+        DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint), ""
+    )
+    wrong = QuantizeArguments(model=str(checkpoint), output_dir="", dropped_logits="forget")
+    with pytest.raises(ValueError, match="'restore', 'mask'"), narrowed(wrong, config, tokenizer, questions):
+        pass
+
+
+def test_nothing_to_leave_out_is_no_copy(checkpoint, tokenizer, questions):
+    config = DynamicTinyBertConfig.from_pretrained(checkpoint)
+    with narrowed(QuantizeArguments(model=str(checkpoint), output_dir=""), config, tokenizer, questions) as folder:
+        assert folder == str(checkpoint)
+
+
+def weights(model, part: str) -> dict:
+    return {name: value.tolist() for name, value in model.state_dict().items() if part in name}
+
+
+def error(model, reference, calls: list, layer: int) -> float:
+    """Variance within examples of the difference of two models' scores, of context tokens, at full length."""
+    total = 0.0
+    for features, _ in calls:
+        batch = {name: torch.tensor([ids]) for name, ids in features.items()}
+        with torch.no_grad():
+            scores = [m(**batch, output_token_scores=True).token_scores[layer][0] for m in (model, reference)]
+        total += (scores[0] - scores[1])[batch["token_type_ids"][0].bool()].var().item()
+    return total / len(calls)

@@ -1,0 +1,350 @@
+"""int8: the folder is whole, small, close to fp32, and says how it was made."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+
+import pytest
+import torch
+from conftest import make_batch, quantize, randomize_scorers
+from transformers import AutoModelForQuestionAnswering, BertConfig
+
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
+from hf_dynbert.commands import main as cli
+from hf_dynbert.hub.model_card import for_repository
+from hf_dynbert.int8_layers import Int8Linear
+from hf_dynbert.quantization.arguments import QuantizeArguments
+from hf_dynbert.utils.atomic_files import replace_files
+
+
+pytestmark = pytest.mark.intel
+pytest.importorskip("optimum.intel", reason="needs the intel extra")
+
+from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
+
+from hf_dynbert.openvino import cpu  # noqa: E402
+from hf_dynbert.openvino.export import DIAL  # noqa: E402
+from hf_dynbert.openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
+from hf_dynbert.quantization import nncf_static as static_int8  # noqa: E402
+from hf_dynbert.quantization import quantize as quantize_module  # noqa: E402
+from hf_dynbert.quantization.accuracy_control import protect  # noqa: E402
+from hf_dynbert.quantization.calibration import calibration_calls  # noqa: E402
+from hf_dynbert.quantization.nncf_static import graph_input  # noqa: E402
+
+
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's default is bf16 where the CPU has it
+BUDGETS = {"fast": [0.8, 0.5, 0.5, 0.2]}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(sizes, tokenizer, tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    options = {"importance": "learned", "early_selection_until": 1, "budgets": BUDGETS, "length_config": BUDGETS["fast"]}
+    config = DynamicTinyBertConfig(**sizes, **options)
+    randomize_scorers(DynamicTinyBertForQuestionAnswering(config)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantized(checkpoint, squad_file, tmp_path_factory):
+    return quantize(checkpoint, squad_file, tmp_path_factory.mktemp("int8"), accuracy_samples=4)
+
+
+def logits(model, batch, **kwargs):
+    with torch.no_grad():
+        output = model(**batch, **kwargs)
+    real = batch["attention_mask"].bool()
+    return torch.stack([output.start_logits[real], output.end_logits[real]])
+
+
+def test_calibration_covers_budgets(checkpoint, tokenizer, questions):
+    config = DynamicTinyBertConfig.from_pretrained(checkpoint)
+    calls = calibration_calls(config, tokenizer, questions, samples=9, max_length=120, stride=8)
+    assert len(calls) == 9
+    length_configs = [length_config for _, length_config in calls]
+    assert length_configs[0::3] == [[1.0] * 4] * 3
+    assert length_configs[1::3] == [BUDGETS["fast"]] * 3
+    assert len(set(map(tuple, length_configs[2::3]))) == 3
+    assert [call[DIAL].tolist() for call in itertools.starmap(graph_input, calls)][1] == [8000, 5000, 5000, 2000]
+
+
+def test_int8_is_close_to_fp32_at_every_budget(checkpoint, quantized):
+    eager = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint).eval()
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT)
+    for seed in range(5):
+        batch = make_batch((60,), seed=seed)
+        exact = logits(eager, batch, length_config="full")
+        # random weights in 8 bits, calibrated on 8 windows: 0.28 of the logits' spread measured; a wrong scale gives over 1
+        assert (logits(model, batch, length_config="full") - exact).std() < 0.5 * exact.std()
+        fast, full = (logits(model, batch, length_config=budget) for budget in ("fast", "full"))
+        assert (fast - full).abs().max() > 0.01  # more than two graphs of the same weights differ
+
+
+def test_all_tokens_without_a_dial_are_the_same_int8(quantized):
+    plain, dialled = (OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT) for _ in range(2))
+    for node in dialled.model.get_ops():  # as a file from before there were names: the graph with a dial answers
+        node.set_friendly_name(f"node of {node.get_friendly_name()}")
+    for seed in range(5):
+        batch = make_batch((60, 37), seed=seed)
+        found, expected = (logits(model, batch, length_config="full") for model in (plain, dialled))
+        # the same products; a sum in another order may round to another of 256 steps
+        torch.testing.assert_close(found, expected, rtol=0, atol=0.05 * expected.std().item())
+    assert plain._graph.whole is not plain._graph and dialled._graph.whole is dialled._graph
+
+
+def test_int8_weights_are_int8(quantized):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, compile=False)
+    kinds = [
+        node.get_output_element_type(0).get_type_name()
+        for node in model.model.get_ops()
+        if node.get_type_name() == "Constant"
+    ]
+    assert kinds.count("i8") + kinds.count("u8") >= 4 * 6 + 1  # six matrices a layer, and the words
+
+
+def test_who_never_heard_of_us_gets_the_default_budget(quantized):
+    batch = make_batch((50, 30))
+    plain = OVModelForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT)
+    ours = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT)
+    assert torch.equal(logits(plain, batch), logits(ours, batch, length_config="fast"))
+
+
+def test_the_file_remembers_for_which_cpus_it_is(quantized):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, compile=False).model
+    assert model.get_rt_info(cpu.OVERFLOW_FIX).value == ("enable" if cpu.has_vnni() is False else "disable")
+
+
+def test_layers_in_floats_are_not_smoothed(checkpoint, quantized):
+    model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, compile=False).model
+    smoothed = [node for node in model.get_ops() if node.get_friendly_name().endswith("nncf_smooth_quant")]
+    users = {port.get_node().get_type_name() for node in smoothed for port in node.output(0).get_target_inputs()}
+    assert users == {"FakeQuantize"}  # and none goes to a multiplication in floats
+    weights, compared = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint).state_dict(), 0
+    for node in model.get_ops():
+        name = re.search(r"(bert\.encoder\.layer\.\d\.token_scorer\.\w+)/", node.get_friendly_name())
+        if name and node.get_type_name() == "MatMul":
+            found = torch.tensor(node.input_value(1).get_node().data)
+            torch.testing.assert_close(found, weights[f"{name[1]}.weight"], rtol=1e-5, atol=0)  # scaled, and scaled back
+            compared += 1
+    assert compared == 4 * 4  # unit, key, query and term_weight of each layer
+
+
+def test_record_says_how(quantized):
+    record = json.loads((quantized / quantize_module.RECORD).read_text())
+    assert record["arguments"]["calibration_samples"] == 8
+    assert all("/" not in name for name in record["arguments"]["train_file"])  # names of files, not places
+    assert set(record["f1_int8"]) == set(record["f1_fp32"]) == {"full", "fast"}
+    config = json.loads((quantized / "config.json").read_text())
+    assert record["length_configs"] == {"full": None, "fast": config["budgets"]["fast"]}
+    assert {"openvino", "nncf", "optimum-intel"} <= set(record["versions"])
+    assert (quantized / "openvino_config.json").exists()
+    assert (quantized / "tokenizer.json").exists()
+
+
+def test_card_says_how_and_its_snippet_runs(quantized, capsys):
+    card = for_repository((quantized / "README.md").read_text(), str(quantized))
+    assert (
+        "in int8 for OpenVINO" in card
+        and "| smooth_quant_alpha | 0.85 |" in card
+        and "| `fast` | 0.8, 0.5, 0.5, 0.2 |" in card
+    )
+    assert re.search(r"\| F1 of int8 \| full [\d.]+, fast [\d.]+ \(4 questions; in floats full ", card)
+    code = re.search(r"```python\n(.*?)```", card, re.S)[1]
+    exec(compile(code, "card", "exec"), {})  # noqa: S102 (our own text: that it runs is what is tested)
+    assert capsys.readouterr().out.count("'answer'") == 2
+
+
+def test_a_model_is_not_written_over_itself(checkpoint, squad_file, capsys):
+    argv = ["quantize", "--model", str(checkpoint), "--output_dir", str(checkpoint), "--train_file", str(squad_file)]
+    assert cli.main(argv) == 2 and "give the int8 model a folder of its own" in capsys.readouterr().err
+    assert (checkpoint / "model.safetensors").exists()
+
+
+def test_accuracy_control_keeps_layers_exact():
+    made, reference = [], {"full": 70.0, "fast": 68.0}
+    good = "layer.2.output.dense"
+
+    class Model(list):
+        config = BertConfig(num_hidden_layers=4)
+
+    def build(kept):
+        made.append(kept)
+        return Model(kept)
+
+    def measure(model):
+        return {"full": 70.0, "fast": 67.8 if good in model else 67.0}
+
+    assert protect(build, measure, reference, None)[1:] == ([], {"full": 70.0, "fast": 67.0})
+    made.clear()
+    model, kept, scores = protect(build, measure, reference, max_f1_drop=0.5)
+    assert kept == [good] == list(model)
+    assert scores["fast"] == 67.8
+    assert len(made) == 1 + 8  # one trial for each part, one round
+
+
+def test_accuracy_control_gives_up_with_a_warning(caplog):
+    class Model(list):
+        config = BertConfig(num_hidden_layers=2)
+
+    _, kept, _ = protect(Model, lambda _: {"full": 60.0}, {"full": 70.0}, 0.5)
+    assert len(kept) == 4
+    assert "int8 loses 10.00 F1" in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["openvino", "pytorch"])
+def test_kept_layers_stay_in_floats(backend, checkpoint, tokenizer, questions):
+    args = QuantizeArguments(str(checkpoint), "x", backend=backend, calibration_samples=4, max_length=120, stride=8)
+    maker = quantize_module.backend_class(backend)(args, tokenizer, questions)
+
+    def int8_weights(model):
+        if backend == "pytorch":
+            return sum(parameter.dtype == torch.int8 for parameter in model.parameters())
+        constants = [node for node in model.model.get_ops() if node.get_type_name() == "Constant"]
+        return sum(node.get_output_element_type(0).get_type_name() in ("i8", "u8") for node in constants)
+
+    kept = ["layer.1.output.dense", "layer.3.attention.output.dense"]
+    assert int8_weights(maker.build([])) - int8_weights(maker.build(kept)) == 2
+
+
+def test_pytorch_backend_makes_a_folder_for_auto_model(checkpoint, squad_file, tmp_path):
+    argv = ["quantize", "--backend", "pytorch", "--model", str(checkpoint), "--output_dir", str(tmp_path / "int8")]
+    windows = ["--accuracy_samples", "4", "--max_length", "120", "--stride", "8"]
+    assert cli.main([*argv, "--train_file", str(squad_file), *windows]) == 0
+    model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "int8")
+    assert model.bert.encoder.layer[0].output.dense.weight.dtype == torch.int8
+    assert model.config.budgets == BUDGETS
+    record = json.loads((tmp_path / "int8" / quantize_module.RECORD).read_text())
+    assert record["arguments"]["backend"] == "pytorch"
+    assert set(record["f1_int8"]) == {"full", "fast"}
+
+
+def test_neural_compressor_tunes_and_saves_for_auto_model(checkpoint, squad_file, tokenizer, questions, tmp_path):
+    pytest.importorskip("neural_compressor", reason="needs the neural-compressor extra")
+    from hf_dynbert.quantization.neural_compressor import NeuralCompressorInt8
+
+    argv = ["quantize", "--backend", "neural-compressor", "--model", str(checkpoint), "--output_dir", str(tmp_path / "int8")]
+    options = ["--accuracy_samples", "4", "--calibration_samples", "6", "--max_length", "120", "--stride", "8"]
+    assert cli.main([*argv, "--train_file", str(squad_file), *options]) == 0
+    model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "int8").eval()
+    record = json.loads((tmp_path / "int8" / quantize_module.RECORD).read_text())
+    assert record["versions"]["neural-compressor"]
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Int8Linear)}
+    assert len(layers) == 6 * model.config.num_hidden_layers and not record["kept_in_fp32"]
+    assert all(layer.input_scale.item() > 0 for name, layer in layers.items() if "output.dense" not in name)
+    exact = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint).eval()
+    batch = make_batch((60,))
+    expected = logits(exact, batch, length_config="full")
+    # random weights in 8 bits, calibrated on 6 windows; a wrong scale gives over 1
+    assert (logits(model, batch, length_config="full") - expected).std() < 0.5 * expected.std()
+
+    # What loses too much is not taken: here every way does that gives a layer of either kind a range
+    args = QuantizeArguments(
+        str(checkpoint), "x", backend="neural-compressor", calibration_samples=3, max_length=120, stride=8
+    )
+
+    def ranges(model):
+        layers = [layer for name, layer in model.named_modules() if name.endswith("output.dense")]
+        return sum(layer.input_scale.item() > 0 for layer in layers if isinstance(layer, Int8Linear))
+
+    def measure(model):
+        return {"full": 70.0 - ranges(model)}
+
+    tuned, kept, scores = NeuralCompressorInt8(args, tokenizer, questions).tune(measure, {"full": 70.0})
+    assert ranges(tuned) == 0 and not kept
+    assert scores == {"full": 70.0}
+
+
+def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path, monkeypatch):
+    def dies(self, folder, **kwargs):
+        (folder / "openvino_model.xml").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OVDynamicTinyBertForQuestionAnswering, "save_pretrained", dies)
+    monkeypatch.setattr(static_int8.StaticInt8, "build", lambda self, kept: self.exact())
+    args = QuantizeArguments(
+        str(checkpoint),
+        str(tmp_path / "out"),
+        train_file=[str(squad_file)],
+        calibration_samples=4,
+        accuracy_samples=0,
+        max_length=120,
+        stride=8,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        quantize_module.quantize(args)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_one_killed_among_its_moves_leaves_no_mixture(quantized, tmp_path, monkeypatch):
+    """Over an earlier model: each file moves whole, but they do so one after the other."""
+    shutil.copytree(quantized, tmp_path / "out")
+    moved, replace = [], os.replace
+
+    def dies(source, target):
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt), replace_files(tmp_path / "out") as folder:
+        for path in quantized.glob("*.*"):
+            shutil.copy(path, folder)
+    monkeypatch.undo()
+    assert len(moved) == 2
+    with pytest.raises(OSError, match=re.escape("config.json")):
+        OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "out")
+
+
+def test_fewer_layers_that_drop(checkpoint, squad_file, tmp_path, capsys):
+    argv = ["quantize", "--backend", "pytorch", "--model", str(checkpoint), "--output_dir", str(tmp_path / "int8")]
+    options = ["--train_file", str(squad_file), "--accuracy_samples", "0", "--calibration_samples", "4"]
+    assert cli.main([*argv, *options, "--drop_layers", "0", "2"]) == 2
+    assert "length_config drops in layer 2" in capsys.readouterr().err
+    assert not (tmp_path / "int8").exists()
+    options += ["--max_length", "120", "--stride", "8", "--importance_match_until", "1"]
+    assert cli.main([*argv, *options, "--drop_layers", "0", "1", "3"]) == 0
+    model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "int8")
+    assert model.config.drop_layers == [0, 1, 3]
+    assert model.bert.encoder.layer[2].token_scorer is None
+    ranks = [model.bert.encoder.layer[index].token_scorer.rank for index in (0, 1, 3)]
+    assert ranks == [model.config.importance_match, 0, 0]
+    record = json.loads((tmp_path / "int8" / quantize_module.RECORD).read_text())
+    assert record["arguments"]["drop_layers"] == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--calibration_samples", "0"], "calibration_samples is 0; valid are 1 and more"),
+        (["--smooth_quant_alpha", "2"], "smooth_quant_alpha is 2.0; valid are numbers in"),
+        (["--backend", "onnx"], "backend is 'onnx'; valid are openvino, pytorch, neural-compressor"),
+        (["--backend", "neural-compressor", "--max_f1_drop", "1"], "takes no max_f1_drop"),
+        (["--backend", "neural-compressor", "--tolerable_loss", "2"], "tolerable_loss is 2.0"),
+        (["--max_f1_drop", "-1"], "max_f1_drop is -1.0"),
+        (["--calibration_sample", "3"], "nearest valid one is calibration_samples"),
+    ],
+)
+def test_bad_options_are_refused(capsys, checkpoint, options, message):
+    assert cli.main(["quantize", "--model", str(checkpoint), "--output_dir", "x", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_another_architecture_is_refused(capsys, bert_folder, squad_file, tmp_path):
+    argv = ["quantize", "--model", str(bert_folder), "--output_dir", str(tmp_path / "out"), "--train_file", str(squad_file)]
+    assert cli.main(argv) == 2
+    assert "holds a model of type 'bert'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_and_ask_take_the_folder(capsys, quantized, squad_file, tmp_path):
+    windows = ["--max_length", "120", "--stride", "8", "--latency_samples", "2"]
+    argv = ["evaluate", "--model", str(quantized), "--data", str(squad_file), "--length-config", "fast", "--json", *windows]
+    assert cli.main(argv) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["examples"] == 16
+    assert 0 <= result["f1"] <= 100
