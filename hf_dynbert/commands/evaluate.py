@@ -57,7 +57,8 @@ def run(args: EvaluateArguments) -> None:
     check_model(args.model, "--model")
     from transformers import AutoTokenizer
 
-    from ..hub.model_card import is_ours, write_evaluation
+    from ..hub.model_card import write_evaluation
+    from ..hub.records import is_ours
     from ..loading import load_any
     from ..tasks.question_answering.evaluate import SquadSample
     from ..tasks.question_answering.features import check_max_length

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 
 from ...configuration_dynamic_tinybert import FULL
-from ...hub.model_card import TRAINING, write_card
+from ...hub.model_card import write_card
+from ...hub.records import TRAINING
 from ...loading import load_any
 from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
