@@ -13,6 +13,7 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from ..utils.defaults import MAX_LENGTH, STRIDE
+from .inference import pad_batch, run_batch
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def task_of(config, name: str | None = None, source: str = "The model") -> Task:
         return found[0]
     if name is None:
         raise ValueError(
-            f"{source} is a {', '.join(architectures) or 'model that does not say which head it has'}: no task has this head. "
+            f"{source} is a {', '.join(architectures) or 'model without the name of its head'}: no task has this head. "
             f"Give the task, one of {', '.join(map(repr, TASKS))}, for example task={next(iter(TASKS))!r}."
         )
     task = get_task(name)
@@ -244,37 +245,6 @@ def evaluation_mode(model) -> Iterator[None]:
     finally:
         if training:
             model.train()
-
-
-def pad_batch(tokenizer, inputs: Sequence[dict], device=None) -> dict[str, torch.Tensor]:
-    """Pads inputs on the right, so that outputs can be cut by length, whatever the tokenizer's own side is."""
-    batch = tokenizer.pad(list(inputs), padding_side="right", return_tensors="pt")
-    return {name: tensor.to(device) if isinstance(device, torch.device) else tensor for name, tensor in batch.items()}
-
-
-def run_batch(model, tokenizer, inputs: Sequence[dict], **call) -> list[dict[str, np.ndarray]]:
-    """Runs one padded batch.
-
-    Args:
-        model: any model of transformers or Optimum.
-        tokenizer (`PreTrainedTokenizerFast`): pads the inputs.
-        inputs (`list[dict[str, list[int]]]`): unpadded inputs.
-        call: further arguments of the call.
-
-    Returns:
-        `list[dict[str, np.ndarray]]`: for each input its outputs by name. Outputs of each token have the input's length.
-    """
-    with torch.inference_mode():
-        output = model(**pad_batch(tokenizer, inputs, getattr(model, "device", None)), **call)
-    lengths = [len(item["input_ids"]) for item in inputs]
-    rows: list[dict[str, np.ndarray]] = [{} for _ in inputs]
-    for name in ("logits", "start_logits", "end_logits"):
-        if output.get(name) is None:
-            continue
-        values = torch.as_tensor(output[name]).float().cpu().numpy()
-        for row, value, length in zip(rows, values, lengths, strict=True):
-            row[name] = value if name == "logits" else value[:length]
-    return rows
 
 
 def budget_arguments(model, budget) -> dict:

@@ -18,8 +18,9 @@ from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
 from ...loading import load_any
 from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
-from ...tasks.question_answering.evaluate import SquadSample, run_windows
+from ...tasks.question_answering.evaluate import SquadSample
 from ...tasks.question_answering.features import check_max_length
+from ...tasks.question_answering.inference import run_windows
 from ...tasks.question_answering.metrics import question_scores, token_f1
 from ...tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ...utils.atomic_files import one_at_a_time, replace_files
