@@ -8,22 +8,33 @@ from .. import openvino as _  # noqa: F401  (first, since it switches off the te
 import nncf
 import numpy as np
 import openvino
-from datasets import Dataset
 from openvino import opset13 as ops
 from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
 from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
 from ..openvino.export import DIAL, dial_to_input, input_to_dial
-from ..openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from ..openvino.modeling_openvino import (
+    OVDynamicTinyBertForQuestionAnswering,
+    OVDynamicTinyBertForSequenceClassification,
+)
 from ..subnetwork import encode_length_config
+from ..tasks import Task
 from .accuracy_control import protect
 from .arguments import QuantizeArguments
-from .calibration import calibration_calls
 
 
 # Scorers and the head are under 2 % of the operations, and what they say decides which token stays or answers
-KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", r".*length_adaptive_graph\.head.*"]
+KEPT_EXACT = [
+    ".*token_scorer.*",
+    ".*/qa_outputs.*",
+    r".*length_adaptive_graph\.head.*",
+    r".*length_adaptive_graph\.classifier.*",
+]
+MODEL_CLASSES = {
+    "ForQuestionAnswering": OVDynamicTinyBertForQuestionAnswering,
+    "ForSequenceClassification": OVDynamicTinyBertForSequenceClassification,
+}
 
 
 class StaticInt8:
@@ -31,31 +42,29 @@ class StaticInt8:
 
     Args:
         args ([`QuantizeArguments`]): how.
-        tokenizer (`PreTrainedTokenizerFast`): of the model.
-        data (`datasets.Dataset`): questions to calibrate with.
+        task ([`Task`]): task of the model.
+        calls (`list`): calls of `calibration_calls`.
     """
 
     packages = ("openvino", "nncf", "optimum-intel")
 
-    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
-        self.args, self.tokenizer, self.data = args, tokenizer, data
+    def __init__(self, args: QuantizeArguments, task: Task, calls: list):
+        self.args, self.calls = args, calls
+        self.model_class = MODEL_CLASSES[task.head]
 
-    def exact(self) -> OVDynamicTinyBertForQuestionAnswering:
+    def exact(self):
         """The checkpoint in fp32."""
-        return OVDynamicTinyBertForQuestionAnswering.from_pretrained(self.args.model, export=True, compile=False)
+        return self.model_class.from_pretrained(self.args.model, export=True, compile=False)
 
     def tune(self, measure, reference: dict[str, float]):
         """See `protect`."""
         return protect(self.build, measure, reference, self.args.max_f1_drop)
 
-    def build(self, kept: list[str]) -> OVDynamicTinyBertForQuestionAnswering:
+    def build(self, kept: list[str]):
         """The checkpoint in int8, all but the layers kept exact (names, see `quantize`)."""
         model, args = self.exact(), self.args
         config = model.config
-        calls = calibration_calls(
-            config, self.tokenizer, self.data, args.calibration_samples, args.max_length, args.stride, args.seed
-        )
-        inputs = [graph_input(features, length_config) for features, length_config in calls]
+        inputs = [graph_input(features, length_config) for features, length_config in self.calls]
         dial_to_input(model.model)
         quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
         input_to_dial(model.model, encode_length_config(config.resolve_length_config(None), config.num_hidden_layers))
