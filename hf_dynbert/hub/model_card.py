@@ -386,8 +386,7 @@ def _quantized(int8: dict, config: dict) -> str:
     measured = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_int8", {}).items())
     exact = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_fp32", {}).items())
     about = {
-        "F1 of int8": measured
-        and f"{measured} ({int8.get('f1_examples', int8.get('f1_questions'))} questions; in floats {exact})",
+        "F1 of int8": measured and f"{measured} ({int8['f1_questions']} questions; in floats {exact})",
         "kept in floats": ", ".join(int8.get("kept_in_fp32") or []),
         **arguments,
         "versions": ", ".join(f"{name} {number}" for name, number in int8.get("versions", {}).items()),

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from ..utils.defaults import MAX_LENGTH, STRIDE
 
 
-DEFAULT_TASK, DEFAULT_DATASET = "question-answering", "rajpurkar/squad"
 BACKENDS = ("openvino", "pytorch", "neural-compressor")
 
 
@@ -27,10 +26,8 @@ class QuantizeArguments:
             the same by a token's own state (least squares).
         dropped_logits (`str`, *optional*): what a dropped token answers in the int8 model, see [`DynamicTinyBertConfig`]; as
             the checkpoint when not given. `mask` is faster: nothing has to be remembered of what has gone.
-        task (`str`, *optional*): task of the model; that of its head by default.
-        train_file, dataset_name, validation_fraction, text_columns, label_column: as for training. Calibration takes the
-            training split; accuracy is measured on the validation split, or, without one, on other examples than those
-            of calibration.
+        train_file, dataset_name, held_out: as for training. Calibration takes the questions that training saw; accuracy is
+            measured on those held out, if there are any, or else on others than calibration's.
         calibration_samples (`int`): windows to calibrate with.
         smooth_quant_alpha (`float`): how far activations' outliers move into the weights, from 0 to 1 (SmoothQuant, arXiv
             2211.10438, section 4); -1 leaves it out. Only `openvino` has it.
@@ -48,19 +45,14 @@ class QuantizeArguments:
     importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match with the question."})
     dropped_logits: str | None = field(default=None, metadata={"help": "What a dropped token answers: restore or mask."})
     train_file: list[str] | None = field(default=None, metadata={"help": "SQuAD files to calibrate with."})
-    dataset_name: str | None = field(default=None, metadata={"help": "Data set on the Hub."})
-    task: str | None = field(default=None, metadata={"help": "Task; that of the model's head by default."})
-    text_columns: list[str] = field(
-        default_factory=lambda: ["text"], metadata={"help": "Column of a text, or two of a pair."}
-    )
-    label_column: str = field(default="label", metadata={"help": "Column of the labels."})
-    validation_fraction: float = field(default=0.0, metadata={"help": "Part of the examples to measure accuracy on."})
+    dataset_name: str = field(default="rajpurkar/squad", metadata={"help": "Data set on the Hub."})
+    held_out: float = field(default=0.0, metadata={"help": "Part of the questions to measure on, by article."})
     calibration_samples: int = field(default=300, metadata={"help": "Windows to calibrate with."})
     smooth_quant_alpha: float = field(default=0.85, metadata={"help": "SmoothQuant's alpha; -1 leaves it out."})
     max_f1_drop: float | None = field(default=None, metadata={"help": "Most F1 that int8 may lose at any budget."})
     tolerable_loss: float = field(default=0.01, metadata={"help": "Most relative F1 to lose (neural-compressor)."})
     accuracy_samples: int = field(default=400, metadata={"help": "Questions to measure F1 on."})
-    max_length: int | None = field(default=None, metadata={"help": "Tokens of an input (questions 384, texts 128)."})
+    max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of a window."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
     seed: int = field(default=0, metadata={"help": "Of the calibration samples."})
 
@@ -72,11 +64,6 @@ class QuantizeArguments:
         if self.smooth_quant_alpha != -1 and not 0 <= self.smooth_quant_alpha <= 1:
             raise ValueError(f"smooth_quant_alpha is {self.smooth_quant_alpha}; valid are numbers in [0, 1], and -1.")
         if self.backend == "neural-compressor":
-            if self.task not in (None, DEFAULT_TASK):
-                raise ValueError(
-                    f"task is {self.task!r}; neural-compressor quantizes models for {DEFAULT_TASK!r} only. Use backend "
-                    "openvino or pytorch."
-                )
             if self.max_f1_drop is not None:
                 raise ValueError("neural-compressor takes no max_f1_drop; give it tolerable_loss, such as 0.01 for 1 %.")
             if not 0 <= self.tolerable_loss < 1 or not self.accuracy_samples:

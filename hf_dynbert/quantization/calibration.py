@@ -1,48 +1,36 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The calls that calibrate a quantizer: inputs of every length at every budget."""
+"""What a quantizer sees: questions of every length at every budget."""
 
 import random
-from collections.abc import Sequence
 
-from ..subnetwork import FULL, sample_budget
-from ..tasks.question_answering.features import check_lengths
+from datasets import Dataset
+
+from ..configuration_dynamic_tinybert import FULL
+from ..subnetwork import sample_budget
+from ..tasks.question_answering.features import check_lengths, encode_windows
 
 
-SMALLEST_MACS = 1 / 3  # the smallest share of the operations among sampled budgets; the recipes name none below it
-
-
-def calibration_calls(config, inputs: Sequence[dict], samples: int, seed: int = 0) -> list[tuple[dict, list]]:
-    """Inputs with the length configuration of each call.
-
-    A third of the calls keeps all tokens, a third has the named budgets of the model in turn, a third has sampled budgets.
+def calibration_calls(config, tokenizer, data: Dataset, samples: int, max_length: int, stride: int, seed: int = 0) -> list:
+    """What to call a model with.
 
     Args:
-        config (`DynamicTinyBertConfig`): configuration of the model.
-        inputs (`list[dict[str, list[int]]]`): unpadded inputs of the training split; see [`Task.inputs`].
-        samples (`int`): number of calls; fewer if there are fewer inputs.
-        seed (`int`, *optional*, defaults to 0): seed of the choice.
+        config (`DynamicTinyBertConfig`): of the model. A third of the samples keeps all tokens, a third has the model's own
+            budgets in turn, a third sampled ones, down to a third of the operations.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        data (`datasets.Dataset`): SQuAD-shaped questions; never those that the model is evaluated on.
+        samples (`int`): how many, drawn by `seed`, of every length that there is.
+        max_length, stride (`int`): windows, see `encode_windows`.
 
     Returns:
-        `list[tuple[dict[str, list[int]], list]]`: one input each, and its length configuration.
-
-    Raises:
-        ValueError: no inputs, or an input that is longer than the model reads.
+        `list[tuple[dict[str, list[int]], list[float]]]`: one window each, unpadded, and its length configuration.
     """
-    if not inputs:
-        raise ValueError("There is nothing to calibrate with: the data set is empty.")
     rng = random.Random(seed)
-    chosen = rng.sample(list(inputs), min(samples, len(inputs)))
-    check_lengths(config, [len(item["input_ids"]) for item in chosen])
+    rows = data.select(sorted(rng.sample(range(len(data)), min(samples, len(data)))))
+    windows = encode_windows(tokenizer, rows["question"], rows["context"], max_length, stride)
+    check_lengths(config, [len(window.inputs["input_ids"]) for window in windows])
     everything = [1.0] * config.num_hidden_layers
-    named = [config.length_configs[name] for name in config.named_budgets if name != FULL] or [everything]
-    calls = []
-    for index, item in enumerate(chosen):
-        kind, turn = index % 3, index // 3
-        if kind == 0:
-            length_config = everything
-        elif kind == 1:
-            length_config = named[turn % len(named)]
-        else:
-            length_config = sample_budget(rng, config, SMALLEST_MACS)
-        calls.append((item, length_config))
-    return calls
+    named = [config.length_configs[name] for name in config.named_budgets if name != FULL]  # not all that a search found
+    named = named or [everything]
+    drawn = (lambda _: everything, lambda turn: named[turn % len(named)], lambda _: sample_budget(rng, config, 1 / 3))
+    chosen = rng.sample(windows, min(samples, len(windows)))
+    return [(window.inputs, drawn[index % 3](index // 3)) for index, window in enumerate(chosen)]

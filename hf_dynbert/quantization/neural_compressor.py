@@ -9,14 +9,16 @@ round row by row what it would leave in floats; and what it tunes by is F1 at ev
 import logging
 
 import torch
+from datasets import Dataset
 from neural_compressor.torch.export import export
 from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
 from torch import nn
 
 from ..int8_kernels import LEVELS
 from ..int8_layers import Int8Linear
-from ..tasks import Task
+from ..utils.folder_config import load_config
 from .arguments import QuantizeArguments
+from .calibration import calibration_calls
 from .pytorch import PyTorchInt8
 
 
@@ -30,14 +32,15 @@ class NeuralCompressorInt8(PyTorchInt8):
 
     Args:
         args ([`QuantizeArguments`]): how; `tolerable_loss` is what `autotune` stops at.
-        task ([`Task`]): task of the model; question answering only.
-        calls (`list`): calls of `calibration_calls`.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        data (`datasets.Dataset`): questions to calibrate with.
     """
 
     packages = ("neural-compressor", "torchao")
 
-    def __init__(self, args: QuantizeArguments, task: Task, calls: list):
-        super().__init__(args, task, calls)
+    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
+        super().__init__(args, tokenizer, data)
+        self.tokenizer, self.data = tokenizer, data
         logging.getLogger("neural_compressor").setLevel(logging.WARNING)  # or every setting of every trial is printed
 
     def tune(self, measure, reference: dict[str, float]):
@@ -75,7 +78,12 @@ class NeuralCompressorInt8(PyTorchInt8):
     @torch.no_grad()
     def calibrate(self, graph) -> None:
         """Runs the graph on training text of every length."""
-        for features, _ in self.calls:
+        args = self.args
+        calls = calibration_calls(
+            load_config(args.model), self.tokenizer, self.data, args.calibration_samples,
+            args.max_length, args.stride, args.seed,
+        )  # fmt: skip
+        for features, _ in calls:
             graph(*(torch.tensor([features[name]]) for name in INPUTS))
 
     @torch.no_grad()

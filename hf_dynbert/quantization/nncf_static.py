@@ -8,33 +8,22 @@ from .. import openvino as _  # noqa: F401  (first, since it switches off the te
 import nncf
 import numpy as np
 import openvino
+from datasets import Dataset
 from openvino import opset13 as ops
 from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
 from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
 from ..openvino.export import DIAL, dial_to_input, input_to_dial
-from ..openvino.modeling_openvino import (
-    OVDynamicTinyBertForQuestionAnswering,
-    OVDynamicTinyBertForSequenceClassification,
-)
+from ..openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering
 from ..subnetwork import encode_length_config
-from ..tasks import Task
 from .accuracy_control import protect
 from .arguments import QuantizeArguments
+from .calibration import calibration_calls
 
 
 # Scorers and the head are under 2 % of the operations, and what they say decides which token stays or answers
-KEPT_EXACT = [
-    ".*token_scorer.*",
-    ".*/qa_outputs.*",
-    r".*length_adaptive_graph\.head.*",
-    r".*length_adaptive_graph\.classifier.*",
-]
-MODEL_CLASSES = {
-    "ForQuestionAnswering": OVDynamicTinyBertForQuestionAnswering,
-    "ForSequenceClassification": OVDynamicTinyBertForSequenceClassification,
-}
+KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", r".*length_adaptive_graph\.head.*"]
 
 
 class StaticInt8:
@@ -42,29 +31,31 @@ class StaticInt8:
 
     Args:
         args ([`QuantizeArguments`]): how.
-        task ([`Task`]): task of the model.
-        calls (`list`): calls of `calibration_calls`.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        data (`datasets.Dataset`): questions to calibrate with.
     """
 
     packages = ("openvino", "nncf", "optimum-intel")
 
-    def __init__(self, args: QuantizeArguments, task: Task, calls: list):
-        self.args, self.calls = args, calls
-        self.model_class = MODEL_CLASSES[task.head]
+    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
+        self.args, self.tokenizer, self.data = args, tokenizer, data
 
-    def exact(self):
+    def exact(self) -> OVDynamicTinyBertForQuestionAnswering:
         """The checkpoint in fp32."""
-        return self.model_class.from_pretrained(self.args.model, export=True, compile=False)
+        return OVDynamicTinyBertForQuestionAnswering.from_pretrained(self.args.model, export=True, compile=False)
 
     def tune(self, measure, reference: dict[str, float]):
         """See `protect`."""
         return protect(self.build, measure, reference, self.args.max_f1_drop)
 
-    def build(self, kept: list[str]):
+    def build(self, kept: list[str]) -> OVDynamicTinyBertForQuestionAnswering:
         """The checkpoint in int8, all but the layers kept exact (names, see `quantize`)."""
         model, args = self.exact(), self.args
         config = model.config
-        inputs = [graph_input(features, length_config) for features, length_config in self.calls]
+        calls = calibration_calls(
+            config, self.tokenizer, self.data, args.calibration_samples, args.max_length, args.stride, args.seed
+        )
+        inputs = [graph_input(features, length_config) for features, length_config in calls]
         dial_to_input(model.model)
         quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
         input_to_dial(model.model, encode_length_config(config.resolve_length_config(None), config.num_hidden_layers))

@@ -12,12 +12,12 @@ from transformers import AutoTokenizer
 
 from ..hub.model_card import QUANTIZATION as RECORD
 from ..hub.model_card import TRAINING, forget, write_card
-from ..tasks import DataOptions, Task, task_of
+from ..tasks.question_answering.evaluate import evaluate_squad
 from ..tasks.question_answering.features import check_max_length
+from ..tasks.question_answering.squad import load_squad, split_by_article
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
-from .arguments import DEFAULT_DATASET, DEFAULT_TASK, QuantizeArguments
-from .calibration import calibration_calls
+from .arguments import QuantizeArguments
 from .strip_scorers import narrowed
 
 
@@ -39,36 +39,18 @@ def quantize(args: QuantizeArguments) -> Path:
     if (output / "model.safetensors").exists() and not (output / RECORD).exists():  # whose weights would be lost
         raise ValueError(f"{output} holds a model that is not in int8; give the int8 model a folder of its own.")
     config = load_config(args.model)
-    task = task_of(config, args.task, args.model)
-    if args.backend == "neural-compressor" and task.name != DEFAULT_TASK:
-        raise ValueError(
-            f"{args.model} is a model for {task.name}; neural-compressor quantizes models for {DEFAULT_TASK} only. Use "
-            'backend="openvino" or backend="pytorch".'
-        )
-    if args.max_length is not None:
-        check_max_length(config, args.max_length)
-    if not (args.train_file or args.dataset_name or task.name == DEFAULT_TASK):
-        raise ValueError(f"Task {task.name} needs data to calibrate with: give train_file or dataset_name.")
-    tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
-    options = DataOptions(
-        text_columns=tuple(args.text_columns),
-        label_column=args.label_column,
-        max_length=args.max_length,
-        stride=args.stride,
-        handle_impossible_answer=False,
-    )
-    sources = args.train_file or [args.dataset_name or DEFAULT_DATASET]
-    calibration_data, accuracy_data = _split(task.load(sources, options), task, args)
-    measure, metric = _measure_with(tokenizer, accuracy_data, config, task, options)
-    calls = calibration_calls(config, task.inputs(tokenizer, calibration_data, options), args.calibration_samples, args.seed)
-    with narrowed(args, config, calls) as checkpoint:
-        backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), task, calls)
+    check_max_length(config, args.max_length)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
+    measure = _measure_with(tokenizer, accuracy_data, config, args)
+    with narrowed(args, config, tokenizer, calibration_data) as checkpoint:
+        backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), tokenizer, calibration_data)
         reference = measure(backend.exact())
         model, kept, scores = backend.tune(measure, reference)
     arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("model", "output_dir")}
     if args.train_file:
         del arguments["dataset_name"]
-    elif args.dataset_name and Path(args.dataset_name).exists():
+    elif Path(args.dataset_name).exists():
         arguments["dataset_name"] = Path(args.dataset_name).name
     arguments["train_file"] = [Path(name).name for name in args.train_file or []]  # where they lay is nobody's business
     record = {
@@ -76,11 +58,9 @@ def quantize(args: QuantizeArguments) -> Path:
         "versions": {name: version(name) for name in (*backend.packages, "torch", "transformers")},
         "kept_in_fp32": kept,
         "length_configs": {name: config.resolve_length_config(name) for name in reference},
-        "task": task.name,
-        "metric": metric,
-        f"{metric}_fp32": reference,
-        f"{metric}_int8": scores,
-        f"{metric}_examples": 0 if accuracy_data is None else len(accuracy_data),
+        "f1_fp32": reference,
+        "f1_int8": scores,
+        "f1_questions": 0 if accuracy_data is None else len(accuracy_data),
     }
     with replace_files(Path(args.output_dir)) as folder:
         model.save_pretrained(folder)
@@ -110,10 +90,10 @@ def backend_class(name: str):
     return StaticInt8
 
 
-def _split(data: Dataset, task: Task, args: QuantizeArguments) -> tuple[Dataset, Dataset | None]:
-    """Examples to calibrate with, and others to measure on."""
-    if args.validation_fraction:
-        data, others = task.split(data, args.validation_fraction)
+def _split(data: Dataset, args: QuantizeArguments) -> tuple[Dataset, Dataset | None]:
+    """Questions to calibrate with, and others to measure on."""
+    if args.held_out:
+        data, others = split_by_article(data, args.held_out)
     else:
         data = data.shuffle(seed=args.seed)
         middle = min(args.calibration_samples, len(data) // 2)
@@ -122,13 +102,15 @@ def _split(data: Dataset, task: Task, args: QuantizeArguments) -> tuple[Dataset,
     return data, others if len(others) else None
 
 
-def _measure_with(tokenizer, data: Dataset | None, config, task: Task, options: DataOptions):
-    """A function from a model to its primary metric at every budget, and the name of this metric."""
-    if data is None:
-        return lambda model: {}, "score"
-    evaluator = task.evaluator(tokenizer, data, config, options, progress=True)
+def _measure_with(tokenizer, data, config, args: QuantizeArguments):
+    """A function from a model to its F1 at every budget."""
 
     def measure(model) -> dict[str, float]:
-        return {name: evaluator(model, name)[evaluator.primary_metric] for name in config.named_budgets}
+        if data is None:
+            return {}
+        windows = {"max_length": args.max_length, "stride": args.stride, "latency_samples": 0}
+        return {
+            name: evaluate_squad(model, tokenizer, data, length_config=name, **windows).f1 for name in config.named_budgets
+        }
 
-    return measure, evaluator.primary_metric
+    return measure

@@ -6,10 +6,11 @@ import tempfile
 
 import torch
 from torch import nn
+from transformers import AutoModelForQuestionAnswering
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .arguments import QuantizeArguments
-from .pytorch import model_class_of
+from .calibration import calibration_calls
 
 
 # Of the states' variance, which layer norm keeps near 1: only directions that hardly any token has are damped by it
@@ -17,7 +18,7 @@ RIDGE = 1e-4
 
 
 @contextlib.contextmanager
-def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig, calls: list):
+def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig, tokenizer, data):
     """The checkpoint's place, or that of a copy without the parts for dropping that these arguments leave out.
 
     Where a layer no longer matches tokens with the question (`importance_match_until`), its linear unit learns from
@@ -26,7 +27,8 @@ def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig, calls: list
     Args:
         args ([`QuantizeArguments`]): `model`, what to leave out of it, and how to calibrate.
         config ([`DynamicTinyBertConfig`]): of the model.
-        calls (`list`): of `calibration_calls`.
+        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        data (`datasets.Dataset`): questions that calibration may see.
 
     Raises:
         ValueError: budgets that drop elsewhere than in `drop_layers`; before any work.
@@ -38,15 +40,17 @@ def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig, calls: list
         return
     DynamicTinyBertConfig.from_dict(config.to_dict() | given)  # or an error
     dropping = {name: value for name, value in given.items() if name == "drop_layers"}
-    model_class = model_class_of(config)
-    wide = model_class.from_pretrained(args.model, **dropping).eval()
-    narrow = model_class.from_pretrained(args.model, **given)
+    wide = AutoModelForQuestionAnswering.from_pretrained(args.model, **dropping).eval()
+    narrow = AutoModelForQuestionAnswering.from_pretrained(args.model, **given)
     pairs = [
         (before, after.unit)
         for before, after in zip(_scorers(wide), _scorers(narrow), strict=True)
         if before is not None and before.rank and not after.rank
     ]
     if pairs:
+        calls = calibration_calls(
+            wide.config, tokenizer, data, args.calibration_samples, args.max_length, args.stride, args.seed
+        )
         for (_, unit), seen in zip(pairs, _watch(wide, [scorer for scorer, _ in pairs], calls), strict=True):
             fit_unit(unit, seen)
     with tempfile.TemporaryDirectory() as folder:
