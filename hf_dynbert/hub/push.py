@@ -45,9 +45,7 @@ WANTED = (
     TRAINING,
     QUANTIZATION,
     EVALUATION,
-    *(
-        path.name for path in Path(__file__).parents[1].glob("*.py")
-    ),  # the code that `save_pretrained` writes
+    *(path.name for path in Path(__file__).parents[1].glob("*.py")),  # the code that `save_pretrained` writes
 )
 ENTRIES = ".eval_results/squad.yaml"
 FORBIDDEN, UNAUTHORIZED = 403, 401
