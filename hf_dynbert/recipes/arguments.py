@@ -74,6 +74,7 @@ class DataArguments:
         dataset_name, dataset_config_name (`str`): data set on the Hub; for questions `rajpurkar/squad` when not given.
         streaming (`bool`): read plain text while training (with `max_steps`), for data that do not fit on the disk.
         text_columns (`list[str]`): column of a text, or the two columns of a pair.
+        label_column (`str`): column of the labels of texts.
         class_names (`list[str]`): names of the labels, for data that have only numbers.
         max_train_samples (`int`): use at most this many rows, spread over the data.
         eval_file (`list[str]`): files of the same kind as `train_file`, measured during training as `eval_strategy` says.
@@ -96,6 +97,7 @@ class DataArguments:
     text_columns: list[str] = field(
         default_factory=lambda: ["text"], metadata={"help": "Columns of a text, or of a pair of texts."}
     )
+    label_column: str = field(default="label", metadata={"help": "Column of the labels of texts."})
     class_names: list[str] | None = field(default=None, metadata={"help": "Names of numbered labels."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Most rows to train on."})
     eval_file: list[str] | None = field(default=None, metadata={"help": "Files to measure on, with eval_strategy."})

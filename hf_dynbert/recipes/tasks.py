@@ -19,8 +19,9 @@ from ..modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
+from ..tasks.base import get_task
 from ..tasks.question_answering.features import MAX_LENGTH, training_features
-from ..tasks.question_answering.squad import load_squad, split_by_article, spread_over
+from ..tasks.question_answering.squad import load_squad, spread_over
 from ..tasks.text_classification.data import (
     LABEL,
     MAX_TEXT_LENGTH,
@@ -148,7 +149,7 @@ class QuestionAnswering(Task):
         args = self.args
         data = load_squad(args.train_file or args.dataset_name or self.default_dataset)
         if args.validation_fraction:
-            return split_by_article(data, args.validation_fraction)
+            return get_task(args.task).split(data, args.validation_fraction)
         return data, load_squad(args.eval_file) if args.eval_file else None
 
     def encode(self, data, tokenizer) -> Dataset:
@@ -183,14 +184,14 @@ class TextClassification(Task):
     def load(self) -> tuple[Dataset, Dataset | None]:
         """Texts with their labels as numbers; the validation split is drawn by row."""
         args = self.args
-        data = load_texts(args.train_file or args.dataset_name, args.text_columns, args.dataset_config_name)
+        how = {"label_column": args.label_column}
+        data = load_texts(args.train_file or args.dataset_name, args.text_columns, args.dataset_config_name, **how)
         data, self.names = number_labels(data, args.class_names)
         if args.validation_fraction:
-            parts = data.train_test_split(args.validation_fraction, seed=0)  # the same rows whatever the training's seed
-            return parts["train"], parts["test"]
+            return get_task(args.task).split(data, args.validation_fraction)
         if not args.eval_file:
             return data, None
-        validation, names = number_labels(load_texts(args.eval_file, args.text_columns), args.class_names)
+        validation, names = number_labels(load_texts(args.eval_file, args.text_columns, **how), args.class_names)
         if names is not None and self.names is not None and names != self.names:
             unknown = sorted(set(names) - set(self.names))
             if unknown:

@@ -10,7 +10,8 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuest
 from hf_dynbert import DistillationArguments, DynamicTinyBertForQuestionAnswering
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import load_model, run_recipe
-from hf_dynbert.recipes.tasks import QuestionAnswering
+from hf_dynbert.recipes.tasks import TASKS, QuestionAnswering
+from hf_dynbert.tasks.base import DataOptions, get_task
 
 
 @pytest.fixture
@@ -177,6 +178,28 @@ def test_a_recipe_measures_while_it_trains(train, articles_file, given):
     history = json.loads((checkpoints[-1] / "trainer_state.json").read_text())["log_history"]
     assert len([line for line in history if "eval_half_loss" in line]) == 2  # then nothing improves
     assert isinstance(AutoModelForQuestionAnswering.from_pretrained(folder), DynamicTinyBertForQuestionAnswering)
+
+
+@pytest.mark.parametrize("name", ["question-answering", "text-classification"])
+def test_training_and_evaluation_split_alike(articles_file, tmp_path, name):
+    """`evaluate --validation_fraction 0.3` measures on the rows that `train --validation_fraction 0.3` leaves out."""
+    files = [str(articles_file)]
+    if name == "text-classification":
+        rows = [
+            json.dumps({"sentence": f"text {number}", "sentiment": "good" if number % 2 else "bad"}) for number in range(20)
+        ]
+        (tmp_path / "texts.jsonl").write_text("\n".join(rows))
+        files = [str(tmp_path / "texts.jsonl")]
+    columns = {"text_columns": ["sentence"], "label_column": "sentiment"}
+    data = DataArguments(files, name, validation_fraction=0.3, **columns)
+    recipe = TASKS[name](data, DistillationArguments(str(tmp_path / "run"), use_cpu=True, report_to=[]))
+    options = DataOptions(text_columns=("sentence",), label_column="sentiment")
+    rows = get_task(name).load(files, options)
+    training, validation = get_task(name).split(rows, 0.3)
+    column = "question" if name == "question-answering" else "sentence"
+    assert recipe.validation[column][:] == validation[column][:]
+    assert recipe.data[column][:] == training[column][:]
+    assert len(validation) and not set(validation[column]) & set(training[column]) or name == "question-answering"
 
 
 @pytest.mark.parametrize(
