@@ -33,7 +33,8 @@ def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
             "Optimum-Intel's own class, or make it length-adaptive first: "
             "DynamicTinyBertForQuestionAnswering.from_backbone(checkpoint)."
         )
-    return DynamicTinyBertConfig.from_dict(values)
+    # The true type, so that a file of an earlier release has the defaults of that release
+    return DynamicTinyBertConfig.from_dict(values | {"model_type": model_type})
 
 
 def _has_config(model_id: str | Path, arguments: dict) -> bool:
