@@ -73,7 +73,12 @@ def checkpoints(sizes, tokenizer, tmp_path_factory):
     for name, (model_class, options) in made.items():
         torch.manual_seed(0)
         importance = name if name in IMPORTANCES else "learned"
-        defaults = {"importance": importance, "budgets": BUDGETS, "length_config": [0.9, 0.6, 0.6, 0.5]}
+        defaults = {
+            "importance": importance,
+            "budgets": BUDGETS,
+            "length_config": [0.9, 0.6, 0.6, 0.5],
+            "min_tokens_to_drop": 0,
+        }
         model = randomize_scorers(model_class(DynamicTinyBertConfig(**sizes, **defaults, **options)))
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
