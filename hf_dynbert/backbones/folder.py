@@ -6,9 +6,9 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
 
+from ..budgets.sampling import fit_length_config
 from ..hub.model_card import TASKS, TRAINING, forget, origin, write_card
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
-from ..subnetwork import fit_length_config
 from ..utils.atomic_files import replace_files
 from .convert import convert_config
 

@@ -91,7 +91,7 @@ def _context(args: AskArguments) -> str:
 
 def _budget(model, args: AskArguments):
     """The budget of the options: named, listed, or chosen by the model."""
-    from ..subnetwork import parse_length_config
+    from ..budgets.sampling import parse_length_config
 
     criteria = {name: getattr(args, name) for name in CHOICES if getattr(args, name) is not None}
     if not criteria:
