@@ -3,16 +3,18 @@
 import pytest
 import torch
 
+from hf_dynbert import DynamicTinyBertConfig
 from hf_dynbert.drop_and_restore import (
     attention_received,
     compact_slots,
     first_segment,
     first_token,
-    plan_budgets,
+    plan_layers,
     restore_tokens,
     select_tokens,
     take_tokens,
 )
+from hf_dynbert.subnetwork import SubNetwork
 
 
 def mask(*rows):
@@ -105,9 +107,18 @@ def test_without_a_voter_all_vote():
 
 def test_plan_counts_real_tokens_and_skips_layers_that_drop_nothing():
     present = mask("xxxxxxxx", "xxxx....")
-    plan = plan_budgets([1.0, 0.5, 0.5, 0.1], present, 4)
-    assert [budget is None for budget in plan] == [True, False, True, False]
-    assert plan[1].counts.tolist() == [4, 2]
-    assert (plan[1].width, plan[3].width) == (4, 2)
-    assert plan_budgets([8, 8, 4, 4], mask("xxxx....", "xx......"), 4) == [None] * 4
-    assert plan_budgets(None, present, 4) == [None] * 4
+    config = DynamicTinyBertConfig(num_hidden_layers=4, min_tokens_to_drop=0)
+
+    def plan(length_config, layers=None, tokens=present):
+        return plan_layers(config, SubNetwork(length_config, layers), tokens)
+
+    planned = plan([1.0, 0.5, 0.5, 0.1])
+    assert [layer for layer, _ in planned] == [0, 1, 2, 3]
+    plans = [layer_plan for _, layer_plan in planned]
+    assert [layer_plan is None for layer_plan in plans] == [True, False, True, False]
+    assert plans[1].counts.tolist() == [4, 2]
+    assert (plans[1].width, plans[3].width) == (4, 2)
+    nothing = [(layer, None) for layer in range(4)]
+    assert plan([8, 8, 4, 4], tokens=mask("xxxx....", "xx......")) == nothing
+    assert plan(None) == nothing
+    assert [layer for layer, _ in plan([1.0, 0.5, 0.5, 0.1], layers=[0, 2])] == [0, 2]

@@ -13,9 +13,9 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
-    cli,
     evaluate_squad,
 )
+from hf_dynbert.commands import main as cli
 from hf_dynbert.tasks.question_answering.features import max_tokens_of
 
 
@@ -102,8 +102,8 @@ def test_pytorch_refuses_what_no_embedding_has(kind, model, sizes):
 
 @pytest.mark.parametrize("layers", [[0, 4], [-1], [2, 1], [1, 1], [0.5]])
 def test_layers_that_do_not_exist_are_refused(layers, sizes):
-    with pytest.raises(ValueError, match="valid are increasing layers from 0 to 3"):
-        build("bert", "encoder", sizes)(**text(9), layer_config=layers)
+    with pytest.raises(ValueError, match="valid are increasing indices from 0 to 3"):
+        build("bert", "encoder", sizes)(**text(9), budget={"layers": layers})
 
 
 def test_padding_takes_no_position_where_positions_are_counted(sizes):

@@ -1,6 +1,7 @@
 """The identities of the model: full is BERT, nothing but the example counts, and a slow reference agrees."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import hf_dynbert
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, DynamicTinyBertModel, count_macs
+from hf_dynbert.subnetwork import SubNetwork
 
 
 TOLERANCE = 1e-5  # fp32 on states of order 1: sums in another order differ by a few 1e-7 a layer
@@ -282,6 +284,49 @@ def test_save_and_load_are_bit_equal(make_model, batch, tmp_path, importance):
     assert not torch.equal(logits(again, batch), logits(again, batch, length_config="full"))
 
 
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_batch_mates_change_nothing_where_a_mask_has_gaps(make_model, importance):
+    """A gap closes at the first layer that may drop, whether a batch mate loses tokens there or not."""
+    model = make_model(importance=importance, importance_windows=[0, 1, 3])
+    batch = make_batch((30, 30), width=30)
+    batch["attention_mask"][0, 8:12] = 0
+    batch["attention_mask"][0, 20] = 0
+    alone = {name: tensor[:1] for name, tensor in batch.items()}
+    for length_config in ([26, 25, 12, 8], [30, 25, 10, 9], [0.9, 0.9, 0.5, 0.3]):  # the first two drop in the mate only
+        together, one = model(**batch, budget=length_config), model(**alone, budget=length_config)
+        assert torch.equal(together.kept_tokens[0], one.kept_tokens[0])
+        real = alone["attention_mask"][0].bool()
+        torch.testing.assert_close(together.start_logits[0][real], one.start_logits[0][real], atol=TOLERANCE, rtol=0)
+
+
+def test_no_layer_is_made_to_be_thrown_away(bert, sizes, monkeypatch):
+    made, make = [], torch.nn.Linear.__init__
+
+    def count(self, *args, **kwargs):
+        made.append(self)
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Linear, "__init__", count)
+    for model_class in (
+        DynamicTinyBertModel,
+        DynamicTinyBertForQuestionAnswering,
+        hf_dynbert.DynamicTinyBertForSequenceClassification,
+    ):
+        made.clear()
+        model = model_class(DynamicTinyBertConfig(**sizes))
+        assert len(made) == sum(isinstance(module, torch.nn.Linear) for module in model.modules())
+
+
+@pytest.mark.parametrize("model_class", [DynamicTinyBertModel, DynamicTinyBertForQuestionAnswering])
+def test_gradient_checkpointing_of_the_configuration_is_used(sizes, model_class):
+    config = DynamicTinyBertConfig(**sizes)
+    assert not model_class(config).is_gradient_checkpointing
+    config.gradient_checkpointing = True
+    model = model_class(config)
+    layers = model.base_model.encoder.layer
+    assert model.is_gradient_checkpointing and all(layer.gradient_checkpointing for layer in layers)
+
+
 def test_a_call_leaves_nothing_on_the_model(make_model, batch):
     model = make_model(importance="learned")
     before = logits(model, batch)
@@ -294,8 +339,8 @@ def test_layers_left_out(make_model, bert, batch):
     model = make_model(importance="cls")
     short = copy.deepcopy(bert)
     short.bert.encoder.layer = torch.nn.ModuleList([bert.bert.encoder.layer[0], bert.bert.encoder.layer[2]])
-    assert torch.equal(logits(model, batch, layer_config=[0, 2]), logits(short, batch))
-    kept = model(**batch, layer_config=[0, 2], length_config=[0.9, 0.5, 0.5, 0.2]).kept_tokens
+    assert torch.equal(logits(model, batch, budget={"layers": [0, 2]}), logits(short, batch))
+    kept = model(**batch, budget={"layers": [0, 2], "length_config": [0.9, 0.5, 0.5, 0.2]}).kept_tokens
     assert kept.sum(dim=1).tolist() == [12, 6, 20, 3]  # layer 1 is left out: its drop happens in layer 2
 
 
@@ -323,9 +368,9 @@ def test_a_model_that_drops_in_few_layers(make_model, batch, importance, tmp_pat
     assert again.config.drop_layers == [0, 2]
     scorers = {int(name.split(".layer.")[1][0]) for name in again.state_dict() if "token_scorer" in name}
     assert scorers == ({0, 2} if importance == "learned" else set())
-    for options in ({}, {"layer_config": [1, 2, 3]}, {"layer_config": [0, 3]}):
-        output = logits(again, batch, length_config=length_config, **options)
-        assert torch.equal(output, logits(narrow, batch, length_config=length_config, **options))
+    for layers in (None, [1, 2, 3], [0, 3]):
+        budget = {"length_config": length_config, "layers": layers}
+        assert torch.equal(logits(again, batch, budget=budget), logits(narrow, batch, budget=budget))
     assert torch.equal(logits(narrow, batch, length_config=length_config), logits(every, batch, length_config=length_config))
     with pytest.raises(ValueError, match="drops in layers 1, 3 only"):
         narrow(**batch, length_config=[0.6, 0.5, 0.3, 0.3])
@@ -333,10 +378,42 @@ def test_a_model_that_drops_in_few_layers(make_model, batch, importance, tmp_pat
         assert len(narrow(**batch, output_token_scores=True).token_scores) == 2
 
 
-@pytest.mark.parametrize("layers", [[], [4], [-1], [0, 9]])
-def test_impossible_drop_layers_are_refused(sizes, layers):
-    with pytest.raises(ValueError, match="valid are lists of layers from 0 to 3"):
-        DynamicTinyBertConfig(**sizes, drop_layers=layers)
+@pytest.mark.parametrize("task", ["question-answering", "text-classification", "encoder"])
+def test_arguments_of_a_call_are_used_or_refused(make_model, batch, task):
+    budgets = {"fast": [0.9, 0.5, 0.5, 0.3]}
+    encoder = task == "encoder"
+    model = make_model("text-classification" if encoder else task, importance="cls", budgets=budgets)
+    model = model.bert if encoder else model
+
+    def kept(**arguments):
+        return model(**batch, **arguments).kept_tokens
+
+    wanted = kept(length_config=[0.9, 0.5, 0.5, 0.3])
+    for arguments in (
+        {"budget": "fast"},
+        {"length_config": "fast"},
+        {"budget": [0.9, 0.5, 0.5, 0.3]},
+        {"budget": {"length_config": (0.9, 0.5, 0.5, 0.3)}},
+        {"budget": SubNetwork([0.9, 0.5, 0.5, 0.3])},
+    ):
+        assert torch.equal(kept(**arguments), wanted)
+    for name, nearest in (("length_cfg", "length_config"), ("lenght_config", "length_config"), ("budgets", "budget")):
+        with pytest.raises(TypeError, match=f"'{name}' is no argument of this call. Did you mean '{nearest}'"):
+            kept(**{name: "fast"})
+    for name in ("layer_config", "encoder_hidden_states", "anything"):
+        with pytest.raises(TypeError, match=f"'{name}' is no argument of this call.* Valid are .*budget"):
+            kept(**{name: [0]})
+    with pytest.raises(ValueError, match="a call takes one of them"):
+        kept(budget="fast", length_config="fast")
+    with pytest.raises(ValueError, match="budget=.* takes this value"):
+        kept(length_config={"layers": [0]})
+    output = model(**batch, output_hidden_states=True, num_items_in_batch=torch.tensor(4), return_dict=False)
+    assert isinstance(output, tuple)
+    model.set_attn_implementation("eager")
+    assert len(model(**batch, output_attentions=True).attentions) == 4
+
+
+def test_drops_in_other_layers_are_refused(sizes):
     with pytest.raises(ValueError, match=r'budgets\["fast"\]: length_config drops in layer 2'):
         DynamicTinyBertConfig(**sizes, drop_layers=[0], budgets={"fast": [0.9, 0.5, 0.5, 0.5]})
 
@@ -372,31 +449,158 @@ def test_plain_bert_takes_every_weight_without_a_warning(bert_folder, caplog):
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({"length_config": [0.5] * 3}, "3 entries, the model has 4 layers"),
-        ({"length_config": [0.2, 0.3, 0.3, 0.3]}, "increases"),
-        ({"budgets": {"fast": [2.0] * 4}}, r'budgets\["fast"\]'),
-        ({"budgets": {"full": [0.5] * 4}}, "always keeps all tokens"),
-        ({"importance": "attention"}, "'all', 'question', 'cls', 'learned'"),
-        ({"dropped_logits": "zero"}, "'restore', 'mask'"),
-        ({"importance_match": -1}, "0 and more"),
-        ({"importance_windows": [4, -1]}, "from 0"),
-        ({"importance_windows": []}, "from 0"),
-        ({"protect_first_segment_until": -1}, "numbers of layers"),
-        ({"importance_match_until": -2}, "importance_match_until is -2; valid are numbers of layers"),
-        ({"early_selection_until": -1}, "early_selection_until is -1; valid are numbers of layers from 0"),
-    ],
-)
-def test_bad_configurations_are_refused(sizes, kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        DynamicTinyBertConfig(**sizes, **kwargs)
+NAN = float("nan")
+IMPOSSIBLE = {
+    "length_config": {
+        "3 entries, the model has 4 layers": [0.5] * 3,
+        "increases": [0.2, 0.3, 0.3, 0.3],
+        "out of range": [[1.0, NAN, 0.5, 0.5], [2**31, 9, 9, 9], [2**63] * 4, [0, 0, 0, 0], [1.1, 1.0, 1.0, 1.0]],
+        "length_config is": [True] * 4,
+        "no budget": "half",
+    },
+    "budgets": {
+        r'budgets\["fast"\].*1 entries': {"fast": [0.5]},
+        r'budgets\["fast"\].*out of range': [
+            {"fast": [1.0, 0.5, NAN, 0.5]},
+            {"fast": {"length_config": [2.0] * 4, "f1": 1}},
+        ],
+        r'budgets\["fast"\].*increasing indices': [{"fast": {"layers": [3, 1]}}, {"fast": {"layers": []}}],
+        r'budgets\["fast"\].*needs at least one of': {"fast": {"f1": 80.0}},
+        "always keeps all tokens": [{"full": [0.5] * 4}, {"full": {"layers": [0]}}],
+        "has the name": [{"a b": [0.5] * 4}, {"": [0.5] * 4}, {"x" * 65: [0.5] * 4}, {"<b>": [0.5] * 4}, {"a/b": [0.5] * 4}],
+        "budgets (is|has)": [[0.5], "half", {3: [0.5] * 4}],
+    },
+    "importance": {"importance is": ["attention", "", None]},
+    "dropped_logits": {"'restore', 'mask'": "zero"},
+    "pooler_act": {"'tanh'": "nope"},
+    "hidden_act": {"'gelu'": "nope"},
+    "drop_layers": {"valid are lists of layers from 0 to 3|drop_layers is": [[], [4], [-1], [0, 9], [True], [0.0], "ab", 0]},
+    "importance_windows": {"lists of integers from 0|importance_windows is": [[], [4, -1], [2**63], [NAN], [True], 4]},
+    "keep_cls": {"keep_cls is": ["yes", 1, None]},
+    "protect_first_segment": {"protect_first_segment is": "no"},
+    **{
+        name: {f"{name} is": [-1, 2**31, 2**63, True, NAN, 1.5, "4"]}
+        for name in (
+            "importance_match",
+            "importance_match_until",
+            "early_selection_until",
+            "protect_first_segment_until",
+            "min_tokens_to_drop",
+            "sep_token_id",
+            "position_ids_start",
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "max_position_embeddings",
+            "intermediate_size",
+        )
+    },
+    **{
+        name: {f"{name} is": [-0.1, NAN, float("inf"), "0.1"]}
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps")
+    },
+}
+
+
+def impossible_values():
+    for name, cases in IMPOSSIBLE.items():
+        for message, values in cases.items():
+            several = isinstance(values, list) and name not in ("length_config",) or message == "out of range"
+            for value in values if several else [values]:
+                yield name, value, message
+
+
+def paths(folder, sizes, bert):
+    """All ways to set a field, each a function of the field's name and value."""
+    config = DynamicTinyBertConfig(**sizes)
+    saved = config.to_dict()
+    return {
+        "constructor": lambda name, value: DynamicTinyBertConfig(**{**sizes, name: value}),
+        "from_dict": lambda name, value: DynamicTinyBertConfig.from_dict({**saved, name: value}),
+        "from_dict override": lambda name, value: DynamicTinyBertConfig.from_dict(saved, **{name: value}),
+        "assignment": lambda name, value: setattr(config, name, value),
+        "update": lambda name, value: config.update({name: value}),
+        "config.from_pretrained": lambda name, value: DynamicTinyBertConfig.from_pretrained(folder, **{name: value}),
+        "model.from_pretrained": lambda name, value: DynamicTinyBertModel.from_pretrained(folder, **{name: value}),
+        "from_backbone": lambda name, value: DynamicTinyBertModel.from_backbone(bert, **{name: value}),
+        "AutoConfig": lambda name, value: AutoConfig.for_model("dynamic_tinybert", **{**sizes, name: value}),
+    }, config
+
+
+def test_impossible_values_are_refused_on_every_path(bert, bert_folder, sizes):
+    setters, config = paths(bert_folder, sizes, bert)
+    before = config.to_dict()
+    for name, value, message in impossible_values():
+        for path, set_value in setters.items():
+            with pytest.raises(ValueError, match=message):
+                set_value(name, value)
+                pytest.fail(f"{path} takes {name}={value!r}")
+            assert config.to_dict() == before, (path, name, value)
+
+
+def test_what_was_changed_in_place_is_refused_before_it_is_saved_or_built(sizes, tmp_path):
+    config = DynamicTinyBertConfig(**sizes, budgets={"half": [0.5] * 4})
+    config.budgets["half"][1] = 0.9
+    with pytest.raises(ValueError, match=r'budgets\["half"\].*increases'):
+        config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r'budgets\["half"\].*increases'):
+        DynamicTinyBertModel(config)
+
+
+def test_fields_that_fit_only_together_are_set_together(bert_folder, sizes):
+    changes = {"budgets": {"half": [0.9, 0.5]}, "drop_layers": [1, 0], "num_hidden_layers": 2, "length_config": "half"}
+    config = DynamicTinyBertConfig(**sizes, budgets={"other": [0.5] * 4})
+    config.update(changes)
+    loaded = DynamicTinyBertConfig.from_pretrained(bert_folder, **changes)
+    for made in (config, loaded):
+        assert made.resolve_budget() == made.resolve_budget("half") == SubNetwork([0.9, 0.5])
+
+
+def test_a_persons_own_budget_keeps_its_name(sizes):
+    measured = {"length_config": [0.5] * 4, "f1": 80.0, "macs": 1e6}
+    budgets = {"front-desk": measured, "front-1": measured, "front-2": [0.4] * 4, "frontier": [0.3] * 4}
+    config = DynamicTinyBertConfig(**sizes, budgets=budgets)
+    assert config.named_budgets == ["full", "front-desk", "front-2", "frontier"]
+    assert config.resolve_budget("front-1") == SubNetwork([0.5] * 4)
+
+
+@pytest.mark.parametrize("task", ["question-answering", "text-classification"])
+def test_short_examples_keep_their_tokens(make_model, batch, task, tmp_path):
+    """A rule of the example alone: neither padding nor batch mates change it, and files without the field do not have it."""
+    model = make_model(task, importance="cls", min_tokens_to_drop=24)
+    lengths = batch["attention_mask"].sum(dim=1)
+    output = model(**batch, budget=[0.5] * 4)
+    assert output.kept_tokens.sum(dim=1).tolist() == [12, 11, 20, 5] and lengths.tolist() == [24, 11, 40, 5]
+    for index, length in enumerate(lengths.tolist()):
+        alone = {name: tensor[index : index + 1, :length] for name, tensor in batch.items()}
+        kept = model(**alone, budget=[0.5] * 4).kept_tokens
+        assert (length if kept is None else int(kept.sum())) == int(output.kept_tokens[index].sum())
+    for length in (11, 23, 24, 40):
+        kept = length if length < 24 else length / 2
+        assert count_macs(model.config, [0.5] * 4, length) < count_macs(model.config, None, length) or kept == length
+    assert count_macs(model.config, [0.5] * 4, 23) == count_macs(model.config, None, 23)
+    model.save_pretrained(tmp_path)
+    assert type(model).from_pretrained(tmp_path).config.min_tokens_to_drop == 24
+    file = tmp_path / "config.json"
+    values = json.loads(file.read_text())
+    del values["min_tokens_to_drop"]
+    file.write_text(json.dumps(values))
+    assert type(model).from_pretrained(tmp_path).config.min_tokens_to_drop == 0
+    assert AutoConfig.from_pretrained(tmp_path).min_tokens_to_drop == 0
+
+
+def test_a_new_configuration_drops_in_long_inputs_only(bert, bert_folder, sizes):
+    made = [
+        DynamicTinyBertConfig(**sizes),
+        DynamicTinyBertModel.from_pretrained(bert_folder).config,
+        DynamicTinyBertModel.from_backbone(bert).config,
+    ]
+    assert {config.min_tokens_to_drop for config in made} == {128}
 
 
 def test_bad_calls_are_refused(make_model, batch):
     model = make_model(budgets={"fast": [0.5] * 4, "balanced": [0.8] * 4})
-    with pytest.raises(ValueError, match='knows full, fast, balanced. Did you mean "fast"'):
+    with pytest.raises(ValueError, match='valid are full, fast, balanced. Did you mean "fast"'):
         model(**batch, length_config="fats")
     with pytest.raises(ValueError, match="5 entries"):
         model(**batch, length_config=[0.5] * 5)

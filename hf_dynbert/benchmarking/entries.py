@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from optimum.intel import OVModelForQuestionAnswering
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -22,16 +21,17 @@ from transformers import (
 
 from ..budgets.latency import machine_name
 from ..configuration_dynamic_tinybert import FULL
-from ..length_config import count_macs
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
-from ..openvino.config import load_config
-from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering
+from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
 from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
+from ..subnetwork import count_macs
+from ..tasks import QUESTION_ANSWERING, task_of
 from ..tasks.question_answering.features import check_max_length, encode_windows
-from ..tasks.question_answering.report import markdown_table
 from ..tasks.question_answering.squad import load_squad
+from ..utils.folder_config import load_config
+from ..utils.tables import markdown_table
 from .benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 
 
@@ -57,6 +57,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     """
     import matplotlib  # noqa: F401 (missed before any work, not when all is measured)
 
+    task_of(load_config(args.model), QUESTION_ANSWERING.name, args.model)  # refuses a model with another head
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
     names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
     args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
@@ -86,7 +87,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     output.mkdir(parents=True, exist_ok=True)
     result = {"machine": machine, "arguments": dataclasses.asdict(args), "rows": rows}
     (output / "benchmark.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(lines, columns)}\n", encoding="utf-8")
+    (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(columns, lines)}\n", encoding="utf-8")
     plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns of {BURST} calls")
     return rows
 

@@ -1,24 +1,30 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""How long calls take, side by side, and what this machine said before."""
+"""Measures latencies, names the machine, and stores what was measured.
 
+This module has the only clock of the package: benchmarks, evaluation, the search and `choose_budget` all call it, so that
+their numbers compare.
+"""
+
+import functools
 import hashlib
 import json
 import logging
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from huggingface_hub.constants import HF_HOME
 
 
 logger = logging.getLogger(__name__)
 
 CPUINFO = Path("/proc/cpuinfo")
-# What Linux calls them, the fastest first
+# Names that Linux gives to instructions for 8-bit products, the fastest first
 INSTRUCTIONS = {
     "amx_int8": "AMX",
     "avx512_vnni": "AVX512-VNNI",
@@ -28,80 +34,171 @@ INSTRUCTIONS = {
     "i8mm": "I8MM",
     "asimddp": "DotProd",
 }
-WARMUP = 2  # calls of each that are not timed: the first compiles kernels and fills caches
-BURST = 3  # calls in a row of one, as a server makes them; the first of them is not timed
+WARMUP = 2  # calls of each variant before the first timed call: a runtime compiles kernels and allocates memory in them
+BURST = (
+    4  # calls in a row of one variant, as a server makes them. The first is not timed: the caches hold other weights then
+)
+TURNS = 5  # bursts of each variant: 15 timed calls, so that the median ignores a disturbance of two bursts
+ROUND_TURNS = 2  # turns of one of the rounds that must agree: 6 timed calls
+MAX_ROUNDS = 5  # so many rounds at most: a machine on which no two in a row agree is busy all the time
+NOISE_LIMIT = 0.2  # neighbours that take a core change latencies by half and more; a quiet machine stays well under this
 
 
-def measure_latencies(call: Callable[[Hashable], object], variants: Sequence, turns: int = 5) -> list[float]:
-    """Times a function's variants in turns, so that whatever disturbs one disturbs all alike.
+@dataclass(frozen=True)
+class Latency:
+    """Latency of a call, in milliseconds.
 
     Args:
-        call (`Callable`): takes one of the variants.
-        variants (`list`): what to time.
-        turns (`int`, *optional*, defaults to 5): how often each has its turn of two timed calls.
+        median_ms (`float`): median over the timed calls.
+        p90_ms (`float`): 90th percentile over the timed calls.
+        spread (`float`): interquartile range divided by the median. A high spread is the sign of a busy machine.
+    """
+
+    median_ms: float
+    p90_ms: float
+    spread: float
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the spread is above `NOISE_LIMIT`."""
+        return self.spread > NOISE_LIMIT
+
+
+def time_in_turns(
+    call: Callable[[Hashable], object],
+    variants: Sequence,
+    turns: int = TURNS,
+    on_turn: Callable[[], object] | None = None,
+) -> list[Latency]:
+    """Times the variants of a function in turns, so that a disturbance affects all variants alike.
+
+    Args:
+        call (`Callable`): takes one variant. On an accelerator it must wait for the result.
+        variants (`list`): what to time: models, budgets, inputs.
+        turns (`int`, *optional*, defaults to 5): number of bursts of each variant. A burst is `BURST` calls in a row, of
+            which all but the first are timed.
+        on_turn (`Callable`, *optional*): called after each turn, for a progress bar.
 
     Returns:
-        `list[float]`: the median of each, in milliseconds.
+        `list[Latency]`: one for each variant, in their order.
+
+    Raises:
+        ValueError: `turns` is below 1.
     """
-    times = [[] for _ in variants]
+    if turns < 1:
+        raise ValueError(f"turns is {turns}; valid are 1 and more, for example {TURNS}.")
     for variant in variants:
         for _ in range(WARMUP):
             call(variant)
+    times = [[] for _ in variants]
     for turn in range(turns):
-        first = turn * len(variants) // turns  # nobody always follows the same neighbour
+        first = turn * len(variants) // turns  # turns start at different variants: no variant always follows the same one
         for index in [*range(first, len(variants)), *range(first)]:
             call(variants[index])
             for _ in range(BURST - 1):
                 begin = time.perf_counter()
                 call(variants[index])
                 times[index].append(1000 * (time.perf_counter() - begin))
-    return [statistics.median(found) for found in times]
+        if on_turn is not None:
+            on_turn()
+    return [_summary(values) for values in times]
+
+
+def measure_latencies(call: Callable[[Hashable], object], variants: Sequence, turns: int = TURNS) -> list[float]:
+    """Returns the median latency of each variant in milliseconds; see [`time_in_turns`] for the arguments."""
+    return [latency.median_ms for latency in time_in_turns(call, variants, turns)]
+
+
+def measure_repeatably(call: Callable[[Hashable], object], variants: Sequence) -> tuple[list[float], bool]:
+    """Times the variants in rounds until two rounds in a row agree.
+
+    Two rounds agree if no median differs by more than `NOISE_LIMIT` and no spread is above it.
+
+    Args:
+        call, variants: see [`time_in_turns`].
+
+    Returns:
+        `tuple[list[float], bool]`: milliseconds of each variant, and whether two rounds agreed. The milliseconds are the
+        means of the two rounds; if no rounds agreed, those of the fastest round.
+    """
+    rounds = [time_in_turns(call, variants, ROUND_TURNS)]
+    while len(rounds) < MAX_ROUNDS:
+        rounds.append(time_in_turns(call, variants, ROUND_TURNS))
+        before, after = rounds[-2:]
+        if all(_agree(*pair) for pair in zip(before, after, strict=True)):
+            return [(a.median_ms + b.median_ms) / 2 for a, b in zip(before, after, strict=True)], True
+    fastest = min(rounds, key=lambda latencies: sum(latency.median_ms for latency in latencies))
+    return [latency.median_ms for latency in fastest], False
+
+
+def _summary(times: Sequence[float]) -> Latency:
+    lower, median, upper, p90 = np.percentile(times, [25, 50, 75, 90]).tolist()
+    return Latency(median, p90, (upper - lower) / median if median else 0.0)
+
+
+def _agree(first: Latency, second: Latency) -> bool:
+    low, high = sorted([first.median_ms, second.median_ms])
+    return high <= (1 + NOISE_LIMIT) * low and not first.is_noisy and not second.is_noisy
 
 
 def machine_name(threads: int) -> str:
-    """CPU, the best instructions for 8-bit products that it has or is allowed, and threads; one line.
+    """Returns the CPU, its best instructions for 8-bit products that are present and allowed, and the threads, on one line.
 
-    Clouds call CPUs of several generations by one name.
+    The instructions belong to the name because clouds call CPUs of several generations by one name.
     """
-    name, told = platform.processor() or platform.machine(), {}
-    if CPUINFO.exists():
-        told = dict(line.split(":", 1) for line in CPUINFO.read_text(encoding="utf-8").splitlines() if ":" in line)
-        told = {key.strip(): value.strip() for key, value in told.items()}
-        parts = [told.get(key) for key in ("CPU implementer", "CPU part")]  # what ARM says instead of a name
-        name = told.get("model name") or " ".join([name, *filter(None, parts)])
-    flags = (told.get("flags") or told.get("Features") or "").split()
-    best = [label for flag, label in INSTRUCTIONS.items() if flag in flags][:1]
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")  # which PyTorch and OpenVINO obey
-    can = [*best, *([f"ONEDNN_MAX_CPU_ISA={limit}"] if limit else [])]
-    return f"{name} ({', '.join(can)}), {threads} threads" if can else f"{name}, {threads} threads"
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")  # PyTorch and OpenVINO obey it
+    name, best = _cpu(CPUINFO)
+    instructions = [*best, *([f"ONEDNN_MAX_CPU_ISA={limit}"] if limit else [])]
+    return f"{name} ({', '.join(instructions)}), {threads} threads" if instructions else f"{name}, {threads} threads"
 
 
-def remembered(
-    key: list, measure: Callable[[], list[float]], folder: str | Path | None = None
-) -> tuple[list[float], Path, bool]:
-    """What was measured under this key before, or now.
+@functools.cache  # the file has a block for every core and takes milliseconds to read
+def _cpu(cpuinfo: Path) -> tuple[str, list[str]]:
+    """The CPU's name and the best of its `INSTRUCTIONS`, as a list of none or one."""
+    name, fields = platform.processor() or platform.machine(), {}
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            key, separator, value = line.partition(":")
+            if separator:
+                fields[key.strip()] = value.strip()
+        parts = [fields.get(key) for key in ("CPU implementer", "CPU part")]  # ARM has these in place of a name
+        name = fields.get("model name") or " ".join([name, *filter(None, parts)])
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    return name, [label for flag, label in INSTRUCTIONS.items() if flag in flags][:1]
+
+
+def store_path(key: list, folder: str | Path | None = None) -> Path:
+    """Returns the file for what is measured under a key: everything that the measurement depends on, as JSON values.
 
     Args:
-        key (`list`): all that the measurement depends on, as JSON can write it.
-        measure (`Callable`): measures.
-        folder (`str` or `Path`, *optional*): where it is kept; in the cache of the Hub when not given.
+        key (`list`): the key.
+        folder (`str` or `Path`, *optional*): the folder; `hf_dynbert` in the cache of the Hub (`HF_HOME`) by default.
+    """
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return Path(folder or Path(HF_HOME) / "hf_dynbert") / f"latency-{digest}.json"
+
+
+def load_measured(path: Path) -> dict | None:
+    """Returns what `store_measured` wrote to a file, or `None` if there is no such file or it is damaged."""
+    try:
+        measured = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return measured if isinstance(measured, dict) else None
+
+
+def store_measured(path: Path, measured: dict) -> bool:
+    """Writes a file, whole or not at all. A file that cannot be written is a warning, since it only costs time later.
 
     Returns:
-        `list[float]`, `Path`, `bool`: the latencies, the file that keeps them, and whether they are new.
+        `bool`: whether the file was written.
     """
-    folder = Path(folder or Path(HF_HOME) / "hf_dynbert")
-    path = folder / f"latency-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["latency_ms"]
-        return [float(latency) for latency in found], path, False
-    except (OSError, ValueError, KeyError, TypeError):  # never written, or not by us: measured anew
-        pass
-    found = measure()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as beside:
-            json.dump({"key": key, "latency_ms": found}, beside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as beside:
+            json.dump(measured, beside, indent=1)
         os.replace(beside.name, path)
-    except OSError as error:  # a cache that cannot be written costs time, no more
-        logger.warning(f"Latencies could not be kept in {folder}: {error}")
-    return found, path, True
+    except OSError as error:
+        logger.warning(f"Latencies could not be stored in {path.parent}: {error}")
+        return False
+    return True

@@ -1,11 +1,13 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Length-adaptive models in OpenVINO: Optimum-Intel's classes with a dial."""
+"""Length-adaptive models in OpenVINO: Optimum-Intel's classes with a budget as an argument of the call."""
 
 import collections
+import contextlib
 import json
+import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,37 +22,46 @@ from ..budgets.choosing import choose_budget_of
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
 from ..hub.push import push_folder
-from ..length_config import SHARE_UNIT, encode_length_config
+from ..subnetwork import SHARE_UNIT, SubNetwork, refuse_unknown_arguments, resolve_arguments
 from ..utils.atomic_files import replace_files
-from .config import load_config
+from ..utils.folder_config import load_config
 from .cpu import warn_of_overflow
-from .export import DIAL, attach_dial, has_dial, without_drops
+from .export import DIAL, attach_dial, dial_to_input, has_dial, input_to_dial, without_drops
 
 
-# Transformers without this package reads config.json too, and must find an architecture that it knows
+# Transformers without this package reads config.json too, and must find an architecture that it has
 FOREIGN_TYPE = "bert"
-# Of what is not int8. OpenVINO would take bf16 where the CPU has it: other answers than elsewhere, and at these sizes slower
-# (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
+# Precision of everything that is not int8. By default OpenVINO takes bf16 where the CPU has it: the answers then differ from
+# those of other CPUs, and at these sizes bf16 is slower (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
 ROOM = 2**17  # tokens of the shapes whose tensors a request keeps: 3 MB, enough for all lengths to 512 at a batch of 8
-DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # of what a caller leaves out
+DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # values of the inputs that a caller leaves out
+# Arguments of from_pretrained beside those for the Hub: Optimum's, which would ignore any other name
+LOADING_ARGUMENTS = (
+    *("export", "config", "trust_remote_code", "file_name", "from_onnx", "load_in_8bit", "quantization_config", "task"),
+    *("compile", "compile_only", "device", "dynamic_shapes", "ov_config", "variant", "preprocessors", "generation_config"),
+)
+CALL_ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "budget", "length_config", "return_dict")
 
 
 class LengthAdaptiveOVModel:
-    """What the classes of this module add to Optimum-Intel's: `length_config` as an argument of the call.
+    """Additions of this module's classes to Optimum-Intel's: `budget` and `length_config` as arguments of the call.
 
-    The budget goes to an inference request of the call's own, so that threads do not meet. Where every token stays, a graph
-    of the same weights answers that chooses none. `from_pretrained(..., export=True)` takes a PyTorch checkpoint of this
-    package.
+    Each call has an inference request of its own, so that threads may call one model with different budgets. Where every
+    token stays, a graph of the same weights that selects no tokens computes the answer: at `"full"`, and for examples with
+    fewer tokens than `config.min_tokens_to_drop` at every budget. `from_pretrained(..., export=True)` takes a PyTorch
+    checkpoint of this package.
     """
 
     def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
-        if isinstance(model, openvino.Model) and not has_dial(model):  # Optimum's own export has only the default budget
-            attach_dial(model)
         if isinstance(model, openvino.Model):
+            if any(DIAL in node.get_names() for node in model.inputs):  # saved with length_config_as_input=True
+                input_to_dial(model, resolve_arguments(config).encode(config))
+            elif not has_dial(model):  # Optimum's own export has only the default budget
+                attach_dial(model)
             warn_of_overflow(model)
         self._compiling, self._compiling_whole = threading.Lock(), threading.Lock()
-        self._graph, self._remembered = None, (None, ())
+        self._graph, self._last_encoded, self._named_runtime = None, (None, ()), (None, "")
         kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})
         super().__init__(model, config, **kwargs)
 
@@ -60,14 +71,18 @@ class LengthAdaptiveOVModel:
 
     @property
     def runtime_name(self) -> str:
-        """OpenVINO, its version, and what the weights are."""
-        graph = self.model if isinstance(self.model, openvino.Model) else self.model.get_runtime_model()  # compile_only
-        kinds = {op.get_element_type() for op in graph.get_ops() if op.get_type_name() == "Constant"}
-        return f"OpenVINO {openvino.__version__} {'int8' if openvino.Type.i8 in kinds else 'fp32'} on {self._device}"
+        """OpenVINO, its version, and the type of the weights."""
+        model, name = self._named_runtime
+        if model is not self.model:
+            graph = self.model if isinstance(self.model, openvino.Model) else self.model.get_runtime_model()  # compile_only
+            kinds = {op.get_element_type() for op in graph.get_ops() if op.get_type_name() == "Constant"}
+            name = f"OpenVINO {openvino.__version__} {'int8' if openvino.Type.i8 in kinds else 'fp32'}"
+            self._named_runtime = self.model, name  # both at once, so that threads see a pair that belongs together
+        return f"{name} on {self._device}"
 
     @property
     def threads(self) -> int:
-        """How many a call takes: those of `ov_config`, or all cores that this process may use."""
+        """Threads of a call: those of `ov_config`, or all cores that this process may use."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return int(self.ov_config.get("INFERENCE_NUM_THREADS", 0)) or cores
 
@@ -95,14 +110,41 @@ class LengthAdaptiveOVModel:
     def from_pretrained(cls, model_id: str | Path, *args, config: DynamicTinyBertConfig | None = None, **kwargs):
         """Loads an OpenVINO folder or Hub repository; with `export=True`, converts a PyTorch checkpoint.
 
+        Args:
+            model_id (`str` or `Path`): a folder or a Hub id.
+            config ([`DynamicTinyBertConfig`], *optional*): in place of the one in the folder.
+            kwargs: arguments of Optimum-Intel's `from_pretrained`, such as `export`, `subfolder`, `ov_config`.
+
         Raises:
-            ValueError: it holds no length-adaptive model, or a damaged one.
-            OSError: there is none, or it broke off on its way.
+            TypeError: an unknown argument.
+            ValueError: the model is not length-adaptive, or damaged.
+            OSError: there is no model, or a download broke off.
         """
-        with one_clear_error(model_id):
+        refuse_unknown_arguments(kwargs, [*HUB_ARGUMENTS, *LOADING_ARGUMENTS])
+        # Here too, since with compile_only=True Optimum compiles before __init__, and on the device AUTO if there is none
+        kwargs |= {"ov_config": PRECISION | (kwargs.get("ov_config") or {}), "device": kwargs.get("device") or "CPU"}
+        with one_clear_error(model_id), _without_false_alarms(model_id):
             if config is None:
                 config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
-            return super().from_pretrained(model_id, *args, config=config, **kwargs)
+            return super().from_pretrained(str(model_id), *args, config=config, **kwargs)
+
+    def save_pretrained(self, save_directory: str | Path, *args, length_config_as_input: bool = False, **kwargs) -> None:
+        """Saves the model and its configuration.
+
+        Args:
+            save_directory (`str` or `Path`): the folder.
+            length_config_as_input (`bool`, *optional*, defaults to `False`): save a graph with the length configuration as a
+                fourth input, for model servers that cannot set the state of a request. See `docs/serving.md` for its
+                encoding. This class loads such a folder too.
+            args, kwargs: see Optimum-Intel.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)
+        if length_config_as_input:
+            with replace_files(Path(save_directory)) as beside:
+                # Floats stay as they are: OpenVINO would store them in 16 bits
+                openvino.save_model(
+                    dial_to_input(self.model.clone()), beside / self._ov_model_paths["model"], compress_to_fp16=False
+                )
 
     def push_to_hub(
         self,
@@ -117,7 +159,7 @@ class LengthAdaptiveOVModel:
         return push_folder(save_directory, repository_id, private, revision, commit_message, token)
 
     def _save_config(self, save_directory) -> None:
-        """Under a type that transformers knows, without code of this package; `load_config` reads the true one."""
+        """Saves a type that transformers has without this package; `load_config` reads the true type."""
         super()._save_config(save_directory)
         path = Path(save_directory) / "config.json"
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -127,66 +169,114 @@ class LengthAdaptiveOVModel:
             with replace_files(path.parent) as beside:
                 (beside / path.name).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
-    def _answer(self, length_config, input_ids, attention_mask, token_type_ids) -> list:
-        """The model's outputs as arrays; of tokens as many as `_width` says.
+    def _outputs(self, budget, length_config, inputs: dict) -> list[np.ndarray]:
+        """The model's outputs as arrays. Outputs of tokens have the graph's width, see `_width`.
 
-        Short, since a call's Python costs several times as much behind an inference, which empties the caches, as in a loop.
+        Keep this method short: inference evicts the CPU caches, so Python code that runs right after it is several times
+        slower than in a loop of its own.
         """
-        encoded = self._encoded(length_config)
-        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        given = {name: _array(values) for name, values in given.items() if values is not None}
-        ids = given["input_ids"]
+        encoded = self._encoded(budget, length_config)
+        inputs = {name: _array(values) for name, values in inputs.items() if values is not None}
+        ids = inputs["input_ids"]
         if ids.ndim != 2 or ids.size == 0:
             self.config.check_inputs(ids)  # raises
-        for name, values in given.items():
+        for name, values in inputs.items():
             if values.shape != ids.shape:
                 raise ValueError(f"{name} has the shape {values.shape}, input_ids {ids.shape}; both must be alike.")
-        batch, length = ids.shape
-        if attention_mask is not None and self.is_dynamic:
-            length = _without_padding(given["attention_mask"])
-            if length < ids.shape[1]:
-                given = {name: values[:, :length] for name, values in given.items()}
-        self.config.check_inputs(given["input_ids"], given.get("token_type_ids"))
-        inputs = [given[name] if name in given else DEFAULTS[name] for name in self.input_names]
-        return self._graph_for(encoded)(inputs, (batch, length, self._width(length)), encoded)
+        mask, least = inputs.get("attention_mask"), self.config.min_tokens_to_drop
+        if mask is not None and (length := _without_padding(mask)) < ids.shape[1]:
+            inputs = {name: values[:, :length] for name, values in inputs.items()}
+        self.config.check_inputs(inputs["input_ids"], inputs.get("token_type_ids"))
+        if least and not _keeps_all(encoded):
+            tokens = [ids.shape[1]] * len(ids) if mask is None else (mask > 0).sum(axis=1)
+            short = np.less(tokens, least)
+            if short.all():
+                encoded = (SHARE_UNIT,) * len(encoded)
+            elif short.any():
+                return self._outputs_apart(inputs, short, encoded)
+        return self._run(inputs, encoded)
 
-    def _encoded(self, length_config: str | Sequence[int | float] | None) -> tuple[int, ...]:
-        """What a request takes. That of the call before is remembered: checking one takes a tenth of a millisecond."""
-        config, name = self.config, length_config if isinstance(length_config, str) else None
-        meant = length_config
-        if name is not None:  # whoever changes a budget in config is heard
-            meant = (config.budgets or {}).get(name)
-            meant = meant.get("length_config") if isinstance(meant, dict) else meant
-        elif meant is None:
-            meant = config.length_config
-        # 1 is a token, 1.0 all of them, and both are equal
-        key = (name, *meant, *map(type, meant)) if isinstance(meant, (list, tuple)) else (name, repr(meant))
-        remembered, encoded = self._remembered
-        if key != remembered:
-            encoded = tuple(encode_length_config(config.resolve_length_config(length_config), config.num_hidden_layers))
-            self._remembered = key, encoded  # both at once, so threads see none or both
+    def _outputs_apart(self, inputs: dict, short: np.ndarray, encoded: tuple[int, ...]) -> list[np.ndarray]:
+        """Outputs of a batch in which the `short` examples `(B,)` keep all tokens and the other examples do not.
+
+        Each example is computed as in a batch without the other kind, so batch mates change nothing.
+        """
+        everything = (SHARE_UNIT,) * len(encoded)
+        if not self.is_dynamic:  # the batch has a fixed size
+            both = self._run(inputs, everything), self._run(inputs, encoded)
+            return [np.where(short[:, None], *pair) for pair in zip(*both, strict=True)]
+        parts = []
+        for rows, config in ((short, everything), (~short, encoded)):
+            part = {name: values[rows] for name, values in inputs.items()}
+            if "attention_mask" in part:
+                length = _without_padding(part["attention_mask"])
+                part = {name: values[:, :length] for name, values in part.items()}
+            parts.append((rows, self._run(part, config)))
+        outputs = []
+        for index in range(len(parts[0][1])):
+            width = max(arrays[index].shape[1] for _, arrays in parts)
+            output = np.empty((len(short), width), dtype=np.float32)
+            for rows, arrays in parts:
+                output[rows] = _of_length(arrays[index], width)
+            outputs.append(output)
+        return outputs
+
+    def _run(self, inputs: dict, encoded: tuple[int, ...]) -> list[np.ndarray]:
+        """Outputs of checked inputs at an encoded length configuration."""
+        graph = self._graph_for(encoded)
+        batch, length = inputs["input_ids"].shape
+        values = [inputs.get(name, DEFAULTS.get(name)) for name in self.input_names]
+        return graph(values, (batch, length, self._width(graph, batch, length)), encoded)
+
+    def _encoded(self, budget, length_config) -> tuple[int, ...]:
+        """The length configuration as a graph takes it.
+
+        The last one is kept, since parsing a budget takes a tenth of a millisecond.
+        """
+        value = length_config if budget is None else budget
+        if isinstance(value, (Mapping, SubNetwork)) or (budget is not None and length_config is not None):
+            return tuple(resolve_arguments(self.config, budget, length_config).encode(self.config))
+        meaning = self.config.length_config if value is None else value
+        if isinstance(value, str):  # its entry belongs to the key, so that a changed budget takes effect
+            entry = (self.config.budgets or {}).get(value)
+            meaning = (entry.get("length_config"), entry.get("layers")) if isinstance(entry, Mapping) else entry
+        key = value if isinstance(value, str) else None, repr(meaning)  # repr tells 1, a token, from 1.0, all tokens
+        last, encoded = self._last_encoded
+        if key != last:
+            encoded = tuple(resolve_arguments(self.config, budget, length_config).encode(self.config))
+            self._last_encoded = key, encoded  # both at once, so that threads see a pair that belongs together
         return encoded
 
-    def _width(self, length: int) -> int:
-        """Slots for inputs of this length: a multiple of `WIDTH_STEP`.
+    def _width(self, graph: "Graph", batch: int, length: int) -> int:
+        """Slots for inputs of this size: a multiple of `WIDTH_STEP`, or the graph's own length after `reshape()`.
 
-        A runtime compiles kernels for each length that it meets: so there are fewer, and those that are fast.
+        A runtime compiles kernels for each length that it meets. With a step there are fewer lengths, and fast ones.
+
+        Raises:
+            ValueError: the graph has a fixed shape, in which the inputs do not fit.
         """
-        if not self.is_dynamic:
-            return length
-        return min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_tokens))
+        if self.is_dynamic:
+            return min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_tokens))
+        fixed_batch, fixed_length = graph.shape
+        if batch != (fixed_batch or batch) or length > (fixed_length or length):
+            raise ValueError(
+                f"{batch} x {length} tokens do not fit: reshape() gave this model the shape "
+                f"{fixed_batch or 'any'} x {fixed_length or 'any'}. Shorter inputs are padded; for other batches or longer "
+                "inputs call model.reshape(-1, -1)."
+            )
+        return fixed_length or length
 
     def _graph_for(self, encoded: tuple[int, ...]) -> "Graph":
-        """What answers at this length configuration."""
+        """The graph that computes this length configuration."""
         graph = self._graph
         if graph is None or graph.compiled is not self.request:  # the first call, or after reshape()
             graph = self._compiled_graph()
-        if self._compile_only or encoded.count(SHARE_UNIT) < len(encoded):
+        if self._compile_only or not _keeps_all(encoded):
             return graph
         return graph.whole or self._compile_whole(graph)
 
     def _compiled_graph(self) -> "Graph":
-        """The model as it is, compiled by the first thread that comes."""
+        """The model as it is, compiled by the first thread that needs it."""
         with self._compiling:
             super().compile()
             if self._graph is None or self._graph.compiled is not self.request:
@@ -194,7 +284,7 @@ class LengthAdaptiveOVModel:
             return self._graph
 
     def _compile_whole(self, graph: "Graph") -> "Graph":
-        """The graph in which every token stays, when it is first asked for; other budgets do not wait for it."""
+        """The graph in which every token stays, compiled when it is first needed; other budgets do not wait for it."""
         with self._compiling_whole:
             if graph.whole is None:
                 plain, how = without_drops(self.model), (self._device, {**self.ov_config}, self.model_save_dir)
@@ -202,9 +292,30 @@ class LengthAdaptiveOVModel:
         return graph.whole
 
 
+@contextlib.contextmanager
+def _without_false_alarms(model_id: str | Path) -> Iterator[None]:
+    """Hides a false warning: offline, Optimum takes every local folder for a Hub id and reports that it is missing."""
+
+    def is_true(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Could not infer whether the model was already converted")
+
+    logger = logging.getLogger("optimum.intel.openvino.modeling_base")
+    if Path(model_id).is_dir():
+        logger.addFilter(is_true)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_true)
+
+
+def _keeps_all(encoded: tuple[int, ...]) -> bool:
+    """Whether every token stays at an encoded length configuration."""
+    return encoded.count(SHARE_UNIT) == len(encoded)
+
+
 def _without_padding(attention_mask: np.ndarray) -> int:
-    """Tokens up to the last that is one in any example."""
-    if any(attention_mask[:, -1].tolist()):  # mostly, and quickly
+    """Tokens up to the last that is 1 in any example."""
+    if any(attention_mask[:, -1].tolist()):  # the usual case, decided quickly
         return attention_mask.shape[1]
     used = np.flatnonzero(attention_mask.any(axis=0))
     if not len(used):
@@ -226,7 +337,7 @@ def _of_length(logits: np.ndarray, length: int) -> np.ndarray:
 
 
 def _like(values: np.ndarray, inputs: torch.Tensor | np.ndarray) -> torch.Tensor | np.ndarray:
-    """As a tensor for who came with tensors."""
+    """A tensor if the inputs are tensors."""
     return torch.from_numpy(values) if isinstance(inputs, torch.Tensor) else values
 
 
@@ -239,46 +350,47 @@ class Graph:
     """
 
     def __init__(self, compiled: openvino.CompiledModel, dial: bool = True):
-        self.compiled, self.dial, self.whole = compiled, dial, None  # whole: the same weights without choosing tokens
-        self.requests = collections.deque()  # its methods are of one thread at a time
+        self.compiled, self.dial, self.whole = compiled, dial, None  # whole: the same weights without selecting tokens
+        sizes = compiled.inputs[0].partial_shape
+        self.shape = [None if size.is_dynamic else size.get_length() for size in sizes]  # batch and length; None: any
+        self.requests = collections.deque()  # its methods are atomic
 
     def __call__(self, inputs: Sequence, shape: tuple[int, int, int], length_config: tuple[int, ...]) -> list[np.ndarray]:
         """See [`Request`]."""
         try:
             request = self.requests.pop()
-        except IndexError:  # all are at work
+        except IndexError:  # all requests are in use
             request = Request(self.compiled, self.dial)
         outputs = request(inputs, shape, length_config)
-        self.requests.append(request)  # not one that raised: what it holds is unknown
+        self.requests.append(request)  # a request that raised is not used again: its contents are unknown
         return outputs
 
 
 class Request:
-    """An inference request with its dial; of one thread at a time.
+    """An inference request with its length configuration, for one thread at a time.
 
-    By the tensors' places, not their names: looking names and types up takes a tenth of a millisecond a call. Making tensors
-    takes half of that, so those of each shape are kept.
+    Tensors are addressed by index, since looking up names and types takes a tenth of a millisecond per call. Making tensors
+    takes half of that, so the tensors of each shape are kept.
     """
 
     def __init__(self, model: openvino.CompiledModel, dial: bool):
         self.request, self.length_config = model.create_infer_request(), None
-        # Of each output `(B, columns)`: as many as a classifier has labels; 0 where there is one a slot
+        # Columns of each output `(B, columns)`: the labels of a classifier; 0 where there is one column per slot
         self.columns = [0 if shape[1].is_dynamic else len(shape[1]) for shape in (o.partial_shape for o in model.outputs)]
-        self.rooms, self.shape = {}, None  # by shape: an array for all inputs, and each one's tensor in it; that in use
+        self.rooms, self.shape = {}, None  # shape -> an array for all inputs, and the tensor of each; the shape in use
         self.dial = next((state for state in self.request.query_state() if state.name == DIAL), None)
         if dial and self.dial is None:
             raise ValueError(
-                "This compiled model has its default budget alone: it was exported without a dial. Load it without "
-                "compile_only=True, and save it with save_pretrained."
+                "This compiled model has its default budget alone: it was exported without the length_config state. Load it "
+                "without compile_only=True, and save it with save_pretrained."
             )
 
     def __call__(self, inputs: Sequence, shape: tuple[int, int, int], length_config: tuple[int, ...]) -> list[np.ndarray]:
-        """Inputs and an encoded length configuration give the outputs.
+        """Returns the outputs.
 
         Args:
-            inputs (`list`): in the model's order, arrays `(B, L)` or one number for all of it.
-            shape (`tuple[int, int, int]`): B, L and the slots that L tokens take. The others are zeros, which the attention
-                mask leaves out.
+            inputs (`list`): in the model's order, arrays `(B, L)`, or a number that fills the input.
+            shape (`tuple[int, int, int]`): B, L and the number of slots. Slots after L are zeros, also in the mask.
             length_config (`tuple[int]`): see `encode_length_config`.
         """
         if self.dial is not None and length_config != self.length_config:
@@ -290,7 +402,7 @@ class Request:
         for place, values in zip(room, inputs, strict=True):
             place[:, :length] = values
         self.request.infer()
-        # Copies: the next call writes over the request's own
+        # Copies, since the next call overwrites the request's own arrays
         outputs = [self.request.get_output_tensor(index).data.copy() for index in range(len(self.columns))]
         for output, columns in zip(outputs, self.columns, strict=True):
             # With one thread OpenVINO 2026.4 may swallow an error; the outputs are then those of the call before
@@ -315,13 +427,13 @@ class Request:
 
 
 class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQuestionAnswering):
-    """[`~optimum.intel.OVModelForQuestionAnswering`] with a dial, see [`DynamicTinyBertForQuestionAnswering`].
+    """[`~optimum.intel.OVModelForQuestionAnswering`] with budgets, see [`DynamicTinyBertForQuestionAnswering`].
 
     Example:
 
     ```python
     >>> model = OVDynamicTinyBertForQuestionAnswering.from_pretrained("outputs/dynamic-minilm-squad", export=True)
-    >>> model(**tokenizer(question, context, return_tensors="pt"), length_config="half")
+    >>> model(**tokenizer(question, context, return_tensors="pt"), budget="half")
     ```
     """
 
@@ -330,49 +442,70 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
         input_ids: torch.Tensor | np.ndarray,
         attention_mask: torch.Tensor | np.ndarray | None = None,
         token_type_ids: torch.Tensor | np.ndarray | None = None,
+        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
         length_config: str | Sequence[int | float] | None = None,
-    ) -> QuestionAnsweringModelOutput:
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> QuestionAnsweringModelOutput | tuple:
         r"""
         Args:
             input_ids, attention_mask, token_type_ids (of shape `(batch, L)`): as for the PyTorch model.
-            length_config (`list`, `str`, *optional*): a length configuration, a budget's name, `"full"`, or `None` for the
-                model's default.
+            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the name of a budget, a length configuration, a
+                `dict` or a [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
+            length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
+            return_dict (`bool`, *optional*): `False` returns a tuple.
 
         Returns:
             [`~transformers.modeling_outputs.QuestionAnsweringModelOutput`]: logits `(batch, L)`. Padding behind all texts of
-            a batch is not computed: its logits say nothing.
+            a batch is not computed; its logits are the lowest number.
 
         Raises:
-            ValueError: an impossible length configuration, an unknown budget (the error lists the known), inputs of other
-                shapes, no token at all, or inputs outside of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
+            ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, inputs of
+                unequal shapes, no token at all, inputs that do not fit a fixed shape, or inputs outside of the embeddings,
+                see [`DynamicTinyBertConfig.check_inputs`].
+            TypeError: an unknown keyword argument.
         """
-        both = self._answer(length_config, input_ids, attention_mask, token_type_ids)
-        start, end = (_like(_of_length(logits, input_ids.shape[1]), input_ids) for logits in both)
-        return QuestionAnsweringModelOutput(start_logits=start, end_logits=end)
+        refuse_unknown_arguments(kwargs, CALL_ARGUMENTS)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        length = np.shape(input_ids)[-1]
+        outputs = self._outputs(budget, length_config, inputs)
+        start, end = [_like(_of_length(logits, length), input_ids) for logits in outputs]
+        answer = QuestionAnsweringModelOutput(start_logits=start, end_logits=end)
+        return answer.to_tuple() if return_dict is False else answer
 
 
 class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelForSequenceClassification):
-    """[`~optimum.intel.OVModelForSequenceClassification`] with a dial, see [`DynamicTinyBertForSequenceClassification`]."""
+    """[`~optimum.intel.OVModelForSequenceClassification`] with budgets, see [`DynamicTinyBertForSequenceClassification`]."""
 
     def forward(
         self,
         input_ids: torch.Tensor | np.ndarray,
         attention_mask: torch.Tensor | np.ndarray | None = None,
         token_type_ids: torch.Tensor | np.ndarray | None = None,
+        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
         length_config: str | Sequence[int | float] | None = None,
-    ) -> SequenceClassifierOutput:
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> SequenceClassifierOutput | tuple:
         r"""
         Args:
             input_ids, attention_mask, token_type_ids (of shape `(batch, L)`): as for the PyTorch model.
-            length_config (`list`, `str`, *optional*): a length configuration, a budget's name, `"full"`, or `None` for the
-                model's default.
+            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the name of a budget, a length configuration, a
+                `dict` or a [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
+            length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
+            return_dict (`bool`, *optional*): `False` returns a tuple.
 
         Returns:
             [`~transformers.modeling_outputs.SequenceClassifierOutput`]: logits `(batch, labels)`.
 
         Raises:
-            ValueError: an impossible length configuration, an unknown budget (the error lists the known), inputs of other
-                shapes, no token at all, or inputs outside of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
+            ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, inputs of
+                unequal shapes, no token at all, inputs that do not fit a fixed shape, or inputs outside of the embeddings,
+                see [`DynamicTinyBertConfig.check_inputs`].
+            TypeError: an unknown keyword argument.
         """
-        (logits,) = self._answer(length_config, input_ids, attention_mask, token_type_ids)
-        return SequenceClassifierOutput(logits=_like(logits, input_ids))
+        refuse_unknown_arguments(kwargs, CALL_ARGUMENTS)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        (logits,) = self._outputs(budget, length_config, inputs)
+        answer = SequenceClassifierOutput(logits=_like(logits, input_ids))
+        return answer.to_tuple() if return_dict is False else answer

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..int8_kernels import LEVELS
 from ..int8_layers import Int8Linear
-from ..openvino.config import load_config
+from ..utils.folder_config import load_config
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls
 from .pytorch import PyTorchInt8

@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Static int8 by NNCF, through Optimum-Intel's quantizer: one OpenVINO file, any budget."""
 
+from .. import openvino as _  # noqa: F401  (first, since it switches off the telemetry of the next imports)
+
+
+# isort: split
 import nncf
 import numpy as np
 import openvino
@@ -9,10 +13,10 @@ from openvino import opset13 as ops
 from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
-from ..length_config import encode_length_config
 from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
 from ..openvino.export import DIAL, dial_to_input, input_to_dial
 from ..openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from ..subnetwork import encode_length_config
 from .accuracy_control import protect
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls

@@ -1,21 +1,21 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Batches of features with what concerns a teacher beside them."""
+"""Padded batches of features, with the columns that concern a teacher."""
 
 import torch
 from transformers import DataCollatorWithPadding
 
-from .teachers.predictions import INPUTS, LOGITS, PLACES, TARGETS, TYPES
+from .batches import INPUTS, LOGITS, MASK, PLACES, TARGETS, TYPES
 
 
 class DistillationCollator(DataCollatorWithPadding):
-    """[`~transformers.DataCollatorWithPadding`] that pads what concerns a teacher too, on the same side.
+    """[`~transformers.DataCollatorWithPadding`] that also pads the columns of a teacher, on the same side.
 
-    The teacher's distributions get zeros, places of tokens -1, and the teacher's tokens 0 with a `teacher_attention_mask`;
-    a teacher's logits need no padding.
+    It pads the teacher's distributions with 0, positions of tokens with -1, and the teacher's tokens with 0 and a
+    `teacher_attention_mask`. A teacher's logits need no padding.
     """
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """One padded batch; features without a teacher are as ever."""
+        """One padded batch; without columns of a teacher, the same as the parent's."""
         features = [dict(feature) for feature in features]
         columns = [name for name in (*TARGETS, LOGITS, PLACES, INPUTS, TYPES) if name in features[0]]
         rows = {name: [torch.as_tensor(feature.pop(name)) for feature in features] for name in columns}
@@ -26,11 +26,9 @@ class DistillationCollator(DataCollatorWithPadding):
         if LOGITS in rows:
             batch[LOGITS] = torch.stack(rows[LOGITS])
         if INPUTS in rows:
-            rows["teacher_attention_mask"] = [torch.ones_like(row) for row in rows[INPUTS]]
+            rows[MASK] = [torch.ones_like(row) for row in rows[INPUTS]]
             longest = max(map(len, rows[INPUTS]))
-            batch |= {
-                name: _right(rows[name], longest) for name in (INPUTS, TYPES, "teacher_attention_mask") if name in rows
-            }
+            batch |= {name: _right(rows[name], longest) for name in (INPUTS, TYPES, MASK) if name in rows}
         return batch
 
     def _padded(self, rows: list[torch.Tensor], width: int, value: int) -> torch.Tensor:

@@ -25,14 +25,14 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     evaluate_squad,
-    latency,
 )
+from hf_dynbert.budgets import latency
 from hf_dynbert.budgets.budget import Budget
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import machine_name
 from hf_dynbert.budgets.search.arguments import SearchArguments
 from hf_dynbert.budgets.search.run import run_search, save_budgets
-from hf_dynbert.length_config import encode_length_config, token_counts
+from hf_dynbert.subnetwork import encode_length_config, token_count
 
 
 pytestmark = pytest.mark.intel
@@ -74,6 +74,7 @@ def checkpoints(sizes, tokenizer, tmp_path_factory):
         torch.manual_seed(0)
         importance = name if name in IMPORTANCES else "learned"
         defaults = {"importance": importance, "budgets": BUDGETS, "length_config": [0.9, 0.6, 0.6, 0.5]}
+        defaults |= {"min_tokens_to_drop": 0}  # most inputs here are short
         model = randomize_scorers(model_class(DynamicTinyBertConfig(**sizes, **defaults, **options)))
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
@@ -114,7 +115,7 @@ def test_encoded_token_counts_equal_those_of_length_config():
     lengths = torch.arange(1, 513)
     for entry in [1.0, 0.5, 1 / 3, 0.0001, 0.00001, 0.9999, *(rng.random() for _ in range(200)), 1, 2, 77, 600]:
         encoded = torch.tensor(encode_length_config([entry], 1), dtype=torch.int32)
-        expected = [token_counts([entry], length)[0] for length in lengths.tolist()]
+        expected = [token_count(entry, length) for length in lengths.tolist()]
         assert graph_token_counts(encoded, lengths)[0].tolist() == expected
     assert encode_length_config(None, 2) == [10_000, 10_000]
 
@@ -398,9 +399,36 @@ def test_searched_budgets_survive_and_are_asked(exported, tmp_path, monkeypatch)
     assert (by_name - again(**inputs, length_config="full").start_logits).abs().max() > 0.01  # more than two graphs differ
 
 
+@pytest.mark.parametrize("name", ["learned", "early"])
+def test_equal_scores_keep_the_same_tokens_as_eager(checkpoints, tmp_path, name):
+    """Ties go to the earlier token in both."""
+    eager = eager_class(name).from_pretrained(checkpoints / name, importance_match=0, min_tokens_to_drop=0).eval()
+    for layer in eager.bert.encoder.layer:
+        torch.nn.init.zeros_(layer.token_scorer.unit.weight)
+    eager.save_pretrained(tmp_path)
+    model = ov_class(name).from_pretrained(tmp_path, export=True, ov_config=EXACT)
+    for batch in BATCHES:
+        for length_config in ("few", "fast", [0.5] * 4):
+            one, two = (outputs(each, batch, length_config=length_config) for each in (eager, model))
+            torch.testing.assert_close(one, torch.as_tensor(two), atol=TOLERANCE, rtol=0)
+
+
+def test_short_examples_keep_their_tokens_in_the_graph(checkpoints, tmp_path):
+    eager = eager_class("cls").from_pretrained(checkpoints / "cls", min_tokens_to_drop=24).eval()
+    eager.save_pretrained(tmp_path)
+    model = ov_class("cls").from_pretrained(tmp_path, export=True, ov_config=EXACT)
+    free = eager_class("cls").from_pretrained(checkpoints / "cls", min_tokens_to_drop=0).eval()
+    for batch in BATCHES:
+        one, two = (outputs(each, batch, length_config="fast") for each in (eager, model))
+        torch.testing.assert_close(one, torch.as_tensor(two), atol=TOLERANCE, rtol=0)
+    assert (
+        outputs(free, BATCHES[0], length_config="fast") - outputs(eager, BATCHES[0], length_config="fast")
+    ).abs().max() > 0.01
+
+
 def test_bad_budgets_name_the_good(exported):
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned")
-    with pytest.raises(ValueError, match="knows full, fast, few"):
+    with pytest.raises(ValueError, match="valid are full, fast, few"):
         model(**make_batch(), length_config="slow")
     with pytest.raises(ValueError, match="has 2 entries, the model has 4 layers"):
         model(**make_batch(), length_config=[0.5, 0.5])

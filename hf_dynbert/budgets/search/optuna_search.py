@@ -1,34 +1,29 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Search for the length configurations worth keeping: least cost, highest score. Knows no model, only a function."""
+"""Search for the length configurations with the least cost and the highest score. Takes any function, needs no model."""
 
 import contextlib
 import json
 import math
-import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import optuna
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.distributions import FloatDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import Trial, TrialState
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
-from .evolution import EvolutionarySampler, distributions, genes_of
-from .pareto import Point, by_rank_and_gap, pareto_front
+from .pareto import Point, pareto_front
 from .space import LengthSpace
 
 
-METHODS = ("evolutionary", "tpe", "nsga2", "random")
+METHODS = ("grid", "tpe", "nsga2")
+GRID_LAYERS = 2  # the default is a grid for so many dropping layers; a grid over more has too few levels of each
 STUDY = "length-configurations"
-KEPT_BY_SCREEN = 3  # one in so many goes on to the next, larger sample (eta of successive halving, arXiv 1502.07943)
-PATIENCE = 5  # times the longest evaluation so far: of another machine's processes only their beginning is known
-SHORTEST, LONGEST = timedelta(minutes=2), timedelta(hours=2)  # bounds of it: loading a model comes first; none takes so long
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+POPULATION = 20  # of NSGA-II: as in the Length-Adaptive Transformer's evolution (arXiv 2010.07003)
 
 LengthConfig = list[int] | list[float]
 Evaluate = Callable[[LengthConfig], tuple[float, float]]
@@ -36,12 +31,12 @@ Evaluate = Callable[[LengthConfig], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Measured:
-    """A length configuration and what it gives.
+    """A length configuration and its measurements.
 
     Args:
-        length_config (`list[int]` or `list[float]`): one entry a layer.
-        score (`float`): the higher the better, for example F1.
-        cost (`float`): the lower the better, for example milliseconds.
+        length_config (`list[int]` or `list[float]`): one entry for each layer.
+        score (`float`): higher is better, for example F1.
+        cost (`float`): lower is better, for example milliseconds.
     """
 
     length_config: LengthConfig
@@ -56,239 +51,265 @@ class Measured:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Args:
-        front (`list[Measured]`): what nothing else dominates, cheapest first.
-        measured (`list[Measured]`): everything that was measured on the full sample, in order.
-        screened (`int`): what was left out after a smaller sample.
+        front (`list[Measured]`): the configurations that no other dominates and that reach `min_score`, cheapest first.
+        measured (`list[Measured]`): all measured configurations, in order.
     """
 
     front: list[Measured]
     measured: list[Measured]
-    screened: int
 
 
 def search_length_configs(
     evaluate: Evaluate,
     space: LengthSpace,
-    num_evaluations: int = 100,
-    method: str = "evolutionary",
-    screens: Sequence[Evaluate] = (),
+    num_evaluations: int = 144,
+    method: str | None = None,
     storage: str | Path | None = None,
     seed: int = 0,
     start: Sequence[LengthConfig] = (),
     settings: dict | None = None,
-    least_scores: Sequence[float] | None = None,
+    min_score: float = -math.inf,
     progress: bool = True,
 ) -> SearchResult:
     """Searches for the Pareto front of any function from a length configuration to a score and a cost.
 
-    Every evaluation is stored at once. A search that was killed goes on from the same `storage`, and several processes or
-    machines that share it work on one search; `num_evaluations` are those of all of them.
+    Every evaluation is stored at once. A search that was killed continues from the same `storage`. Several processes that
+    share it work on one search; `num_evaluations` counts the evaluations of all of them.
 
     Args:
-        evaluate (`Callable`): from a length configuration to its score, the higher the better, and its cost.
-        space (`LengthSpace`): what may be tried: `LengthSpace.shares(6)`, or `LengthSpace.tokens(6, 384, fewest=91)`.
-        num_evaluations (`int`, *optional*, defaults to 100): configurations to try, screened ones included.
-        method (`str`, *optional*, defaults to `"evolutionary"`): `"evolutionary"` (Length-Adaptive Transformer, arXiv
-            2010.07003), `"tpe"` (Dynamic-TinyBERT's, 2111.09645), `"nsga2"`, or `"random"` for comparison.
-        screens (`list[Callable]`, *optional*): cheaper versions of `evaluate`, the cheapest first, on fewer questions. Of
-            what each sees one in three goes on (successive halving).
-        storage (`str` or `Path`, *optional*): a file; in memory when not given.
-        seed (`int`, *optional*, defaults to 0): same seed, same front, in one process.
-        start (`list`, *optional*): length configurations to try first; those of the other kind (shares for a space of token
-            counts, or the reverse) are left out.
-        settings (`dict`, *optional*): all else that scores and costs depend on, as JSON can write it: model, questions,
-            machine. A storage of other settings is refused.
-        least_scores (`list[float]`, *optional*): scores below which a configuration is of no interest, one for each screen
-            and one for `evaluate`: it goes no further, and has no children.
-        progress (`bool`, *optional*): whether to show a bar with the front's size.
+        evaluate (`Callable`): takes a length configuration and returns its score, higher is better, and its cost.
+        space (`LengthSpace`): the configurations: `LengthSpace.shares(6)`, or `LengthSpace.tokens(6, 384, fewest=91)`.
+        num_evaluations (`int`, *optional*, defaults to 144): number of configurations to evaluate. A grid has the largest
+            number of levels with which it fits, 12 x 12 for two dropping layers.
+        method (`str`, *optional*): `"grid"`, `"tpe"` (Dynamic-TinyBERT's, arXiv 2111.09645) or `"nsga2"`. The default is
+            `"grid"` for at most two dropping layers, else `"tpe"`.
+        storage (`str` or `Path`, *optional*): a file; in memory by default.
+        seed (`int`, *optional*, defaults to 0): in one process, the same seed gives the same front.
+        start (`list`, *optional*): length configurations to evaluate first. Those of the other kind (shares for a space of
+            token counts, or the reverse) are ignored.
+        settings (`dict`, *optional*): everything else that scores and costs depend on, as JSON values: model, data, machine.
+            A storage with other settings is refused.
+        min_score (`float`, *optional*): configurations with a lower score are outside the front, and the methods avoid them.
+        progress (`bool`, *optional*): whether to show a progress bar with the size of the front.
 
     Returns:
         [`SearchResult`]
 
     Raises:
-        ValueError: an unknown method, too few evaluations, a storage that holds another search, or a score or cost that is
-            not finite.
+        ValueError: an unknown method, too few evaluations, a storage of another search or a damaged one, or a score or cost
+            that is not finite.
+        OSError: the storage cannot be written.
     """
+    if method is None:
+        method = default_method(space)
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; valid are {', '.join(map(repr, METHODS))}.")
     if num_evaluations < 1:
         raise ValueError(f"num_evaluations is {num_evaluations}; valid are numbers from 1 on.")
+    grid = space.grid(num_evaluations) if method == "grid" else None
     study = _open(storage, {"space": repr(space)} | (settings or {}))
-    kind = float if space.relative else int
-    stages = list(zip([*screens, evaluate], least_scores or [-math.inf] * (1 + len(screens)), strict=True))
     for length_config in start:
-        if type(length_config[0]) is kind:
+        if isinstance(length_config[0], float) == space.relative:
             _enqueue(study, space, length_config)
-    with tqdm(total=num_evaluations, initial=_done(study), disable=not progress, desc="Search", unit="config") as bar:
-        while _done(study) < num_evaluations:
-            study.sampler = _sampler(method, space, seed, _alive(study))
-            _try(study, space, stages)
-            bar.n = min(_done(study), num_evaluations)
-            bar.set_postfix_str(_best(study))
-    return _result(study)
+    with tqdm(total=num_evaluations, disable=not progress, desc="Search", unit="config") as bar:
+        while True:
+            finished = _finished(study)
+            bar.n = min(len(finished), num_evaluations)
+            bar.set_postfix_str(_progress_text(finished, min_score))
+            if len(finished) >= num_evaluations or (grid is not None and not _left_on_grid(study, space, grid)):
+                break
+            study.sampler = _sampler(method, study, space, grid, seed)
+            _evaluate_next(study, space, evaluate, min_score)
+    return _result(_finished(study), min_score)
 
 
-def others_at_work(storage: str | Path) -> bool:
-    """Whether somebody else still works on this search: the last one to finish it does what comes after."""
-    return bool(_running(_load(storage))[0])
+def default_method(space: LengthSpace) -> str:
+    """Returns the search method for a space: a grid where few layers drop tokens, else TPE."""
+    return "grid" if len(space.layers) <= GRID_LAYERS else "tpe"
 
 
-def _load(storage: str | Path | None) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if storage is not None:
-        Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        storage = JournalStorage(JournalFileBackend(str(storage)))
-    return optuna.create_study(storage=storage, study_name=STUDY, directions=["minimize", "maximize"], load_if_exists=True)
+class GridOrder(BaseSampler):
+    """Proposes the points of a grid that no trial has evaluated, in order.
+
+    Optuna's own `GridSampler` ends the study by itself, which `study.ask` does not allow.
+
+    Args:
+        space (`LengthSpace`): the space of the search.
+        grid (`list[list[float]]`): its points.
+    """
+
+    def __init__(self, space: LengthSpace, grid: list[list[float]]):
+        self.space, self.grid = space, grid
+
+    def infer_relative_search_space(self, study, trial) -> dict[str, FloatDistribution]:
+        """Returns the coordinates of a point."""
+        return _coordinates(self.space)
+
+    def sample_relative(self, study, trial, search_space) -> dict[str, float]:
+        """Returns the next point: one that nobody evaluates, or one whose evaluation has not finished."""
+        running = [
+            other.params
+            for other in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if other.number != trial.number
+        ]
+        left = _left_on_grid(study, self.space, self.grid)
+        free = [params for params in left if params not in running]
+        return next(iter(free or left), dict(zip(search_space, self.grid[0], strict=True)))
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        """Refuses parameters that are no coordinates."""
+        raise ValueError(f"{param_name} is no coordinate of this search.")
+
+
+class SearchJournal(JournalFileBackend):
+    """Optuna's journal file, whose errors name the file.
+
+    A line that a kill or a full disk left unfinished is cut off at the start.
+
+    Args:
+        path (`Path`): the file; it is created if it does not exist.
+
+    Raises:
+        ValueError: the file is damaged in another place.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(str(path))
+        self.path = path
+        lock = JournalFileSymlinkLock(str(path))  # the lock of the class above: no other process writes meanwhile
+        lock.acquire()
+        try:
+            self._cut_unfinished_line()
+        finally:
+            lock.release()
+
+    def append_logs(self, logs: list[dict]) -> None:
+        """Appends records."""
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; the search continues from this file", str(self.path)) from error
+
+    def _cut_unfinished_line(self) -> None:
+        content = self.path.read_bytes()
+        complete = content[: content.rfind(b"\n") + 1]
+        for number, line in enumerate(complete.splitlines(), start=1):
+            if not _is_record(line):
+                raise ValueError(
+                    f"{self.path} is damaged: line {number} is no record of a search. Delete the file to start the search "
+                    "again, or give another output_dir."
+                )
+        if len(complete) < len(content):
+            with self.path.open("r+b") as file:
+                file.truncate(len(complete))
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "op_code" in record
 
 
 def _open(storage: str | Path | None, settings: dict) -> optuna.Study:
-    """The study, new or as it was left; what a process that is dead was about to try is tried again."""
-    study = _load(storage)
-    settings = json.loads(json.dumps(settings))
+    """Opens a study, new or as it was left; refuses the study of another search."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    journal = None
+    if storage is not None:
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        journal = JournalStorage(SearchJournal(Path(storage)))
+    study = optuna.create_study(storage=journal, study_name=STUDY, directions=["minimize", "maximize"], load_if_exists=True)
+    settings = json.loads(json.dumps(settings))  # as the journal returns them: tuples become lists
     known = study.user_attrs.get("settings")
     if known is None:
         study.set_user_attr("settings", settings)
     elif known != settings:
-        changed = {name for name in known | settings if known.get(name) != settings.get(name)}
-        told = "; ".join(f"{name} was {known.get(name)!r}, is {settings.get(name)!r}" for name in sorted(changed))
-        raise ValueError(f"{storage} holds another search ({told}): its results cannot be compared. Give another file.")
-    for trial in _running(study)[1]:
-        with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another process was faster
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        changed = sorted(name for name in known | settings if known.get(name) != settings.get(name))
+        differences = "; ".join(f"{name} was {known.get(name)!r}, is {settings.get(name)!r}" for name in changed)
+        raise ValueError(
+            f"{storage} holds another search ({differences}): its results cannot be compared. Give another output_dir."
+        )
     return study
 
 
-def _running(study: optuna.Study) -> tuple[list, list]:
-    """Trials that somebody works on, and those that nobody works on any more."""
-    trials = study.get_trials(deepcopy=False)
-    took = [trial.duration for trial in trials if trial.state in DONE and trial.duration]
-    patience = min(LONGEST, max(SHORTEST, PATIENCE * max(took))) if took else LONGEST
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    dead = [trial for trial in running if _is_dead(trial, patience)]
-    return [trial for trial in running if trial not in dead], dead
+def _coordinates(space: LengthSpace) -> dict[str, FloatDistribution]:
+    return {f"layer_{layer}": FloatDistribution(0.0, 1.0) for layer in space.layers}
+
+
+def _params(space: LengthSpace, point: Sequence[float]) -> dict[str, float]:
+    return dict(zip(_coordinates(space), point, strict=True))
+
+
+def _finished(study: optuna.Study) -> list:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _left_on_grid(study: optuna.Study, space: LengthSpace, grid: list[list[float]]) -> list[dict[str, float]]:
+    """The points of the grid that have not been evaluated; of points with one length configuration the first."""
+    done = [trial.user_attrs["length_config"] for trial in _finished(study)]
+    left = []
+    for point in grid:
+        length_config = space.decode(point)
+        if length_config not in done:
+            done.append(length_config)
+            left.append(_params(space, point))
+    return left
 
 
 def _enqueue(study: optuna.Study, space: LengthSpace, length_config: LengthConfig) -> None:
-    """To be tried first, unless it was: one that failed was not."""
-    params = dict(zip(distributions(space), space.encode(length_config), strict=True))
-    for trial in study.get_trials(deepcopy=False):
-        planned = trial.system_attrs.get("fixed_params", trial.params)
-        if planned == params and trial.state != TrialState.FAIL:
+    """Plans a configuration to be evaluated first, unless it was evaluated or planned before."""
+    params = _params(space, space.encode(length_config))
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.WAITING)):
+        if trial.system_attrs.get("fixed_params", trial.params) == params:
             return
     study.enqueue_trial(params)
 
 
-def _sampler(method: str, space: LengthSpace, seed: int, index: int) -> BaseSampler:
-    """A sampler for one draw, seeded by what is there: a search that was killed draws the same."""
-    seed_here = (seed * 1_000_003 + index) % 2**32  # any large prime keeps the seeds of two searches apart
-    return {
-        "evolutionary": lambda: EvolutionarySampler(space, seed),
-        "tpe": lambda: TPESampler(seed=seed_here),
-        "nsga2": lambda: NSGAIISampler(seed=seed_here, population_size=20),
-        "random": lambda: RandomSampler(seed=seed_here),
-    }[method]()
+def _sampler(method: str, study: optuna.Study, space: LengthSpace, grid, seed: int) -> BaseSampler:
+    """A sampler for one proposal. Its seed depends on the trials so far, so that processes propose different points."""
+    if method == "grid":
+        return GridOrder(space, grid)
+
+    draw_seed = (seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32  # a large prime keeps two searches apart
+    if method == "tpe":
+        return TPESampler(seed=draw_seed)
+    return NSGAIISampler(seed=draw_seed, population_size=POPULATION)
 
 
-def _try(study: optuna.Study, space: LengthSpace, stages: Sequence[tuple[Evaluate, float]]) -> None:
-    """One configuration: screened, measured if it is good enough, and stored."""
-    trial = study.ask(distributions(space))
-    trial.set_user_attr("process", _process(os.getpid()))
+def _evaluate_next(study: optuna.Study, space: LengthSpace, evaluate: Evaluate, min_score: float) -> None:
+    """Evaluates one configuration and stores its score and cost. One that was evaluated before keeps its values."""
+    trial = study.ask(_coordinates(space))
     try:
-        _measure(study, trial, space, stages)
-    except BaseException:  # an interrupt too: nobody works on it any more
-        study.tell(trial, state=TrialState.FAIL)
+        length_config = space.decode([trial.params[name] for name in _coordinates(space)])
+        known = [other for other in _finished(study) if other.user_attrs["length_config"] == length_config]
+        if known:
+            cost, score = known[0].values
+        else:
+            score, cost = evaluate(length_config)
+        if not (math.isfinite(score) and math.isfinite(cost)):
+            raise ValueError(f"{length_config} has the score {score} and the cost {cost}; both must be finite.")
+        trial.set_user_attr("length_config", length_config)
+        if math.isfinite(min_score):
+            trial.set_constraint("min_score", min_score - score)  # at most 0 where the score is reached
+        study.tell(trial, (cost, score))
+    except BaseException:  # an interrupt too
+        with contextlib.suppress(OSError):  # on a full disk the record of the failure cannot be written either
+            study.tell(trial, state=TrialState.FAIL)
         raise
 
 
-def _measure(study: optuna.Study, trial: Trial, space: LengthSpace, stages: Sequence[tuple[Evaluate, float]]) -> None:
-    """The stages are functions and the least scores that they let pass; all but the last are screens."""
-    genes = genes_of(trial.params, space)
-    length_config = space.decode(genes)
-    trial.set_user_attr("length_config", length_config)
-    twin = next((other for other in study.get_trials(deepcopy=False) if _is_twin(other, trial, length_config)), None)
-    if twin is not None:
-        study.tell(trial, twin.values, state=twin.state)
-        return
-    for number, (evaluate, least) in enumerate(stages):
-        score, cost = _finite(evaluate(length_config), length_config)
-        if score >= least and number < len(stages) - 1:
-            trial.set_user_attr(_rung(number), (cost, score))
-        if score < least or (number < len(stages) - 1 and not _goes_on(study, number, trial)):
-            study.tell(trial, state=TrialState.PRUNED)
-            return
-    study.tell(trial, (cost, score))
+def _result(finished: list, min_score: float) -> SearchResult:
+    measured = [Measured(trial.user_attrs["length_config"], trial.values[1], trial.values[0]) for trial in finished]
+    good = [one for one in measured if one.score >= min_score]
+    front = [good[index] for index in pareto_front([one.point for one in good])]
+    return SearchResult(front, measured)
 
 
-def _is_twin(other, trial: Trial, length_config: LengthConfig) -> bool:
-    same = other.user_attrs.get("length_config") == length_config
-    return same and other.number != trial.number and other.state in DONE
-
-
-def _finite(found: tuple[float, float], length_config: LengthConfig) -> tuple[float, float]:
-    if not all(map(math.isfinite, found)):
-        raise ValueError(f"{length_config} was given the score {found[0]} and the cost {found[1]}; both must be finite.")
-    return found
-
-
-def _goes_on(study: optuna.Study, number: int, trial: Trial) -> bool:
-    """Whether a point is among the best third of those that this screen saw: on the better front, in the wider gap."""
-    name = _rung(number)
-    seen = [
-        other for other in study.get_trials(deepcopy=False) if name in other.user_attrs and other.state != TrialState.FAIL
-    ]
-    points = [tuple(other.user_attrs[name]) for other in seen]
-    order = sorted(range(len(points)), key=by_rank_and_gap(points))
-    place = order.index([other.number for other in seen].index(trial.number))
-    return place < max(1, len(points) / KEPT_BY_SCREEN)
-
-
-def _rung(number: int) -> str:
-    return f"screen_{number}"
-
-
-def _done(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=DONE))
-
-
-def _alive(study: optuna.Study) -> int:
-    """Trials that are done or that somebody works on."""
-    return len(study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING)))
-
-
-def _process(number: int) -> str:
-    """A process of this machine, with its start: numbers are used again."""
-    stat = Path(f"/proc/{number}/stat")
-    start = stat.read_text().rpartition(")")[2].split()[19] if stat.exists() else ""
-    return f"{socket.gethostname()}:{number}:{start}"
-
-
-def _is_dead(trial, patience: timedelta) -> bool:
-    """Whether nobody works on a running trial any more: its process is gone, or, of another machine, it takes too long."""
-    process = trial.user_attrs.get("process", "")
-    host, _, rest = process.partition(":")
-    number = rest.partition(":")[0]
-    if host != socket.gethostname() or not number:
-        return bool(trial.datetime_start) and datetime.now() - trial.datetime_start > patience
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # it lives, and is another user's
-        return False
-    return _process(int(number)) != process
-
-
-def _best(study: optuna.Study) -> str:
-    front = _result(study).front
+def _progress_text(finished: list, min_score: float) -> str:
+    front = _result(finished, min_score).front
     ends = [front[0], front[-1]] if len(front) > 1 else front
-    return f"front {len(front)}: " + " .. ".join(f"{found.score:.4g} at {found.cost:.4g}" for found in ends)
-
-
-def _result(study: optuna.Study) -> SearchResult:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    measured = [Measured(trial.user_attrs["length_config"], trial.values[1], trial.values[0]) for trial in trials]
-    front = [measured[index] for index in pareto_front([found.point for found in measured])]
-    return SearchResult(front, measured, len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))))
+    return f"front {len(front)}: " + " .. ".join(f"{one.score:.4g} at {one.cost:.4g}" for one in ends)

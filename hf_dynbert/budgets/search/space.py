@@ -1,46 +1,47 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""All length configurations that a search may try, as genes: one whole number for each layer that may drop."""
+"""The length configurations that a search may try."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
-from ...length_config import MIN_SHARE, MIN_TOKENS, constant_drop
+from ...subnetwork import MIN_TOKENS
+from ..sampling import MIN_SHARE, constant_drop
 
 
-STEPS = 100  # a share counts in hundredths: a token or two of an example, finer than the noise of any measurement
+SHARE_DIGITS = 2  # decimals of a share: a hundredth is a token or two of an example, finer than the noise of a measurement
 
 
 @dataclass(frozen=True)
 class LengthSpace:
-    """Length configurations that never increase, over the layers that may drop.
+    """Length configurations that never increase, over the layers that may drop tokens.
+
+    A configuration is a point of the unit cube with one coordinate for each dropping layer: the part of what reaches the
+    layer, above the smallest length, that the layer keeps. Each point of the cube is valid, so that any optimizer fits.
 
     Args:
         num_layers (`int`): layers of the model.
-        layers (`tuple[int]`): layers that may drop, from 0, rising.
-        lowest, highest (`int`): least and most that a gene may be: hundredths of the example's tokens, or tokens.
-        relative (`bool`): which of the two.
-        everything (`int`, *optional*): what stands for all tokens before the first layer that may drop; `highest` when not
-            given.
+        layers (`tuple[int]`): indices of the layers that may drop tokens, increasing.
+        smallest, largest (`int` or `float`): bounds of an entry, as token counts, or as shares of the example's tokens.
+        whole (`int` or `float`): entry of the layers in front of the first layer that may drop, which keeps all tokens.
     """
 
     num_layers: int
     layers: tuple[int, ...]
-    lowest: int
-    highest: int
-    relative: bool
-    everything: int | None = None
+    smallest: int | float
+    largest: int | float
+    whole: int | float
 
     @classmethod
     def shares(cls, num_layers: int, layers: Sequence[int] | None = None, smallest: float = MIN_SHARE) -> "LengthSpace":
-        """Shares of the example's own tokens, down to `smallest`: one configuration serves inputs of every length.
+        """Shares of the example's own tokens, from 1 to `smallest`: one configuration serves inputs of every length.
 
         Raises:
-            ValueError: layers that are not there, or a share out of (0, 1).
+            ValueError: the model does not have these layers, or `smallest` is outside (0, 1).
         """
         if not 0 < smallest < 1:
             raise ValueError(f"smallest is {smallest}; valid are shares between 0 and 1, for example {MIN_SHARE}.")
-        return cls(num_layers, _checked(layers, num_layers), max(1, round(smallest * STEPS)), STEPS, True)
+        return cls(num_layers, _checked(layers, num_layers), smallest, 1.0, 1.0)
 
     @classmethod
     def tokens(
@@ -51,63 +52,69 @@ class LengthSpace:
         fewest: int = MIN_TOKENS,
         positions: int | None = None,
     ) -> "LengthSpace":
-        """Token counts from `longest` down to `fewest`, as the papers have them (Dynamic-TinyBERT: 384 down to 91).
+        """Token counts from `longest` to `fewest`, as in Dynamic-TinyBERT (arXiv 2111.09645: from 384 to 91).
 
-        `positions` are the model's most: before the first layer that may drop nothing less is all tokens.
+        Args:
+            num_layers, layers: see [`LengthSpace`].
+            longest, fewest (`int`): bounds of a count.
+            positions (`int`, *optional*): largest number of tokens of an input: the entry of layers that cannot drop.
 
         Raises:
-            ValueError: layers that are not there, or bounds that leave nothing.
+            ValueError: the model does not have these layers, or the bounds leave no configuration.
         """
         if not MIN_TOKENS <= fewest < longest:
             raise ValueError(f"fewest is {fewest}, longest {longest}; valid are {MIN_TOKENS} <= fewest < longest.")
-        return cls(num_layers, _checked(layers, num_layers), fewest, longest, False, positions)
+        return cls(num_layers, _checked(layers, num_layers), fewest, longest, positions or longest)
 
-    def decode(self, genes: Sequence[int]) -> list[int] | list[float]:
-        """The length configuration of some genes: a dropped token does not come back, so each is at most the one before."""
-        left, whole = dict(zip(self.layers, genes, strict=True)), self.everything or self.highest
-        kept = (min(left[layer], self.highest) if layer in left else whole for layer in range(self.num_layers))
-        entries = accumulate(kept, min)
-        return [entry / STEPS for entry in entries] if self.relative else list(entries)
+    @property
+    def relative(self) -> bool:
+        """Whether entries are shares rather than token counts."""
+        return isinstance(self.largest, float)
 
-    def encode(self, length_config: Sequence[int | float]) -> list[int]:
-        """The nearest genes of a length configuration of the same kind; those of other layers are left out."""
-        entries = [round(length_config[layer] * STEPS) if self.relative else length_config[layer] for layer in self.layers]
-        return [min(self.highest, max(self.lowest, entry)) for entry in accumulate(entries, min)]
+    def decode(self, point: Sequence[float]) -> list[int] | list[float]:
+        """Returns the length configuration of a point of the unit cube."""
+        entries, entry, left = [], self.whole, self.largest
+        for layer in range(self.num_layers):
+            if layer in self.layers:
+                left = self.smallest + (left - self.smallest) * point[self.layers.index(layer)]
+                entry = round(left, SHARE_DIGITS) if self.relative else round(left)
+            entries.append(entry)
+        return entries
 
-    def constant(self, ratio: float) -> list[int]:
-        """The genes that drop the same ratio in each layer (arXiv 2010.07003, section 3.2)."""
-        return self.encode(constant_drop(self.num_layers, ratio, None if self.relative else self.highest, self.layers))
+    def encode(self, length_config: Sequence[int | float]) -> list[float]:
+        """Returns the nearest point of a length configuration of the same kind; drops in other layers are ignored."""
+        point, left = [], self.largest
+        for layer in self.layers:
+            entry = min(max(length_config[layer], self.smallest), left)
+            point.append((entry - self.smallest) / (left - self.smallest) if left > self.smallest else 1.0)
+            left = entry
+        return point
 
-    def first(self, count: int) -> list[list[int]]:
-        """Genes to begin a search with: half of them spread (see below), half with one large drop, in each layer in turn.
+    def constant(self, ratio: float) -> list[int] | list[float]:
+        """Returns the length configuration whose layers all drop the same ratio (arXiv 2010.07003, section 3.2)."""
+        tokens = None if self.relative else self.largest
+        return self.decode(self.encode(constant_drop(self.num_layers, ratio, tokens, self.layers)))
 
-        Args:
-            count (`int`): how many; 4 or more.
-        """
-        one = count // 2
-        shares = [1 - (index // len(self.layers) + 1) / (one // len(self.layers) + 2) for index in range(one)]
-        drops = [max(self.lowest, round(share * self.highest)) for share in shares]
-        places = [index % len(self.layers) for index in range(one)]
-        single = [
-            [self.highest] * place + [drop] * (len(self.layers) - place) for place, drop in zip(places, drops, strict=True)
-        ]
-        return [*self.spread(count - one), *single]
-
-    def spread(self, count: int) -> list[list[int]]:
-        """Genes of constant ratio whose mean lengths are evenly spread from all tokens to the fewest, whatever the depth.
+    def grid(self, num_points: int) -> list[list[float]]:
+        """Returns at most `num_points` points on a regular grid, from all tokens downwards.
 
         Args:
-            count (`int`): how many; 2 or more.
+            num_points (`int`): largest size. Each layer has as many levels as fit: 144 gives 12 x 12 for two layers.
 
-        Returns:
-            `list[list[int]]`: the first keeps all tokens.
+        Raises:
+            ValueError: not even two levels for each layer fit.
         """
-        most = len(self.layers) * self.highest
-        ratios = [index / 1000 for index in range(1000)]  # a thousandth is finer than a gene's step
-        means = [(sum(self.constant(ratio)) / most, ratio) for ratio in ratios]
-        least = means[-1][0]
-        wanted = [1 - (1 - least) * index / (count - 1) for index in range(count)]
-        return [self.constant(min(means, key=lambda pair: abs(pair[0] - mean))[1]) for mean in wanted]
+        levels = 1
+        while (levels + 1) ** len(self.layers) <= num_points:
+            levels += 1
+        if levels < 2:
+            raise ValueError(
+                f"A grid over {len(self.layers)} layers has at least {2 ** len(self.layers)} points, num_evaluations is "
+                f"{num_points}. Give more, or method='tpe'."
+            )
+        # Level 0 is left out: it keeps the smallest length, whatever the following layers do
+        values = [level / levels for level in range(levels, 0, -1)]
+        return [list(point) for point in itertools.product(values, repeat=len(self.layers))]
 
 
 def _checked(layers: Sequence[int] | None, num_layers: int) -> tuple[int, ...]:

@@ -8,12 +8,11 @@ import numpy as np
 from datasets import Dataset
 from tokenizers import Encoding, Tokenizer
 
+from ...utils.defaults import MAX_LENGTH, STRIDE
 from .squad import check_rows
 
 
-MAX_LENGTH = 384  # window of BERT on SQuAD (arXiv 1810.04805)
-STRIDE = 128  # tokens that neighbouring windows share, same paper
-MAX_QUESTION_LENGTH = 64  # same paper
+MAX_QUESTION_LENGTH = 64  # as BERT on SQuAD (arXiv 1810.04805)
 
 
 # Of these architectures positions count from the row after that of padding

@@ -1,17 +1,21 @@
-"""The search on functions whose front is known: it finds it, ends, resumes, and is shared by processes."""
+"""The search on functions whose front is known: it finds the front, ends, resumes, and several processes share it."""
 
+import errno
 import itertools
 import json
+import os
+import resource
 import subprocess
 import sys
 
 import pytest
 
 from hf_dynbert.budgets.search.optuna_search import METHODS, search_length_configs
-from hf_dynbert.budgets.search.pareto import hypervolume, pareto_front
+from hf_dynbert.budgets.search.pareto import pareto_front
 from hf_dynbert.budgets.search.space import LengthSpace
 
 
+TWO_DROPS = LengthSpace.shares(6, layers=[0, 3])
 SMALL = LengthSpace.tokens(3, 14)
 CALLS = """
 import json, sys, time
@@ -19,236 +23,278 @@ from hf_dynbert.budgets.search.optuna_search import search_length_configs
 from hf_dynbert.budgets.search.space import LengthSpace
 def evaluate(length_config):
     print(json.dumps(length_config), flush=True)
-    {more}
+    time.sleep({sleep})
     return sum(length_config) ** 0.5, sum(length_config) + length_config[-1] * length_config[0]
-search_length_configs(evaluate, LengthSpace.tokens(3, 14), {evaluations}, storage=sys.argv[1], progress=False)
+print("ready", flush=True)
+input()
+search_length_configs(evaluate, LengthSpace.tokens(3, 14), {evaluations}, {method!r}, storage=sys.argv[1], progress=False)
 """
 
 
 def synthetic(length_config):
-    """Late layers cost less than they score; the middle one is worth little."""
+    """Late layers cost less than they score; the middle layer is worth little."""
     first, middle, last = length_config
     return (2 - 2.7 ** (-first / 5)) * (2 - 2.7 ** (-last / 3)) + 0.05 * middle**0.5, first**1.5 + middle + 0.7 * last
 
 
-def everything():
-    return [list(genes) for genes in itertools.product(range(14, 1, -1), repeat=3) if list(genes) == sorted(genes)[::-1]]
+def two_drops(length_config):
+    """The first drop costs more score than the second for the same saving."""
+    first, last = length_config[0], length_config[-1]
+    return 80 - 12 * (1 - first) ** 2 - 5 * (1 - last) ** 2, (1 + 3 * first + 3 * last) / 7
 
 
-def volume(points):
-    return hypervolume([(cost, score) for score, cost in points], (85.0, 1.0))
+def hypervolume(points, worst):
+    """The area between the front of (score, cost) pairs and the worst score and cost."""
+    inside = [(cost, score) for score, cost in points if cost < worst[1] and score > worst[0]]
+    front = [inside[index] for index in pareto_front(inside)]
+    ends = [cost for cost, _ in front[1:]] + [worst[1]]
+    return sum((end - cost) * (score - worst[0]) for (cost, score), end in zip(front, ends, strict=True))
 
 
-def fronts(evaluate, space, evaluations, seed):
-    """What evolution and what chance find."""
-    return [
-        search_length_configs(evaluate, space, evaluations, method, seed=seed, progress=False).front
-        for method in ("evolutionary", "random")
-    ]
+def all_small_configs():
+    counts = itertools.product(range(14, 1, -1), repeat=3)
+    return [list(entries) for entries in counts if list(entries) == sorted(entries, reverse=True)]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_it_ends_and_its_front_is_one(method):
+def test_search_ends_and_returns_the_front_of_its_measurements(method):
     calls = []
-    found = search_length_configs(
+    result = search_length_configs(
         lambda config: calls.append(config) or synthetic(config), SMALL, 40, method, seed=1, progress=False
     )
-    assert len(calls) <= 40 and len(found.measured) == 40 and found.screened == 0
+    assert 20 <= len(result.measured) <= 40 and len(calls) <= 40
     assert len({tuple(config) for config in calls}) == len(calls)  # nothing is measured twice
-    costs, scores = [f.cost for f in found.front], [f.score for f in found.front]
+    costs, scores = [one.cost for one in result.front], [one.score for one in result.front]
     assert costs == sorted(set(costs)) and scores == sorted(set(scores))
-    points = [measured.point for measured in found.measured]
-    assert [found.front[place].point for place in range(len(costs))] == [points[index] for index in pareto_front(points)]
-    for measured in found.measured:
-        assert measured.length_config == sorted(measured.length_config, reverse=True)
-        assert (measured.score, measured.cost) == synthetic(measured.length_config)
+    points = [one.point for one in result.measured]
+    assert [one.point for one in result.front] == [points[index] for index in pareto_front(points)]
+    for one in result.measured:
+        assert one.length_config == sorted(one.length_config, reverse=True)
+        assert (one.score, one.cost) == synthetic(one.length_config)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_same_seed_same_front(method):
-    one, two, other = (search_length_configs(synthetic, SMALL, 30, method, seed=seed, progress=False) for seed in (3, 3, 4))
-    assert one == two and one.measured != other.measured
+    first, second = (search_length_configs(synthetic, SMALL, 30, method, seed=3, progress=False) for _ in range(2))
+    assert first == second
+    if method != "grid":  # which draws nothing
+        assert search_length_configs(synthetic, SMALL, 30, method, seed=4, progress=False).measured != first.measured
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_evolution_finds_the_true_front(seed):
-    """An eighth of all configurations measured, 95 % of the true area, and no less than chance finds."""
-    best = volume(synthetic(config) for config in everything())
-    found, chance = (volume((f.score, f.cost) for f in front) for front in fronts(synthetic, SMALL, 60, seed))
-    assert found >= chance and found >= 0.95 * best
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_finds_nearly_the_true_front_over_two_drops(method):
+    every = [TWO_DROPS.decode([a / 60, b / 60]) for a in range(61) for b in range(61)]
+    best = hypervolume([two_drops(config) for config in every], (75.0, 1.0))
+    result = search_length_configs(two_drops, TWO_DROPS, 144, method, min_score=75.0, progress=False)
+    assert hypervolume([(one.score, one.cost) for one in result.front], (75.0, 1.0)) >= 0.93 * best
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_evolution_finds_what_constant_ratios_do_not(seed):
-    """Six layers, of which the fourth is where dropping is cheap: the true front drops there and nowhere else."""
-    space = LengthSpace.shares(6)
-
-    def evaluate(config):
-        drops = [before - after for before, after in zip([1.0, *config], config, strict=False)]
-        score = 10 - sum(drop * (1 if layer == 3 else 6) for layer, drop in enumerate(drops))
-        return score, sum(config)
-
-    true = [[1.0] * 3 + [share / 100] * 3 for share in range(8, 101)]
-    worst = (6.0, 8.0)
-
-    def area(configs):
-        return hypervolume([evaluate(config)[::-1] for config in configs], worst)
-
-    constant = area(space.decode(genes) for genes in space.spread(150))
-    found, chance = (area(f.length_config for f in front) for front in fronts(evaluate, space, 250, seed))
-    assert found >= 0.93 * area(true) and found > 2 * max(chance, constant)
+def test_search_finds_most_of_the_front_of_three_drops():
+    best = hypervolume([synthetic(config) for config in all_small_configs()], (1.0, 85.0))
+    for method in ("tpe", "nsga2"):
+        result = search_length_configs(synthetic, SMALL, 80, method, progress=False)
+        assert hypervolume([(one.score, one.cost) for one in result.front], (1.0, 85.0)) >= 0.9 * best
 
 
-def test_tiny_spaces_end():
-    """Fewer configurations than evaluations, and a space of one gene."""
+def test_default_is_a_grid_of_equal_steps_for_two_drops_and_tpe_for_more():
+    calls = []
+    result = search_length_configs(lambda config: calls.append(config) or two_drops(config), TWO_DROPS, progress=False)
+    assert calls[0] == [1.0] * 6 and len({config[0] for config in calls}) == 12
+    # near the smallest length a few of the 12 x 12 points are equal after rounding
+    assert 130 <= len(calls) == len(result.measured) <= 144
+    shallow, deep = LengthSpace.shares(6, layers=[0, 3]), LengthSpace.shares(6)
+    for space, method in ((shallow, "grid"), (deep, "tpe")):
+        chosen = search_length_configs(lambda config: (sum(config), sum(config)), space, 10, progress=False)
+        named = search_length_configs(lambda config: (sum(config), sum(config)), space, 10, method, progress=False)
+        assert chosen == named
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_below_the_minimum_are_outside_the_front(method):
+    result = search_length_configs(two_drops, TWO_DROPS, 60, method, min_score=78.0, progress=False)
+    assert min(one.score for one in result.front) >= 78.0 > min(one.score for one in result.measured)
+
+
+@pytest.mark.parametrize("method", ["tpe", "nsga2"])
+def test_methods_avoid_scores_below_the_minimum(method):
+    shares = []
+    for min_score in (-float("inf"), 78.0):
+        result = search_length_configs(two_drops, TWO_DROPS, 80, method, min_score=min_score, progress=False)
+        shares.append(sum(one.score >= 78.0 for one in result.measured) / 80)
+    assert shares[1] > shares[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_small_spaces_end(method):
+    """Fewer configurations than evaluations, and a space of one layer."""
     for space in (LengthSpace.tokens(2, 4), LengthSpace.tokens(3, 9, layers=[1])):
-        found = search_length_configs(lambda config: (sum(config), sum(config)), space, 40, progress=False)
-        assert len(found.measured) == 40 and len({tuple(m.length_config) for m in found.measured}) <= 8
+        result = search_length_configs(lambda config: (sum(config), sum(config)), space, 40, method, progress=False)
+        assert len(result.measured) <= 40 and len({tuple(one.length_config) for one in result.measured}) <= 8
 
 
 def test_spaces():
     space = LengthSpace.shares(4, layers=[1, 3])
-    assert space.decode([50, 70]) == [1.0, 0.5, 0.5, 0.5] and space.encode([1.0, 0.5, 0.5, 0.25]) == [50, 25]
-    assert LengthSpace.tokens(3, 384, fewest=91).decode([400, 120, 90]) == [384, 120, 90]
-    for depth in (3, 6, 12):
-        means = [sum(genes) / depth / 100 for genes in LengthSpace.shares(depth).spread(11)]
-        assert means[0] == 1.0
-        steps = [high - low for low, high in zip(means[1:], means, strict=False)]
-        assert max(steps) - min(steps) < 0.05  # a hundredth a gene, and the floor of 0.08
+    for config in ([1.0, 0.5, 0.5, 0.25], [1.0, 1.0, 1.0, 0.08], [1.0, 0.3, 0.3, 0.3], [1.0, 0.08, 0.08, 0.08]):
+        assert space.decode(space.encode(config)) == config
+    assert space.decode([0.0, 1.0]) == [1.0, 0.08, 0.08, 0.08] and space.decode([1.0, 1.0]) == [1.0] * 4
+    counts = LengthSpace.tokens(3, 384, fewest=91)
+    assert counts.decode([1.0, 0.1, 0.0]) == [384, 120, 91] and counts.decode(counts.encode([300, 200, 91])) == [
+        300,
+        200,
+        91,
+    ]
+    assert LengthSpace.tokens(4, 96, layers=[1, 3], positions=128).decode([1.0, 1.0]) == [128, 96, 96, 96]
+    assert space.constant(0.5) == [1.0, 0.5, 0.5, 0.25] and counts.constant(0.5) == [192, 96, 91]
     with pytest.raises(ValueError, match="layers is .* valid are some of 0 to 3"):
         LengthSpace.shares(4, layers=[4])
     with pytest.raises(ValueError, match="shares between 0 and 1"):
         LengthSpace.shares(4, smallest=1.5)
     with pytest.raises(ValueError, match="2 <= fewest < longest"):
         LengthSpace.tokens(4, 8, fewest=8)
+    with pytest.raises(ValueError, match="at least 64 points, num_evaluations is 60"):
+        LengthSpace.shares(6).grid(60)
 
 
-def test_screens_spare_the_full_sample():
-    full, small = [], []
-    found = search_length_configs(
-        lambda config: full.append(config) or synthetic(config),
-        SMALL,
-        60,
-        screens=[lambda config: small.append(config) or synthetic(config)],
-        progress=False,
-    )
-    assert len(full) + found.screened <= len(small) + 5 <= 65  # a configuration that comes again is not screened again
-    assert len(full) <= 36 and found.screened >= 20  # one in three, and some more while few were seen
-    assert volume((f.score, f.cost) for f in found.front) > 0.9 * volume(synthetic(config) for config in everything())
+@pytest.mark.parametrize("method", METHODS)
+def test_given_configurations_are_evaluated_first(method):
+    start = [[9, 7, 5], [0.5, 0.5, 0.5], [14, 14, 14]]  # the second is of the other kind
+    result = search_length_configs(synthetic, SMALL, 30, method, start=start, progress=False)
+    assert [one.length_config for one in result.measured[:2]] == [[9, 7, 5], [14, 14, 14]]
 
 
-def test_what_scores_too_little_goes_no_further():
-    best = max(synthetic(config)[0] for config in everything())
-    full, seen = [], []
-    found = search_length_configs(
-        lambda config: full.append(config) or synthetic(config),
-        SMALL,
-        60,
-        screens=[lambda config: seen.append(config) or synthetic(config)],
-        least_scores=[0.6 * best, 0.9 * best],
-        progress=False,
-    )
-    assert min(synthetic(config)[0] for config in seen) < 0.6 * best <= min(synthetic(config)[0] for config in full)
-    assert all(one.score >= 0.9 * best for one in found.measured) and len(found.measured) < len(full)
-    with pytest.raises(ValueError, match="zip"):
-        search_length_configs(synthetic, SMALL, 5, least_scores=[1.0, 2.0], progress=False)
-
-
-def test_a_search_that_was_interrupted_is_the_same_search(tmp_path):
-    whole = search_length_configs(synthetic, SMALL, 30, seed=5, progress=False)
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interrupted_search_repeats_no_finished_evaluation(method, tmp_path):
     calls = []
 
-    def dies(config):
+    def evaluate(config):
         calls.append(config)
         if len(calls) == 13:
             raise KeyboardInterrupt
         return synthetic(config)
 
+    options = {"seed": 5, "start": [[9, 7, 5]], "storage": tmp_path / "search", "progress": False}
     with pytest.raises(KeyboardInterrupt):
-        search_length_configs(dies, SMALL, 30, seed=5, storage=tmp_path / "search", progress=False)
-    found = search_length_configs(dies, SMALL, 30, seed=5, storage=tmp_path / "search", progress=False)
-    assert found == whole
-    assert len(calls) == 1 + len({tuple(m.length_config) for m in whole.measured})  # the thirteenth twice, no other
-    again = search_length_configs(dies, SMALL, 30, seed=5, storage=tmp_path / "search", progress=False)
-    assert again == whole
+        search_length_configs(evaluate, SMALL, 27, method, **options)
+    before = [tuple(config) for config in calls[:12]]
+    result = search_length_configs(evaluate, SMALL, 27, method, **options)
+    after = [tuple(config) for config in calls[13:]]
+    assert not set(before) & set(after) and len(result.measured) <= 27
+    if method == "grid":
+        assert calls[12] in calls[13:]
+    assert search_length_configs(evaluate, SMALL, 27, method, **options) == result and len(calls) == 13 + len(after)
 
 
-def run(script, storage, **options):
-    command = [sys.executable, "-c", script, str(storage)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+def start_process(tmp_path, method, evaluations, sleep):
+    script = CALLS.format(method=method, evaluations=evaluations, sleep=sleep)
+    command = [sys.executable, "-c", script, str(tmp_path / "search")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
 
 
-def test_a_killed_process_loses_nothing(tmp_path):
-    script = CALLS.replace("{evaluations}", "25")
-    dying = run(script.replace("{more}", "time.sleep(0.05)"), tmp_path / "s")
-    before = [json.loads(dying.stdout.readline()) for _ in range(8)]
-    dying.kill()
-    dying.wait()
-    left = run(script.replace("{more}", "pass"), tmp_path / "s")
-    out, error = left.communicate()
-    assert left.returncode == 0, error
-    after = [json.loads(line) for line in out.splitlines()]
-    assert not [config for config in after if config in before[:7]]  # the eighth was under way
-
-
-def test_two_processes_work_on_one_search(tmp_path):
-    script = CALLS.replace("{evaluations}", "40").replace("{more}", "time.sleep(0.03)")
-    script = script.replace(
-        "search_length_configs(evaluate", "print('ready', flush=True); input()\nsearch_length_configs(evaluate"
-    )
-    both = [run(script, tmp_path / "s", stdin=subprocess.PIPE) for _ in range(2)]
-    assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
-    for process in both:  # both have imported all: they start together
+def let_go(*processes):
+    for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    lines = []
+
+
+@pytest.mark.parametrize("method", ["grid", "tpe"])
+def test_a_killed_process_loses_one_evaluation_at_most(method, tmp_path):
+    killed = start_process(tmp_path, method, 25, 0.05)
+    let_go(killed)
+    before = [json.loads(killed.stdout.readline()) for _ in range(8)]
+    killed.kill()
+    killed.wait()
+    left = start_process(tmp_path, method, 25, 0)
+    out, error = left.communicate("\n")
+    assert left.returncode == 0, error
+    after = [json.loads(line) for line in out.splitlines()]
+    assert not [config for config in after if config in before[:7]]  # the eighth was not finished
+    if method == "grid":
+        assert before[7] in after
+
+
+@pytest.mark.parametrize("method", ["grid", "tpe"])
+def test_two_processes_work_on_one_search(method, tmp_path):
+    both = [start_process(tmp_path, method, 30, 0.05) for _ in range(2)]
+    let_go(*both)
+    calls = []
     for process in both:
         out, error = process.communicate()
         assert process.returncode == 0, error
-        lines.append(out.splitlines())
-    assert min(map(len, lines)) >= 5 and sum(map(len, lines)) <= 41  # the last one may be under way in both
-    found = search_length_configs(synthetic, SMALL, 1, storage=tmp_path / "s", progress=False)
-    assert {tuple(m.length_config) for m in found.measured} >= {tuple(json.loads(line)) for line in sum(lines, [])}
+        calls.append([json.loads(line) for line in out.splitlines()])
+    assert min(map(len, calls)) >= 5 and sum(map(len, calls)) <= 31  # the last evaluation may run in both
+    result = search_length_configs(synthetic, SMALL, 30, method, storage=tmp_path / "search", progress=False)
+    assert {tuple(one.length_config) for one in result.measured} >= {tuple(config) for config in sum(calls, [])}
 
 
-def test_what_comes_first_is_tried_even_after_an_interrupt(tmp_path):
-    start = [[9, 7, 5], [0.5, 0.4, 0.3]]  # the second is of the other kind
+@pytest.mark.parametrize("torn", [b'{"op_code":6,"worker', b"{", b"\0\0\0\0", b'{"op_code": 5, "trial_id": 3'])
+def test_an_unfinished_last_line_of_the_journal_is_cut(tmp_path, torn):
+    path, calls = tmp_path / "search", []
 
-    def dies(config):
-        raise KeyboardInterrupt
+    def evaluate(config):
+        calls.append(config)
+        return synthetic(config)
 
-    with pytest.raises(KeyboardInterrupt):
-        search_length_configs(dies, SMALL, 5, storage=tmp_path / "s", start=start, progress=False)
-    for _ in range(2):
-        found = search_length_configs(synthetic, SMALL, 5, storage=tmp_path / "s", start=start, progress=False)
-        configs = [m.length_config for m in found.measured]
-        assert configs.count([9, 7, 5]) == 1 and [2, 2, 2] not in configs[:2]
-
-
-def test_before_the_first_layer_that_drops_all_is_all():
-    space = LengthSpace.tokens(4, 96, layers=[1, 3], positions=128)
-    assert space.decode([80, 40]) == [128, 80, 80, 40] and space.decode([96, 96]) == [128, 96, 96, 96]
+    search_length_configs(evaluate, SMALL, 8, "grid", storage=path, progress=False)
+    with path.open("ab") as file:
+        file.write(torn)
+    again = search_length_configs(evaluate, SMALL, 8, "grid", storage=path, progress=False)
+    assert len(again.measured) == len(calls) == 8
+    longer = search_length_configs(evaluate, SMALL, 8, "grid", storage=path, progress=False)
+    assert longer == again and path.read_bytes().endswith(b"\n")
 
 
-def test_another_search_is_not_mixed_in(tmp_path):
+@pytest.mark.parametrize("damage", [b"{\n", b"\0\0\n", b"[1]\n", b'{"other": 1}\n'])
+def test_a_journal_damaged_elsewhere_is_refused_by_name(tmp_path, damage):
+    path = tmp_path / "search"
+    search_length_configs(synthetic, SMALL, 8, "grid", storage=path, progress=False)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], damage, *lines[3:]]))
+    with pytest.raises(ValueError, match=r"search is damaged: line 4 .* give another output_dir"):
+        search_length_configs(synthetic, SMALL, 8, "grid", storage=path, progress=False)
+
+
+def test_a_full_disk_is_reported_by_name_and_the_search_continues(tmp_path):
+    """A limit on the size of files stands for the disk: the write fails in the middle of a record."""
+    path = tmp_path / "search"
+    search_length_configs(synthetic, SMALL, 27, "grid", storage=path, progress=False)
+    wanted, whole = search_length_configs(synthetic, SMALL, 27, "grid", storage=path, progress=False), path.stat().st_size
+    path.unlink()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    script = (
+        "import resource, signal, sys\n"
+        "from test_search import SMALL, search_length_configs, synthetic\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({whole // 2 + 3}, {limits[1]}))\n"
+        "search_length_configs(synthetic, SMALL, 27, 'grid', storage=sys.argv[1], progress=False)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    failed = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, env=environment)
+    assert failed.returncode == 1 and f"OSError: [Errno {errno.EFBIG}]" in failed.stderr and str(path) in failed.stderr
+    assert 0 < path.stat().st_size <= whole // 2 + 3
+    assert search_length_configs(synthetic, SMALL, 27, "grid", storage=path, progress=False) == wanted
+
+
+def test_another_search_is_refused(tmp_path):
     options = {"storage": tmp_path / "s", "progress": False}
-    search_length_configs(synthetic, SMALL, 2, settings={"model": "a", "cost": "macs"}, **options)
-    with pytest.raises(ValueError, match="another search .*cost was 'macs', is 'latency'.*Give another file"):
-        search_length_configs(synthetic, SMALL, 3, settings={"model": "a", "cost": "latency"}, **options)
-    assert len(search_length_configs(synthetic, SMALL, 3, settings={"cost": "macs", "model": "a"}, **options).measured) == 3
+    search_length_configs(synthetic, SMALL, 2, "tpe", settings={"model": "a", "cost": "macs"}, **options)
+    with pytest.raises(ValueError, match="another search .*cost was 'macs', is 'latency'.*Give another output_dir"):
+        search_length_configs(synthetic, SMALL, 3, "tpe", settings={"model": "a", "cost": "latency"}, **options)
+    with pytest.raises(ValueError, match="another search .*space was"):
+        search_length_configs(synthetic, LengthSpace.tokens(3, 20), 2, "tpe", **options)
+    settings = {"cost": "macs", "model": "a"}
+    assert len(search_length_configs(synthetic, SMALL, 3, "tpe", settings=settings, **options).measured) == 3
 
 
 @pytest.mark.parametrize("bad", [(float("nan"), 1.0), (1.0, float("inf"))])
-def test_scores_that_are_no_numbers_are_refused(bad):
+def test_scores_and_costs_that_are_not_finite_are_refused(bad):
     with pytest.raises(ValueError, match="both must be finite"):
-        search_length_configs(lambda config: bad, SMALL, 4, progress=False)
+        search_length_configs(lambda config: bad, SMALL, 8, progress=False)
 
 
-def test_what_cannot_be_searched_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="method is 'genetic'; valid are 'evolutionary', 'tpe'"):
+def test_impossible_arguments_are_refused():
+    with pytest.raises(ValueError, match="method is 'genetic'; valid are 'grid', 'tpe', 'nsga2'"):
         search_length_configs(synthetic, SMALL, method="genetic")
     with pytest.raises(ValueError, match="num_evaluations is 0"):
         search_length_configs(synthetic, SMALL, 0)
-    search_length_configs(synthetic, SMALL, 2, storage=tmp_path / "s", progress=False)
-    with pytest.raises(ValueError, match="holds another search .*space was"):
-        search_length_configs(synthetic, LengthSpace.tokens(3, 20), 2, storage=tmp_path / "s", progress=False)
