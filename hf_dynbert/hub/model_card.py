@@ -378,15 +378,18 @@ def _quantized(int8: dict, config: dict) -> str:
     if not int8:
         return ""
     meant, then = _meant(config), int8.get("length_configs")  # a search may have given the names to others
+    metric = int8.get("metric", "f1")
     int8 = int8 | {
-        key: {name: f1 for name, f1 in int8.get(key, {}).items() if then is None or then[name] == meant.get(name, ())}
-        for key in ("f1_int8", "f1_fp32")
+        key: {name: score for name, score in int8.get(key, {}).items() if then is None or then[name] == meant.get(name, ())}
+        for key in (f"{metric}_int8", f"{metric}_fp32")
     }
     arguments = {name: value for name, value in int8["arguments"].items() if value not in (None, [], "")}
-    measured = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_int8", {}).items())
-    exact = ", ".join(f"{name} {value:.2f}" for name, value in int8.get("f1_fp32", {}).items())
+    measured = ", ".join(f"{name} {value:.2f}" for name, value in int8[f"{metric}_int8"].items())
+    exact = ", ".join(f"{name} {value:.2f}" for name, value in int8[f"{metric}_fp32"].items())
+    examples = int8.get("examples", int8.get("f1_questions"))
+    title = "F1" if metric == "f1" else metric
     about = {
-        "F1 of int8": measured and f"{measured} ({int8['f1_questions']} questions; in floats {exact})",
+        f"{title} of int8": measured and f"{measured} ({examples} examples; in floats {exact})",
         "kept in floats": ", ".join(int8.get("kept_in_fp32") or []),
         **arguments,
         "versions": ", ".join(f"{name} {number}" for name, number in int8.get("versions", {}).items()),

@@ -85,6 +85,7 @@ class TextClassification(Task):
     """Classes of texts or of pairs of texts, several labels of each, or a real number."""
 
     name, head, max_length = "text-classification", "ForSequenceClassification", MAX_TEXT_LENGTH
+    primary_metric = "accuracy"
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads texts with their labels; see `load_texts`."""
