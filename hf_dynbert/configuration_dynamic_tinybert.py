@@ -13,10 +13,10 @@ from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import BertConfig
 from transformers.activations import ACT2FN
 
+from .importance import IMPORTANCES
 from .subnetwork import FULL, MAX_COUNT, SubNetwork
 
 
-IMPORTANCES = ("all", "question", "cls", "learned")
 DROPPED_LOGITS = ("restore", "mask")
 # Short inputs lose time by dropping. Measured in OpenVINO int8, ms at full length and at a budget that loses little:
 # question answering, two layers drop: 48 tokens 2.8 and 3.5, 64 tokens 3.8 and 4.2, 128 tokens 7.0 and 7.0;
@@ -280,6 +280,11 @@ class DynamicTinyBertConfig(BertConfig):
         return int((input_ids != self.pad_token_id).sum(1).max())
 
     @property
+    def early_layers(self) -> range:
+        """Indices of the layers that select tokens before their attention, see `early_selection_until`."""
+        return range(self.early_selection_until if IMPORTANCES[self.importance].may_select_early else 0)
+
+    @property
     def length_configs(self) -> dict[str, list[int | float]]:
         """The length configurations of the budgets by name, without `"full"` and without budgets that leave layers out."""
         budgets = {name: self.resolve_budget(name) for name in self.budgets or {}}
@@ -383,8 +388,8 @@ class DynamicTinyBertConfig(BertConfig):
         elif model_type != cls.model_type:
             raise ValueError(
                 f"{pretrained_model_name_or_path} is a {model_type!r} checkpoint. from_pretrained takes 'bert' and "
-                f"'{cls.model_type}'; from_backbone({str(pretrained_model_name_or_path)!r}) takes 'bert', 'roberta' and "
-                "'distilbert'. Other architectures are not supported."
+                f"'{cls.model_type}'; from_backbone({str(pretrained_model_name_or_path)!r}) takes 'bert', 'roberta', "
+                "'xlm-roberta', 'camembert' and 'distilbert'. Other architectures are not supported."
             )
         return config_dict, kwargs
 

@@ -120,7 +120,7 @@ class SubNetwork:
         """
         hidden = config.hidden_size
         intermediate = getattr(config, "intermediate_size", None) or config.hidden_dim  # DistilBERT's name for it
-        early = early_layers(config)
+        early = getattr(config, "early_layers", ())  # other architectures have none
         min_tokens = getattr(config, "min_tokens_to_drop", 0)
         macs, entering = tokens * hidden, tokens  # the LayerNorm of the embeddings
         for layer, entry in self.layer_entries(config):
@@ -235,12 +235,6 @@ def dropping_layers(config) -> Sequence[int]:
     """Indices of the layers that may drop tokens: those that `config.drop_layers` lists, or all layers."""
     listed = getattr(config, "drop_layers", None)  # other architectures have no such field
     return range(config.num_hidden_layers) if listed is None else listed
-
-
-def early_layers(config) -> range:
-    """Indices of the layers that select tokens before their attention, see `config.early_selection_until`."""
-    learned = getattr(config, "importance", None) == "learned"  # other architectures have no such fields
-    return range(getattr(config, "early_selection_until", 0) if learned else 0)
 
 
 def validate_drops(length_config: Sequence[int | float], layers: Sequence[int], longest: int) -> None:

@@ -14,7 +14,8 @@ from torch import nn
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..subnetwork import SHARE_UNIT
-from .graph import LOWEST, LengthAdaptiveGraph, RowPair
+from .graph import LengthAdaptiveGraph, RowPair
+from .graph_operations import LOWEST
 
 
 DIAL = "length_config"  # the variable that holds the length configuration
@@ -122,9 +123,9 @@ def _convert_put_tokens(context):
 
 
 def _convert_top_slots(context):
-    """The largest along the second axis."""
+    """The largest along the second axis; of equal values the earlier, as in eager mode."""
     ranking, width = context.get_input(0), context.get_input(1)
-    return [ops.topk(ranking, width, 1, "max", "value", index_element_type="i64").output(1)]
+    return [ops.topk(ranking, width, 1, "max", "value", index_element_type="i64", stable=True).output(1)]
 
 
 def _dial_node(model: openvino.Model):

@@ -11,8 +11,9 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from ..hub.model_card import QUANTIZATION as RECORD
-from ..hub.model_card import TRAINING, forget, write_card
+from ..hub.model_card import write_card
+from ..hub.records import QUANTIZATION as RECORD
+from ..hub.records import TRAINING, remove_stale_records
 from ..tasks import DataOptions, Evaluator, Task, task_of
 from ..tasks.question_answering.features import check_max_length
 from ..utils.atomic_files import replace_files
@@ -77,7 +78,7 @@ def quantize(args: QuantizeArguments) -> Path:
         if training_record.exists():
             shutil.copy(training_record, folder / TRAINING)
         made = [path.name for path in folder.iterdir()]
-    forget(args.output_dir, keep=made)
+    remove_stale_records(args.output_dir, keep=made)
     write_card(args.output_dir)
     return output
 

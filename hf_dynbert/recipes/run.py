@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..backbones.convert import convert_config
-from ..hub.model_card import TRAINING, forget, origin
+from ..hub.records import TRAINING, origin, remove_stale_records
 from ..modeling_dynamic_tinybert import TokenScorer
 from ..tasks.question_answering.features import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
@@ -71,7 +71,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
             trainer.save_model(str(folder), _internal_call=True)  # else it would publish the folder it writes beside
-        forget(output, keep=[TRAINING, "model.safetensors"])
+        remove_stale_records(output, keep=[TRAINING, "model.safetensors"])
         trainer.create_model_card()
     trainer.accelerator.wait_for_everyone()
     if args.push_to_hub:

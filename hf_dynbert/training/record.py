@@ -10,7 +10,8 @@ import transformers
 from transformers import TrainingArguments
 
 from ..budgets.latency import machine_name
-from ..hub.model_card import TRAINING, forget, origin, write_card
+from ..hub.model_card import write_card
+from ..hub.records import TRAINING, origin, remove_stale_records
 from ..utils.atomic_files import replace_files
 from ..version import __version__
 from .arguments import DistillationArguments
@@ -72,7 +73,7 @@ def write_record(trainer, about: dict, folder: str | Path, repo_id: str | None =
     text, path = json.dumps(training_record(trainer, about), indent=1) + "\n", Path(folder) / TRAINING
     known = path.read_text(encoding="utf-8") if path.exists() else None
     if known != text:  # else it is the same model, with what was measured of it
-        forget(folder, keep=["model.safetensors"])
+        remove_stale_records(folder, keep=["model.safetensors"])
     with replace_files(Path(folder)) as beside:
         (beside / TRAINING).write_text(text, encoding="utf-8")
     write_card(folder, repo_id)

@@ -54,30 +54,31 @@ def measure(args: argparse.Namespace) -> None:
 
     from hf_dynbert.loading import load_any
     from hf_dynbert.subnetwork import count_macs
-    from hf_dynbert.tasks.question_answering.evaluate import SquadSample
+    from hf_dynbert.tasks.question_answering.evaluate import QuestionAnsweringEvaluator
     from hf_dynbert.tasks.question_answering.squad import load_squad, split_by_article
 
     model, tokenizer = load_any(args.model, args.threads), AutoTokenizer.from_pretrained(args.model)
     _, held_out = split_by_article(load_squad(args.data), HELD_OUT)
-    sample = SquadSample(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
+    evaluator = QuestionAnsweringEvaluator(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
     first_layer, second_layer = model.config.drop_layers
     table = json.loads(args.table.read_text(encoding="utf-8")) if args.table.is_file() else []
     measured = {(entry["first"], entry["second"]) for entry in table}
-    full_macs = sum(count_macs(model.config, None, length) for length in sample.lengths)
+    full_macs = sum(count_macs(model.config, None, length) for length in evaluator.lengths)
     args.table.parent.mkdir(parents=True, exist_ok=True)
     for first, second in nodes():
         if (first, second) in measured:
             continue
         shares = [1.0] * first_layer + [first] * (second_layer - first_layer)
         shares += [second] * (model.config.num_hidden_layers - second_layer)
-        result = sample.evaluate(model, shares, latency_samples=0, progress=False)
-        macs = sum(count_macs(model.config, shares, length) for length in sample.lengths)
-        table.append({"first": first, "second": second, "f1": result.f1, "macs": macs / full_macs})
+        result = evaluator(model, shares)
+        macs = sum(count_macs(model.config, shares, length) for length in evaluator.lengths)
+        table.append({"first": first, "second": second, "f1": result["f1"], "macs": macs / full_macs})
         written = args.table.with_suffix(".part")
         written.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         os.replace(written, args.table)
         print(
-            f"{len(table)}: {first:.4f}, {second:.4f}: F1 {result.f1:.2f}, MACs {100 * macs / full_macs:.1f} %", flush=True
+            f"{len(table)}: {first:.4f}, {second:.4f}: F1 {result['f1']:.2f}, MACs {100 * macs / full_macs:.1f} %",
+            flush=True,
         )
 
 

@@ -232,7 +232,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(files, monkeypatch):
     def fault(*args, **kwargs):
         return list(zip([1], [1, 2], strict=True))
 
-    monkeypatch.setattr(evaluating.SquadSample, "evaluate", fault)
+    monkeypatch.setattr(evaluating.QuestionAnsweringEvaluator, "evaluate", fault)
     with pytest.raises(ValueError, match="longer"):
         main(["evaluate", "--model", files["MODEL"], "--data", files["DATA"]])
 

@@ -26,7 +26,7 @@ from hf_dynbert import (
     training_features,
 )
 from hf_dynbert.commands.main import main
-from hf_dynbert.hub.model_card import GENERATED, OURS, write_evaluation
+from hf_dynbert.hub.model_card import MARK, MARKS, write_evaluation
 from hf_dynbert.hub.push import push_folder
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
@@ -88,7 +88,7 @@ def test_the_card_knows_where_it_stands_and_survives(hub, folder, make_model):
 
 def test_a_persons_card_on_the_hub_stays(hub, folder, make_model, tokenizer, questions, tmp_path):
     push_folder(folder, "ada/tiny")
-    own = hub.files("ada/tiny")["README.md"].replace(OURS.encode(), b"My own words.")
+    own = hub.files("ada/tiny")["README.md"].replace(MARK.encode(), b"My own words.")
     hub.repos["ada/tiny"].commit("main", hub.files("ada/tiny") | {"README.md": own})
     push_folder(folder, "ada/tiny")
     assert hub.files("ada/tiny")["README.md"] == own
@@ -170,7 +170,7 @@ def test_push_to_hub_of_transformers(hub, make_model, tokenizer, pull):
     tokenizer.push_to_hub("tiny")
     assert hub.repos["ada/tiny"].private
     card = hub.files("ada/tiny")["README.md"].decode()
-    assert 'from_pretrained("ada/tiny")' in card and "| `half` | 0.8, 0.6, 0.5, 0.3 |" in card and GENERATED not in card
+    assert 'from_pretrained("ada/tiny")' in card and "| `half` | 0.8, 0.6, 0.5, 0.3 |" in card and MARKS[-1] not in card
     assert torch.equal(answers(pull("ada/tiny")), answers(model))
     assert pull("ada/tiny", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
 

@@ -18,7 +18,7 @@ COMMAND = """
 import sys
 from pathlib import Path
 verb, *words = sys.argv[1:]
-last = {"train": "training.json", "quantize": "quantization.json", "search": "front.json", "evaluate": "evaluation.json"}
+last = {"train": "model.safetensors", "quantize": "quantization.json", "search": "front.json", "evaluate": "evaluation.json"}
 options = {}
 for word in words:
     if word.startswith("--"):
@@ -146,7 +146,7 @@ def test_recipes_share_a_teacher(work):
 
 def test_a_stage_made_elsewhere_is_taken(work):
     (work / "outputs/pairs-teacher").mkdir(parents=True)
-    (work / "outputs/pairs-teacher/training.json").write_text("{}")
+    (work / "outputs/pairs-teacher/model.safetensors").write_text("{}")
     assert make(work, "simplified-tinybert", "-t", "teacher").returncode == 0
     assert make(work, "simplified-tinybert").returncode == 0 and calls(work) == ["train simplified-tinybert"]
 

@@ -15,13 +15,13 @@ from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 
 from ...configuration_dynamic_tinybert import FULL
-from ...hub.model_card import TRAINING, write_card
+from ...hub.model_card import write_card
+from ...hub.records import TRAINING
 from ...loading import load_any
 from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
-from ...tasks.question_answering.evaluate import SquadSample
+from ...tasks.question_answering.evaluate import QuestionAnsweringEvaluator
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.inference import run_windows
-from ...tasks.question_answering.metrics import question_scores, token_f1
 from ...tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ...utils.atomic_files import one_at_a_time, replace_files
 from ...utils.folder_config import load_config
@@ -79,7 +79,7 @@ class Bench:
                 f"{len(data)} questions are held out; search_samples={args.search_samples} leaves none that the search has "
                 "not seen, to confirm what it finds. Use fewer, or hold out more (held_out, in training and here)."
             )
-        encode = [tokenizer, args.max_length, args.stride]
+        encode = [tokenizer, args]
         sizes = [*args.screen_samples, args.search_samples]
         self.samples = [_sample(data.select(range(size)), *encode) for size in sizes]
         self.rest = data.select(range(args.search_samples, min(len(data), args.search_samples + args.confirm_samples)))
@@ -136,17 +136,15 @@ class Bench:
 
         return [found / len(self.timed) for found in measure_latencies(call, range(len(calls)), turns)]
 
-    def _evaluate(self, length_config, sample: SquadSample) -> tuple[float, float]:
+    def _evaluate(self, length_config, sample: QuestionAnsweringEvaluator) -> tuple[float, float]:
         score = _mean(self._f1s(length_config, sample))
         if self.args.cost == "macs":
             return score, self.macs(length_config) / self.macs(None)
         full, own = self.latencies([None, length_config], turns=3)
         return score, own / full  # as a part of full length's, timed beside it: whatever disturbs one disturbs both
 
-    def _f1s(self, length_config, sample: SquadSample) -> list[float]:
-        options = {"batch_size": self.args.batch_size, "latency_samples": 0, "progress": False}
-        found = sample.evaluate(self.model, length_config or FULL, **options)
-        return question_scores(token_f1, found.predictions, sample.answers)
+    def _f1s(self, length_config, sample: QuestionAnsweringEvaluator) -> list[float]:
+        return sample.per_example(self.model, length_config or FULL).tolist()
 
 
 class Other:
@@ -174,12 +172,12 @@ class Other:
         wanted = parse_length_config(told) if at else FULL
         self.length_config = self.model.config.resolve_length_config(wanted) if can_drop else None
         self.call = {"length_config": self.length_config or FULL} if can_drop else {}
-        self.sample = SquadSample(self.tokenizer, rest, args.max_length, args.stride)
+        self.sample = _sample(rest, self.tokenizer, args)
         self.timed = _spread_windows(self.sample, args.latency_samples)
 
-    def f1(self, sample: SquadSample, batch_size: int) -> float:
+    def f1(self, sample: QuestionAnsweringEvaluator, batch_size: int) -> float:
         """F1 on some questions."""
-        return sample.evaluate(self.model, **self.call, batch_size=batch_size, latency_samples=0, progress=False).f1
+        return sample(self.model, self.call.get("length_config"))["f1"]
 
     def macs(self) -> float:
         """Multiply-accumulates, mean over the confirming questions."""
@@ -402,12 +400,11 @@ def _dev_scores(bench: Bench, budgets: Sequence[Budget], others: list[Other], de
     if dev is None:
         return {}
     args, outside = bench.args, {other.name for other in others}
-    sample = SquadSample(bench.tokenizer, dev, args.max_length, args.stride)
-    options = {"batch_size": args.batch_size, "latency_samples": 0}
+    sample = _sample(dev, bench.tokenizer, args)
     own = {one.name: one.length_config for one in budgets if one.name not in outside}
-    found = {name: sample.evaluate(bench.model, one or FULL, **options).f1 for name, one in own.items()}
+    found = {name: sample(bench.model, one or FULL)["f1"] for name, one in own.items()}
     for other in others:
-        found[other.name] = other.f1(SquadSample(other.tokenizer, dev, args.max_length, args.stride), args.batch_size)
+        found[other.name] = other.f1(_sample(dev, other.tokenizer, args), args.batch_size)
     return found
 
 
@@ -416,7 +413,7 @@ def _measured(bench: Bench, groups: dict[str, list], others: list[Other]) -> lis
     names = [FULL, *(f"{group}-{number}" for group, found in groups.items() for number in range(1, 1 + len(found)))]
     length_configs = [None, *(length_config for found in groups.values() for length_config in found)]
     place = {"machine": machine_name(threads_of(bench.model)), "runtime": runtime_name(bench.model), "tokens": bench.tokens}
-    place["sample"] = f"{len(bench.confirming.data)} held-out questions"
+    place["sample"] = f"{len(bench.confirming.contexts)} held-out questions"
     latencies = bench.latencies(length_configs, TURNS, others)
     full, *rest = (bench.f1s(length_config) for length_config in tqdm(length_configs, desc="Confirm", unit="config"))
     scores = [(full, None), *((own, standard_error(own, full)) for own in rest)]
@@ -492,13 +489,15 @@ def _settings(bench: Bench, args: SearchArguments) -> dict:
     return found
 
 
-def _sample(data: Dataset, tokenizer, max_length: int, stride: int) -> SquadSample:
-    return SquadSample(tokenizer, data, max_length, stride)
+def _sample(data: Dataset, tokenizer, args: SearchArguments) -> QuestionAnsweringEvaluator:
+    return QuestionAnsweringEvaluator(
+        tokenizer, data, args.max_length, args.stride, handle_impossible_answer=False, batch_size=args.batch_size
+    )
 
 
-def _spread_windows(sample: SquadSample, count: int) -> list:
+def _spread_windows(sample: QuestionAnsweringEvaluator, count: int) -> list:
     """So many windows, spread over the lengths."""
-    order = sample.order
+    order = sorted(range(len(sample.windows)), key=lambda index: -sample.lengths[index])
     return [sample.windows[order[(2 * index + 1) * len(order) // (2 * count)]] for index in range(count)]
 
 
