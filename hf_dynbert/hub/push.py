@@ -64,8 +64,8 @@ def push_folder(
 ) -> str:
     """Uploads the model in a folder: weights, configuration, tokenizer, card, plots.
 
-    All files come with one commit, so that nobody pulls half of them. After a broken connection, the same call sends only the
-    large files that are missing. A card in the repository that a person wrote stays.
+    All files come with one commit, so that nobody pulls half of them. After a broken connection, the same call sends the
+    missing large files only. A card in the repository that a person wrote stays.
 
     Args:
         folder (`str` or `Path`): a PyTorch model in safetensors, or an OpenVINO model, with its tokenizer.

@@ -179,10 +179,10 @@ def dial_to_input(model: openvino.Model) -> openvino.Model:
     parameter = ops.parameter(node.output(0).get_partial_shape(), np.int32)
     model.remove_sink(assign)
     _replace_dial(node, parameter)
-    parameter.output(0).set_names({DIAL})
     model.remove_variable(model.get_variable_by_id(DIAL))
     model.add_parameters([parameter])
     model.validate_nodes_and_infer_types()
+    parameter.output(0).set_names({DIAL})  # last, since replacing a node adds the names of its output
     return model
 
 

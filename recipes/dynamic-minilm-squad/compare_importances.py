@@ -64,7 +64,7 @@ def main() -> None:
 def train(args, importance: str, folder: Path, options: list[str]) -> None:
     """One LengthDrop run by the recipe, on a sample."""
     argv = [str(RECIPE), "--model_name_or_path", args.start, "--train_file", *args.train_file, "--output_dir", str(folder)]
-    argv += ["--importance", importance, "--held_out", str(args.held_out), "--max_train_samples", str(args.samples)]
+    argv += ["--importance", importance, "--validation_fraction", str(args.held_out), "--max_train_samples", str(args.samples)]
     argv += ["--num_train_epochs", "1", *options]
     run_recipe(*parse_arguments(argv, (ModelArguments, DataArguments, DistillationArguments)))
 

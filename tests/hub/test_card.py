@@ -72,6 +72,50 @@ def test_budgets_are_told_with_what_was_measured(folder):
     assert "](front.png)" in write_card(folder).read_text()
 
 
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "![](http://tracker)",
+    "a | b\n# A title",
+    '")\nimport os #',
+    "`code`",
+    "x" * 5_000_000,
+)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: value[:10])
+def test_values_of_records_are_no_code_no_html_and_not_long(folder, value):
+    config = json.loads((folder / "config.json").read_text())
+    config["budgets"] = {
+        "half": BUDGETS["half"],
+        "fast": BUDGETS["fast"] | {"machine": value, "runtime": value, "sample": value},
+    }
+    values = dict.fromkeys(
+        ("teacher", "data", "started_from", "machine", "license", "language", "dataset", "base_model"), value
+    )
+    training = values | {"tags": [value], "minutes": 1.0, "examples": value, "hyperparameters": {value: value}}
+    training |= {"versions": {value: value}}
+    int8 = {"arguments": {value: [value]}, "kept_in_fp32": [value], "f1_int8": {value: 1.0, "full": value}, "f1_fp32": {}}
+    results = {"half": RESULT, "0" + value: RESULT | {value: 1.0, "f1": value}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "training.json").write_text(json.dumps(training))
+    (folder / "quantization.json").write_text(json.dumps(int8))
+    (folder / "evaluation.json").write_text(
+        json.dumps(evaluated(data=value, dataset=value, split=value) | {"results": results})
+    )
+    text = write_card(folder).read_text()
+    body = text.split("\n---\n", 1)[1]
+    assert len(text) < 50_000
+    assert (
+        "<script>" not in body
+        and "![](http" not in body
+        and "import os" not in re.search(r"```python\n(.*?)```", body, re.S)[1]
+    )
+    assert "\n# A title" not in body and body.count("\n# ") == 1 and "`code`" not in body
+    code = re.search(r"```python\n(.*?)```", body, re.S)[1]
+    assert 'length_config="half"' in code and compile(code, "card", "exec")
+    assert ModelCard(text).data.to_dict()["library_name"] == "transformers"
+
+
 def test_metadata(folder):
     (folder / "training.json").write_text(json.dumps({"base_model": "org/base", "dataset": "rajpurkar/squad"}))
     write_evaluation(folder, evaluated(), "half", RESULT)

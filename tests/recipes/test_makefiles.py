@@ -1,6 +1,8 @@
 """The stages of recipes: what runs, what is not repeated, what goes on."""
 
+import importlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from hf_dynbert.commands.parsing import parse_arguments
 
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -135,6 +139,16 @@ def test_a_killed_stage_goes_on_in_its_folder(work):
     assert make(work, "simplified-tinybert").returncode == 0 and calls(work) == ["train simplified-tinybert"]
     assert (work / "outputs/simplified-tinybert/checkpoint").exists()
     assert not list(work.glob("outputs/*.old-*"))
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_options_of_each_stage_are_valid(work, chain):
+    plan = make(work, chain, "-n", command="hf-dynbert").stdout.splitlines()
+    commands = [shlex.split(line)[4:] for line in plan if "&& hf-dynbert " in line]
+    assert [words[0] for words in commands] == [call.split()[0] for call in ALL[chain]]
+    for verb, *words in commands:
+        output = ["--output_dir", str(work / "out")] if verb == "train" else []  # its arguments make the folder
+        parse_arguments([*words, *output], importlib.import_module(f"hf_dynbert.commands.{verb}").argument_classes())
 
 
 def test_recipes_share_a_teacher(work):

@@ -465,7 +465,8 @@ def _space(config, layers: set[int], args: SearchArguments) -> LengthSpace:
 def _check_held_out(args: SearchArguments) -> None:
     """Questions that a model was trained on say nothing of its budgets."""
     record = Path(args.model) / TRAINING
-    known = json.loads(record.read_text(encoding="utf-8")).get("held_out") if record.exists() else None
+    training = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    known = training.get("validation_fraction", training.get("held_out"))  # older records say held_out
     if known != args.held_out:
         trained = "is not known to have held out any" if known is None else f"held out {known:g}"
         logger.warning(
