@@ -509,3 +509,23 @@ class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelF
         (logits,) = self._outputs(budget, length_config, inputs)
         answer = SequenceClassifierOutput(logits=_like(logits, input_ids))
         return answer.to_tuple() if return_dict is False else answer
+
+
+MODEL_CLASSES = {
+    "ForQuestionAnswering": OVDynamicTinyBertForQuestionAnswering,
+    "ForSequenceClassification": OVDynamicTinyBertForSequenceClassification,
+}
+
+
+def model_class(head: str) -> type:
+    """The OpenVINO class of a head.
+
+    Args:
+        head (`str`): end of the class name, for example `"ForQuestionAnswering"`.
+
+    Raises:
+        ValueError: there is no class for the head.
+    """
+    if head not in MODEL_CLASSES:
+        raise ValueError(f"OpenVINO has no class for models {head}; valid are {', '.join(MODEL_CLASSES)}.")
+    return MODEL_CLASSES[head]

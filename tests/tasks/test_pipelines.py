@@ -15,7 +15,12 @@ import hf_dynbert
 
 
 CONTEXT = "Ada lit the tower. Ben wrote the song in 1907."
-QUESTIONS = ["who lit the tower?", "when was the song wrote by ben at the tower house?", "who?", "what keeps the light house?"]
+QUESTIONS = [
+    "who lit the tower?",
+    "when was the song wrote by ben at the tower house?",
+    "who?",
+    "what keeps the light house?",
+]
 PAIRS = [{"question": question, "context": CONTEXT} for question in QUESTIONS]
 TEXTS = ["ada lit the tower", "ben wrote the song in 1907 at the ship by the light house", "dan", "who keeps the tower?"]
 BUDGETS = {"fast": [0.5, 0.3, 0.2, 0.1]}
