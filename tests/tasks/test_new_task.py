@@ -1,6 +1,7 @@
 """A task of its own, in at most forty lines outside of the package, that a verb then reads."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ class WordCounting(Task):
     name, head, max_length, primary_metric = "word-counting", "ForSequenceClassification", 64, "agreement"
 
     def load(self, sources, options):
-        lines = [line.strip() for source in sources for line in open(source, encoding="utf-8") if line.strip()]
+        lines = [line for source in sources for line in Path(source).read_text().split("\n") if line]
         return Dataset.from_dict({"text": lines})
 
     def split(self, data, validation_fraction, seed=0):
