@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassFieldValidationError
@@ -15,6 +15,11 @@ from transformers.activations import ACT2FN
 
 from .importance import IMPORTANCES
 from .subnetwork import FULL, MAX_COUNT, SubNetwork
+
+
+# Never executed: transformers reads here which files it must load beside this file where the package is not installed
+if TYPE_CHECKING:
+    from .drop_and_restore import TokenState  # noqa: F401
 
 
 DROPPED_LOGITS = ("restore", "mask")
