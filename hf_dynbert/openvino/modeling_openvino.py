@@ -121,7 +121,8 @@ class LengthAdaptiveOVModel:
             OSError: there is no model, or a download broke off.
         """
         refuse_unknown_arguments(kwargs, [*HUB_ARGUMENTS, *LOADING_ARGUMENTS])
-        kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})  # here too: compile_only compiles before __init__
+        # Here too, since with compile_only=True Optimum compiles before __init__, and on the device AUTO if there is none
+        kwargs |= {"ov_config": PRECISION | (kwargs.get("ov_config") or {}), "device": kwargs.get("device") or "CPU"}
         with one_clear_error(model_id), _without_false_alarms(model_id):
             if config is None:
                 config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})

@@ -25,8 +25,8 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     evaluate_squad,
-    latency,
 )
+from hf_dynbert.budgets import latency
 from hf_dynbert.budgets.budget import Budget
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import machine_name

@@ -18,7 +18,7 @@ from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import write_card
 from ...hub.records import TRAINING
 from ...loading import load_any
-from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
+from ...subnetwork import count_macs, dropping_layers
 from ...tasks.question_answering.evaluate import QuestionAnsweringEvaluator
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.inference import run_windows
@@ -29,6 +29,7 @@ from ...utils.tables import markdown_table
 from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name, measure_latencies
+from ..sampling import MIN_SHARE, parse_length_config
 from .arguments import SearchArguments
 from .pareto import cost_at
 from .plot import plot_front
@@ -465,7 +466,8 @@ def _space(config, layers: set[int], args: SearchArguments) -> LengthSpace:
 def _check_held_out(args: SearchArguments) -> None:
     """Questions that a model was trained on say nothing of its budgets."""
     record = Path(args.model) / TRAINING
-    known = json.loads(record.read_text(encoding="utf-8")).get("held_out") if record.exists() else None
+    training = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    known = training.get("validation_fraction", training.get("held_out"))  # older records say held_out
     if known != args.held_out:
         trained = "is not known to have held out any" if known is None else f"held out {known:g}"
         logger.warning(
