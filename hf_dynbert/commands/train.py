@@ -27,7 +27,7 @@ GROUPS = {
     ),
     "data": tuple(DataArguments.__dataclass_fields__),
     "teacher": ("teacher_model_name_or_path", "teacher_dtype", "teacher_class_names"),
-    "run": ("overwrite_output_dir", "float32_weights", "eval_budgets"),
+    "run": ("overwrite_output_dir", "float32_weights", "eval_budgets", "early_stopping_patience"),
     "objective": (
         "preset",
         "length_drop",
