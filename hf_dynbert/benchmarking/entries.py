@@ -28,9 +28,9 @@ from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
 from ..subnetwork import count_macs
 from ..tasks.question_answering.features import check_max_length, encode_windows
-from ..tasks.question_answering.report import markdown_table
 from ..tasks.question_answering.squad import load_squad
 from ..utils.folder_config import load_config
+from ..utils.tables import markdown_table
 from .benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
 
 
@@ -85,7 +85,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     output.mkdir(parents=True, exist_ok=True)
     result = {"machine": machine, "arguments": dataclasses.asdict(args), "rows": rows}
     (output / "benchmark.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(lines, columns)}\n", encoding="utf-8")
+    (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(columns, lines)}\n", encoding="utf-8")
     plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns of {BURST} calls")
     return rows
 

@@ -1,98 +1,262 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Options from a recipe and from the command line, which wins."""
+"""Options of a verb: fields of dataclasses, from a recipe and from the command line. Imports nothing heavy."""
 
+import argparse
 import dataclasses
 import difflib
+import enum
 import json
-from collections.abc import Sequence
-from pathlib import Path
+import shutil
+import types
+import typing
+from collections.abc import Mapping, Sequence
 
-import yaml
-from transformers import HfArgumentParser
+from ..utils.errors import InputError, one_line
+from ..utils.recipe_files import read_recipe
 
 
-def parse_arguments(argv: list[str], classes: tuple[type, ...], prog: str = "hf-dynbert") -> tuple:
-    """Reads a recipe, if the first argument names one, and options, which win.
+WIDEST = 125  # characters of a line of help
+TRUE, FALSE = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
+# Least value of options that count something, whichever verb has them
+LEAST = {
+    "accuracy_samples": 0,
+    "augmentation_copies": 1,
+    "batch_size": 1,
+    "calibration_samples": 1,
+    "eval_samples": 1,
+    "latency_samples": 0,
+    "limit": 1,
+    "max_answer_len": 1,
+    "max_latency_ms": 0,
+    "max_length": 1,
+    "max_macs": 0,
+    "max_train_samples": 1,
+    "padded_length": 1,
+    "seed": 0,
+    "speedup": 0,
+    "stride": 0,
+    "threads": 1,
+    "top_k": 1,
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """`argparse` whose errors are exceptions: one line, without the usage."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        """Raises an [`InputError`]."""
+        message = message.replace("argument --", "option --")
+        if message.startswith("the following arguments are required: "):
+            message = f"needs {message.partition(': ')[2]}"
+        raise InputError(f"{self.prog.partition(' ')[2]} {message}. See {self.prog} --help.")
+
+
+def parse_arguments(argv: Sequence[str], classes: Sequence[type], prog: str = "hf-dynbert") -> tuple:
+    """Reads a recipe, if the first word is none of the options, and options, which win over the recipe.
 
     Args:
         argv (`list[str]`): `[RECIPE.yaml] --option value ...`.
-        classes: dataclasses that hold the options.
-        prog (`str`): name in the help text.
+        classes (`list[type]`): dataclasses whose fields are the options.
+        prog (`str`): name of the command, for messages.
 
     Returns:
-        One instance of each class.
+        `tuple`: one instance of each class.
 
     Raises:
-        ValueError: an unknown option; the error names the nearest valid one. Or a recipe that is not a mapping.
+        InputError: an unknown option (the message names the nearest valid one), a value of a wrong type or out of range, a
+            missing option, or a file that is not a recipe.
     """
-    parser = HfArgumentParser(classes, prog=prog, allow_abbrev=False)
-    known = known_options(classes)
-    options = []
-    if argv and not argv[0].startswith("-"):
-        options = recipe_options(Path(argv[0]), known)
-        argv = argv[1:]
-    for option in argv:
-        if option.startswith("--") and option not in ("--help", "--"):
-            name = option[2:].split("=")[0].replace("-", "_")
-            if name not in known and name.removeprefix("no_") not in known:
-                raise ValueError(unknown(f"option --{name}", name, known))
-    *parsed, rest = parser.parse_args_into_dataclasses([*options, *argv], return_remaining_strings=True)
+    fields = option_fields(classes)
+    words = list(argv)
+    options: list[str] = []
+    if words and not words[0].startswith("-"):
+        path = words.pop(0)
+        for name, value in read_recipe(path).items():
+            if name not in fields:
+                raise InputError(unknown(f"{path}: key {name!r}", name, fields))
+            values = value if isinstance(value, list) else [value]
+            # with "=", a value may begin with a dash
+            options += [f"--{name}", *values] if len(values) > 1 else [f"--{name}={values[0]}"]
+    parser = Parser(prog=prog, add_help=False, allow_abbrev=False)
+    for name, (field, annotation) in fields.items():
+        add_option(parser, name, field, annotation)
+    found, rest = parser.parse_known_args([*options, *_normal(words, fields)])
     if rest:
-        raise ValueError(f"Cannot make sense of {' '.join(rest)}. Options are written --name value.")
+        raise InputError(f"{' '.join(rest)!r} belongs to no option. Options are written --name value.")
+    _check_ranges(vars(found))
+    parsed = []
+    for item in classes:
+        names = [field.name for field in dataclasses.fields(item) if field.init]
+        given = {name: getattr(found, name) for name in names if hasattr(found, name)}
+        parsed.append(item(**given))
     return tuple(parsed)
 
 
-def known_options(classes: tuple[type, ...]) -> list[str]:
-    """Names of all options that the classes have."""
-    return sorted({field.name for item in classes for field in dataclasses.fields(item) if field.init})
+def option_fields(classes: Sequence[type]) -> dict[str, tuple[dataclasses.Field, object]]:
+    """Name to field and type of all options, in the order of the classes."""
+    found = {}
+    for item in classes:
+        hints = typing.get_type_hints(item)
+        for field in dataclasses.fields(item):
+            if field.init:
+                found[field.name] = (field, hints[field.name])
+    return found
 
 
-def recipe_options(path: Path, known: list[str]) -> list[str]:
-    """A recipe's values as command-line options."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a recipe: it must be a YAML mapping of options, such as learning_rate: 1.0e-4.")
-    options = []
-    for name, value in content.items():
-        if name not in known:
-            raise ValueError(unknown(f"{path}: key {name!r}", str(name), known))
-        if value is None:
-            continue
-        options.append(f"--{name}")
-        if isinstance(value, list):
-            options += map(str, value)
-        else:
-            options.append(json.dumps(value) if isinstance(value, dict) else str(value))
-    return options
+def add_option(parser, name: str, field: dataclasses.Field, annotation: object, show_help: bool = False) -> None:
+    """Adds the option of a field to a parser, or to a group of one.
+
+    An option that is not given leaves no trace in the result, so that the dataclass sets the default.
+    """
+    settings: dict[str, object] = {"default": argparse.SUPPRESS, "required": is_required(field)}
+    read, many, choices = _reader(annotation)
+    choices = field.metadata.get("choices", choices)
+    settings["type"] = read
+    if many:
+        settings["nargs"] = "+"
+    if read is _read_bool:
+        settings |= {"nargs": "?", "const": True, "metavar": "true|false"}
+    elif choices:
+        settings |= {"choices": choices}
+    else:
+        settings["metavar"] = "VALUE" if read is not str else "TEXT"
+    if show_help:
+        settings["help"] = _help(field)
+    parser.add_argument(f"--{name}", **settings)
 
 
-def read_options(words: Sequence[str]) -> dict[str, list[str]]:
-    """Options and their values, as words; of what is said twice, the last.
+def is_required(field: dataclasses.Field) -> bool:
+    """Whether an option has no default."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def help_text(
+    prog: str,
+    description: str,
+    example: str,
+    classes: Sequence[type],
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """The help of a verb: usage, description, options, one example.
 
     Args:
-        words (`list[str]`): `--name value value --other=value`.
+        prog (`str`): name of the command.
+        description (`str`): what the verb does.
+        example (`str`): a call that works.
+        classes (`list[type]`): dataclasses whose fields are the options.
+        groups (`dict[str, list[str]]`, *optional*): title to options; options of no group follow under "other options".
+    """
+    fields = option_fields(classes)
+    needed = [name for name, (field, _) in fields.items() if is_required(field)]
+    words = [prog, "[RECIPE.yaml]", *(f"--{name} ..." for name in needed), "[--option value ...]"]
+    width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        usage=" ".join(words),
+        description=description,
+        epilog=f"example: {example}",
+        add_help=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=width),
+    )
+    titles = {name: title for title, names in (groups or {}).items() for name in names}
+    sections = {}
+    for name, (field, annotation) in fields.items():
+        title = titles.get(name, "required" if is_required(field) else "other options" if groups else "options")
+        if title not in sections:
+            sections[title] = parser.add_argument_group(title)
+        add_option(sections[title], name, field, annotation, show_help=True)
+    return parser.format_help()
 
-    Returns:
-        `dict[str, list[str]]`: names with underscores; of a flag without a value `["true"]`.
+
+def unknown(what: str, name: str, known: Sequence[str]) -> str:
+    """A message that something is unknown, with the nearest valid name."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
+    return f"{what} is unknown; the nearest valid one is {close[0]}."
+
+
+def _help(field: dataclasses.Field) -> str:
+    text = field.metadata.get("help", "")
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if default not in (dataclasses.MISSING, None, "", False) and default != []:
+        shown = " ".join(map(str, default)) if isinstance(default, list) else getattr(default, "value", default)
+        shown = "true" if shown is True else shown
+        text += f" (default: {shown})"
+    return text.replace("%", "%%")
+
+
+def _normal(words: Sequence[str], fields: Mapping[str, object]) -> list[str]:
+    """The words with options as they are declared: `--a-b` is `--a_b`, `--no_a` is `--a=false`.
 
     Raises:
-        ValueError: a value before any option.
+        InputError: an unknown option.
     """
-    found: dict[str, list[str]] = {}
-    name = None
+    normal = []
     for word in words:
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            name = name.replace("-", "_")
-            found[name] = [value] if equals else []
-        elif name is None:
-            raise ValueError(f"Cannot make sense of {word}. Options are written --name value.")
+        if not word.startswith("--"):
+            normal.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if name not in fields and name.startswith("no_") and name[3:] in fields and not equals:
+            if _reader(fields[name[3:]][1])[0] is not _read_bool:
+                raise InputError(f"--{name}: {name[3:]} is not true or false; valid is --{name[3:]} with a value.")
+            normal.append(f"--{name[3:]}=false")
+        elif name not in fields:
+            raise InputError(unknown(f"option --{name}", name, fields))
         else:
-            found[name].append(word)
-    return {name: values or ["true"] for name, values in found.items()}
+            normal.append(f"--{name}{equals}{value}")
+    return normal
 
 
-def unknown(what: str, name: str, known: list[str]) -> str:
-    """Says so, and names the nearest valid one."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0)
-    return f"{what} is unknown; the nearest valid one is {close[0]}."
+def _check_ranges(values: Mapping[str, object]) -> None:
+    for name, least in LEAST.items():
+        value = values.get(name)
+        if isinstance(value, (int, float)) and not value >= least:  # NaN is not either
+            raise InputError(f"--{name} is {value}; valid are numbers from {least} on.")
+
+
+def _reader(annotation: object) -> tuple[typing.Callable, bool, list | None]:
+    """How a value of a type is read: a function of one word, whether several words are given, and the valid values."""
+    kinds = [kind for kind in _members(annotation) if kind is not type(None)]
+    for kind in kinds:
+        if typing.get_origin(kind) is list and typing.get_args(kind)[0] in (str, int, float):
+            return typing.get_args(kind)[0], True, None
+        if typing.get_origin(kind) is typing.Literal:
+            values = list(typing.get_args(kind))
+            return type(values[0]), False, values
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            return str, False, [member.value for member in kind]
+    if kinds == [bool]:
+        return _read_bool, False, None
+    if set(kinds) == {bool, str}:
+        return _read_bool_or_text, False, None
+    if str in kinds:  # of transformers' arguments, mappings too, which they read as JSON
+        return str, False, None
+    if float in kinds:
+        return float, False, None
+    if kinds == [int]:
+        return int, False, None
+    return _read_json, False, None
+
+
+def _members(annotation: object) -> list:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return list(typing.get_args(annotation))
+    return [annotation]
+
+
+def _read_bool(text: str) -> bool:
+    if text.lower() not in TRUE + FALSE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
+    return text.lower() in TRUE
+
+
+def _read_bool_or_text(text: str) -> bool | str:
+    return _read_bool(text) if text.lower() in ("true", "false") else text
+
+
+def _read_json(text: str):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} is not JSON ({one_line(error)})") from error

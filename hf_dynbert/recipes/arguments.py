@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..tasks.question_answering.features import STRIDE
+from ..utils.defaults import STRIDE
 
 
 TASKS = ("question-answering", "text-classification", "plain-text")

@@ -1,2 +1,2 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Helpers without knowledge of models."""
+"""Helpers that use nothing of models: files, errors, tables."""

@@ -1,32 +1,38 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Files that appear whole or not at all, and work that one process does at a time."""
+"""Files that appear whole or not at all, outputs that are tried before work, and work that one process does at a time."""
 
 import os
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import InputError
+
 
 try:
     import fcntl
-except ImportError:  # Windows has none: there nobody is kept from working beside another
+except ImportError:  # Windows has none: there, two processes may work at the same time
     fcntl = None
 
 
 CONFIG = "config.json"
+WRITING = ".writing-"
+MACHINE = re.sub(r"\W", "_", platform.node())  # a number of a process means something on its own machine only
 
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[int | None]:
-    """Lets one process through; it is the next one's turn when it ends, however it ends.
+    """Lets one process through. The lock ends with that process, however the process ends.
 
     Args:
-        path (`Path`): a file, made if it is not there, that all of them know.
+        path (`Path`): a file that all processes use, made if it is missing.
 
     Yields:
-        `int` or `None`: the file descriptor, which children may inherit; `None` while another process is at work.
+        `int` or `None`: the file descriptor, which child processes may inherit; `None` while another process works.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -41,18 +47,20 @@ def one_at_a_time(path: Path) -> Iterator[int | None]:
 
 @contextmanager
 def replace_files(folder: Path) -> Iterator[Path]:
-    """Gives a folder to write into; its files move to `folder` when all are written, and not at all if writing fails.
+    """Gives a folder to write into. Its files move to `folder` when all are written, and not at all if writing fails.
 
-    Of a whole model `config.json` goes first and comes last: between, nothing loads, rather than a mixture of two models.
+    In a model folder, `config.json` is removed first and moved last: until then nothing loads, rather than a mixture of two
+    models. Folders that killed processes left behind are removed.
 
     Args:
-        folder (`Path`): where the files shall be; made if it is not there. Other files in it stay.
+        folder (`Path`): where the files belong; made if it is missing. Other files in it stay.
 
     Yields:
         `Path`: an empty folder on the same disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    remove_stale_folders(folder)
+    beside = Path(tempfile.mkdtemp(prefix=f"{WRITING}{MACHINE}-{os.getpid()}-", dir=folder))
     try:
         yield beside
         paths = sorted(beside.iterdir(), key=lambda path: (path.name == CONFIG, path.name))
@@ -62,3 +70,45 @@ def replace_files(folder: Path) -> Iterator[Path]:
             os.replace(path, folder / path.name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove_stale_folders(folder: Path) -> None:
+    """Removes the folders that killed processes of this machine left while they wrote into `folder`."""
+    pattern = re.compile(rf"{re.escape(WRITING)}{MACHINE}-(\d+)-\w+")
+    for path in folder.glob(f"{WRITING}*"):
+        match = pattern.fullmatch(path.name)
+        if match and path.is_dir() and not path.is_symlink() and not _is_running(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # there, os.kill(pid, 0) ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # a process of another user, or a number that no process has
+        return True
+    return True
+
+
+def check_writable(path: str | Path) -> None:
+    """Tries whether a folder can be written, or could be made, without making it.
+
+    Args:
+        path (`str` or `Path`): a folder that is there or that the work will make.
+
+    Raises:
+        InputError: the folder, or the nearest one above it that exists, cannot be written.
+    """
+    path = Path(path)
+    nearest = path.absolute()
+    try:
+        while not nearest.exists():
+            nearest = nearest.parent
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(b"-")
+    except OSError as error:
+        reason = "is a file, not a folder" if nearest.is_file() else f"cannot be written ({error.strerror or error})"
+        raise InputError(f"Output folder {path}: {nearest} {reason}. Give another folder.") from error

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from datasets import Dataset
 from rich.console import Console
-from rich.table import Table
 from transformers import AutoTokenizer, pipeline
 
 from hf_dynbert import load_squad
 from hf_dynbert.tasks.question_answering.report import COLUMNS, curve_rows, measure_curve, plot_curve
+from hf_dynbert.utils.tables import print_table
 
 
 HERE = Path(__file__).parent
@@ -48,12 +48,8 @@ def main() -> None:
 def measure(console: Console, model, tokenizer, data: Dataset, budgets: tuple[str, ...], title: str) -> None:
     """A table in the terminal, and a curve as a picture."""
     curve = measure_curve(model, tokenizer, data, {name: name for name in budgets})
-    table = Table(title=f"{len(data)} short questions, batch 1 unpadded, {curve[budgets[0]].threads} threads")
-    for column in COLUMNS:
-        table.add_column(column)
-    for row in curve_rows(curve):
-        table.add_row(*row)
-    console.print(table)
+    title = f"{len(data)} short questions, batch 1 unpadded, {curve[budgets[0]].threads} threads"
+    print_table(COLUMNS, curve_rows(curve), title)
     console.print(f"Curve: {plot_curve(curve, OUTPUT / 'curve.png', f'{title} on the sample corpus')}")
 
 

@@ -16,8 +16,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import count_macs, evaluate_squad, fit_length_config, load_squad
 from hf_dynbert.subnetwork import NOMINAL_LENGTH, dropping_layers, parse_length_config, sample_placement
-from hf_dynbert.tasks.question_answering.report import markdown_table
 from hf_dynbert.tasks.question_answering.squad import split_by_article
+from hf_dynbert.utils.tables import markdown_table
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
             shares = ", ".join(f"{share:.3f}" for share in length_config)
             lost = f"{100 * (1 - result.f1 / full):.1f} %"
             rows.append([cost, shares, f"{result.f1:.2f}", lost, f"{result.macs_ratio:.3f}"])
-    print(markdown_table(rows, ["cost", "length configuration", "F1", "F1 lost", "MACs"]))
+    print(markdown_table(["cost", "length configuration", "F1", "F1 lost", "MACs"], rows))
 
 
 def is_at(config, ratio: float, length_config: list[float]) -> bool:

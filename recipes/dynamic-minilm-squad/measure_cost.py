@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from hf_dynbert import DynamicTinyBertForQuestionAnswering, fit_length_config
 from hf_dynbert.configuration_dynamic_tinybert import IMPORTANCES
-from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.utils.tables import markdown_table
 
 
 SHAPE = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
@@ -50,7 +50,7 @@ def main() -> None:
         rows.append([name, *cells])
     rows.append(["upstream BERT, ms", *(f"{medians['upstream BERT']:.1f}" for medians in columns.values())])
     print(f"PyTorch {torch.__version__} fp32, {args.threads} threads, medians of {args.repeats} turns\n")
-    print(markdown_table(rows, ["ratio to upstream", *(f"{length} tokens, batch {batch}" for length, batch in cases)]))
+    print(markdown_table(["ratio to upstream", *(f"{length} tokens, batch {batch}" for length, batch in cases)], rows))
 
 
 def measure(variants: dict, length: int, batch: int, repeats: int) -> dict[str, float]:

@@ -16,8 +16,9 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import load_squad
 from hf_dynbert.subnetwork import parse_length_config
-from hf_dynbert.tasks.question_answering.report import curve_rows, markdown_table, measure_curve, plot_curve
+from hf_dynbert.tasks.question_answering.report import COLUMNS, curve_rows, measure_curve, plot_curve
 from hf_dynbert.tasks.question_answering.squad import split_by_article
+from hf_dynbert.utils.tables import markdown_table
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     budgets = args.budgets or ["full", *(model.config.budgets or {})]
     curve = measure_curve(model, tokenizer, data, {name: parse_length_config(name) for name in budgets})
     print(f"{len(data)} questions; PyTorch {torch.__version__} fp32, {torch.get_num_threads()} threads\n")
-    print(markdown_table(curve_rows(curve)))
+    print(markdown_table(COLUMNS, curve_rows(curve)))
     plot_curve(curve, args.plot, args.title)
     numbers = {name: point.to_dict() for name, point in curve.items()}
     args.plot.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

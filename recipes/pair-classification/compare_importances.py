@@ -26,8 +26,8 @@ from hf_dynbert import (
     load_squad,
 )
 from hf_dynbert.configuration_dynamic_tinybert import IMPORTANCES
-from hf_dynbert.tasks.question_answering.report import markdown_table
 from hf_dynbert.tasks.question_answering.squad import split_by_article
+from hf_dynbert.utils.tables import markdown_table
 
 
 RATIOS = (1.0, 0.5, 1 / 3)
@@ -82,7 +82,7 @@ def main() -> None:
     (args.output / "results.json").write_text(json.dumps(results, indent=1))
     rows = [[name, *(f"{100 * right:.1f} ({macs:.2f})" for right, macs in cells)] for name, cells in results.items()]
     print(f"\nAccuracy on {len(held_out)} held-out pairs (MACs on real tokens as a part of full length), one run each\n")
-    print(markdown_table(rows, ["importance", "full", "half the MACs", "a third"]))
+    print(markdown_table(["importance", "full", "half the MACs", "a third"], rows))
 
 
 def features(rows: list[dict], tokenizer) -> Dataset:

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, pipeline
 from hf_dynbert import load_squad
 from hf_dynbert.loading import load_any
 from hf_dynbert.subnetwork import parse_length_config
-from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.utils.tables import markdown_table
 
 
 READERS = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
@@ -85,7 +85,7 @@ def main() -> None:
     print(
         f"\n{len(data)} questions at {args.length_config}, {args.windows} windows a batch, models loaded in each process\n"
     )
-    print(markdown_table(rows, ["processes", "threads of each", "questions a second", "seconds"]))
+    print(markdown_table(["processes", "threads of each", "questions a second", "seconds"], rows))
 
 
 def read(sources: list[str]) -> Dataset:

@@ -28,7 +28,7 @@ from hf_dynbert.configuration_dynamic_tinybert import DROPPED_LOGITS
 from hf_dynbert.drop_and_restore import first_segment, first_token
 from hf_dynbert.subnetwork import parse_length_config
 from hf_dynbert.tasks.question_answering.features import MAX_LENGTH, STRIDE, encode_windows
-from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.utils.tables import markdown_table
 
 
 TOLERANCE = 1e-4  # of a logit; sums of 384 and 1536 products in another order differ by about 1e-6 of their size
@@ -73,7 +73,7 @@ def main() -> None:
             unexplained = len(found) - close - ties
             rows.append([budget, *map(str, (size, len(found), share, f"{largest:.1e}", ties, unexplained))])
     columns = ["budget", "batch", "windows", "within 1e-4", "largest of these", "others: ties", "others: unexplained"]
-    print(markdown_table(rows, columns))
+    print(markdown_table(columns, rows))
 
 
 @torch.no_grad()

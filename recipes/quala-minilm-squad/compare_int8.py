@@ -14,7 +14,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import evaluate_squad, load_squad
 from hf_dynbert.benchmarking.entries import form_of, load_form
-from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.utils.tables import markdown_table
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         found = [f"{score:.2f} ({score - before:+.2f})" for score, before in zip(scores(model), reference, strict=True)]
         rows.append([form_of(folder), f"{weights_file(folder) / 1e6:.1f}", f"{weights_file(folder) / size:.3f}", *found])
     print(f"{len(data)} questions; F1, and its difference to fp32\n")
-    print(markdown_table(rows, ["", "MB", "size", *args.budgets]))
+    print(markdown_table(["", "MB", "size", *args.budgets], rows))
 
 
 def weights_file(folder: Path) -> int:

@@ -16,8 +16,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from hf_dynbert import load_squad
 from hf_dynbert.benchmarking.entries import load_form
 from hf_dynbert.tasks.question_answering.features import encode_windows
-from hf_dynbert.tasks.question_answering.report import markdown_table
 from hf_dynbert.tasks.question_answering.squad import split_by_article
+from hf_dynbert.utils.tables import markdown_table
 
 
 # A token that has gone answers the lowest float, and one that int8 alone drops would make the divergence infinite: cut far
@@ -49,7 +49,7 @@ def main() -> None:
         model, _ = load_form(folder, torch.get_num_threads())
         rows.append([folder.name, *(f"{divergence(reference[b], spans(model, batches, b)):.4f}" for b in args.budgets)])
     print(f"{len(data)} questions; divergence of starts and ends from fp32\n")
-    print(markdown_table(rows, ["", *args.budgets]))
+    print(markdown_table(["", *args.budgets], rows))
 
 
 def spans(model, batches: list, budget: str) -> list[torch.Tensor]:

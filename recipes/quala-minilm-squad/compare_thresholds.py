@@ -24,7 +24,7 @@ from hf_dynbert import count_macs, load_squad, split_by_article, squad_metrics
 from hf_dynbert.budgets.search.pareto import pareto_front
 from hf_dynbert.subnetwork import dropping_layers
 from hf_dynbert.tasks.question_answering import decode_answers, encode_windows
-from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.utils.tables import markdown_table
 
 
 FIRST, SECOND = 0, 3  # the layers that drop
@@ -64,7 +64,7 @@ def main() -> None:
             rows.append([rule, f"{setting[0]:g}, {setting[1]:g}", *own, *cells])
     columns = ["rule", "at layers 1, 4", "F1", "MACs ÷ full", "ms ÷ full", "fixed: MACs", "fixed: ms"]
     print(f"{len(windows)} held-out questions; full length: F1 {full[0]:.2f}, {full[2]:.1f} ms\n")
-    print(markdown_table(rows, columns))
+    print(markdown_table(columns, rows))
     draw(fronts, full, args.output)
 
 

@@ -17,8 +17,8 @@ import openvino
 
 from hf_dynbert.openvino.modeling_openvino import PRECISION
 from hf_dynbert.subnetwork import encode_length_config
-from hf_dynbert.tasks.question_answering.report import markdown_table
 from hf_dynbert.utils.folder_config import load_config
+from hf_dynbert.utils.tables import markdown_table
 
 
 WARMUP = 5  # calls that are not counted
@@ -51,7 +51,7 @@ def main() -> None:
     rows += [[kind, *(f"{kinds[name][kind]:.2f}" for name in requests)] for kind in order]
     machine = f"{args.length} tokens, {args.threads} threads, OpenVINO {openvino.__version__}"
     print(f"{machine}; ms, {args.repeats} turns of two calls: the median of the second, counters' means of both\n")
-    print(markdown_table(rows, ["", *requests]))
+    print(markdown_table(["", *requests], rows))
 
 
 def request_of(folder: str, threads: int) -> openvino.InferRequest:

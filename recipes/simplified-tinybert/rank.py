@@ -17,7 +17,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_dynbert  # noqa: F401 (so that transformers knows our models)
-from hf_dynbert.tasks.question_answering.report import markdown_table
+from hf_dynbert.utils.tables import markdown_table
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     print(
         f"{len(rows)} pairs of {questions} questions, {torch.get_num_threads()} threads, PyTorch {torch.__version__} fp32\n"
     )
-    print(markdown_table(table, ["model", "accuracy (%)", "first (%)", "MRR", "seconds"]))
+    print(markdown_table(["model", "accuracy (%)", "first (%)", "MRR", "seconds"], table))
 
 
 def measure(folder: str, rows: list[dict]) -> tuple[float, float, float, float]:

@@ -19,9 +19,9 @@ from hf_dynbert import evaluate_squad, load_squad
 from hf_dynbert.commands.parsing import parse_arguments
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
-from hf_dynbert.tasks.question_answering.report import markdown_table
 from hf_dynbert.tasks.question_answering.squad import split_by_article
 from hf_dynbert.training.arguments import DistillationArguments
+from hf_dynbert.utils.tables import markdown_table
 
 
 RECIPE = Path(__file__).parents[1] / "quala-minilm-squad" / "distil.yaml"
@@ -70,7 +70,7 @@ def main() -> None:
         print(*rows[-1], sep="  ", flush=True)
     (args.output / "results.json").write_text(json.dumps(rows, indent=1))
     print(f"\n{len(held_out)} held-out questions, {args.samples} to train on, one run each\n")
-    print(markdown_table(rows, ["what is learned", "EM", "F1", "minutes"]))
+    print(markdown_table(["what is learned", "EM", "F1", "minutes"], rows))
 
 
 def train(args, mixture: dict, folder: Path, options: list[str]) -> None:

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from ...tasks.question_answering.features import MAX_LENGTH, STRIDE
+from ...utils.defaults import MAX_LENGTH, STRIDE
 
 
 METHODS = ("evolutionary", "tpe", "nsga2", "random")

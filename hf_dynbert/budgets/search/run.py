@@ -21,10 +21,10 @@ from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_c
 from ...tasks.question_answering.evaluate import SquadSample, run_windows
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.metrics import question_scores, token_f1
-from ...tasks.question_answering.report import markdown_table
 from ...tasks.question_answering.squad import load_squad, split_by_article, spread_over
 from ...utils.atomic_files import one_at_a_time, replace_files
 from ...utils.folder_config import load_config
+from ...utils.tables import markdown_table
 from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name, measure_latencies
@@ -244,9 +244,9 @@ def _write(output: Path, report: "Report", bench: Bench, result, targets: dict) 
     """The results, and the budgets into every target."""
     where = f"{report.full.machine}, {report.full.runtime}; {report.full.sample}, {bench.tokens} tokens in the mean"
     with replace_files(output) as folder:
-        tables = [markdown_table(report.rows(), COLUMNS), markdown_table(report.comparison(lambda one: one.f1), COMPARED)]
+        tables = [markdown_table(COLUMNS, report.rows()), markdown_table(COMPARED, report.comparison(lambda one: one.f1))]
         if report.scores:
-            tables += ["On dev:", markdown_table(report.comparison(lambda one: report.scores[one.name]), COMPARED)]
+            tables += ["On dev:", markdown_table(COMPARED, report.comparison(lambda one: report.scores[one.name]))]
         (folder / "front.md").write_text("\n\n".join([where, *tables]) + "\n", encoding="utf-8")
         found = {"budgets": report.entries(), "constant": _listed(report.constant), "listed": _listed(report.listed)}
         found["measured"] = [[one.length_config, one.score, one.cost] for one in result.measured]

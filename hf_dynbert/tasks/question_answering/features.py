@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from datasets import Dataset
 
+from ...utils.defaults import MAX_LENGTH, STRIDE
 from .squad import check_rows
 
 
-MAX_LENGTH = 384  # window of BERT on SQuAD (arXiv 1810.04805)
-STRIDE = 128  # tokens that neighbouring windows share, in the same place
-MAX_QUESTION_LENGTH = 64  # likewise
+MAX_QUESTION_LENGTH = 64  # as BERT on SQuAD (arXiv 1810.04805)
 
 
 # Of these architectures positions count from the row after that of padding

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """One model at several budgets: measured, as a table, and as a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasets import Dataset
@@ -41,12 +41,6 @@ def curve_rows(curve: Mapping[str, SquadEvaluation]) -> list[tuple[str, ...]]:
         )
         for name, point in curve.items()
     ]
-
-
-def markdown_table(rows: Sequence[Sequence[str]], columns: Sequence[str] = COLUMNS) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def plot_curve(curve: Mapping[str, SquadEvaluation], path: Path, title: str) -> Path:

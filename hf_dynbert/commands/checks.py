@@ -1,0 +1,60 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""What verbs check before work, and how they print."""
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+
+from ..utils.errors import InputError, reading
+from ..utils.model_folders import check_readable
+from ..utils.tables import print_table
+
+
+def print_values(values: Mapping[str, object]) -> None:
+    """Prints names and values."""
+    rows = [[name, f"{value:.4g}" if isinstance(value, float) else str(value)] for name, value in values.items()]
+    print_table(["", ""], rows)
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON value on one line; NaN, which JSON does not have, as `null`."""
+    print(json.dumps(_without_nan(value), ensure_ascii=False))
+
+
+def need_packages(what: str, packages: Sequence[str], extra: str) -> None:
+    """Refuses a verb whose packages are not installed.
+
+    Raises:
+        InputError: names the package and the extra that brings it.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f'{what} needs the package {package}: pip install "hf_dynbert[{extra}]"')
+
+
+def check_model(name: str, option: str, weights: bool = True, revision: str | None = None) -> None:
+    """Refuses a model that cannot be read, or that needs code of its repository: that code never runs here.
+
+    Args:
+        name (`str`): folder or Hub id.
+        option (`str`): option that has this value, for the message.
+        weights (`bool`, *optional*, defaults to `True`): whether a folder must hold weights.
+        revision (`str`, *optional*): branch, tag or commit of a Hub id.
+
+    Raises:
+        InputError: names the folder or the file.
+    """
+    check_readable(name, option, weights)
+    from transformers import AutoConfig, AutoTokenizer  # takes seconds; the files have been checked before
+
+    with reading(name):
+        for auto_class in (AutoConfig, AutoTokenizer):
+            auto_class.from_pretrained(name, trust_remote_code=False, revision=revision or "main")
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,80 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Which errors are about input, and which are faults of the program."""
+
+import dis
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import yaml
+from huggingface_hub.errors import HTTPError, StrictDataclassError
+from safetensors import SafetensorError
+
+
+PACKAGE = __name__.partition(".")[0]
+LONGEST = 600  # characters of an error message from another library: some list every class that the library has
+# Errors of files, folders and networks, whoever raises them
+OF_FILES = (
+    OSError,
+    HTTPError,
+    StrictDataclassError,
+    yaml.YAMLError,
+    UnicodeError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+
+
+class InputError(ValueError):
+    """Input that cannot be used: an option, a recipe, a file. The message is all that a user needs."""
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Turns the errors of a damaged or missing file into an [`InputError`] that names the source.
+
+    Args:
+        source (`str`): option, file, folder or Hub id that the block reads. Use it around reading alone, not around work.
+
+    Raises:
+        InputError: the source cannot be read.
+    """
+    try:
+        yield
+    except (InputError, ImportError):
+        raise
+    except Exception as error:  # readers of files raise every type, the bare Exception of `tokenizers` too
+        if is_check(error):  # the message of a check names the source
+            raise
+        message = one_line(error)
+        named = message if source in message else f"{source} cannot be read: {message}"
+        raise InputError(named) from error
+
+
+def is_input_error(error: BaseException) -> bool:
+    """Whether an error is about input, so that its message says enough and a traceback would not help.
+
+    It is if a file, a folder or the network caused it, or if a `raise` statement of this package raised a `ValueError`: a
+    check of arguments or data. Any other error, for example `zip` over lists of two lengths, is a fault of the program.
+    """
+    return isinstance(error, (InputError, *OF_FILES)) or is_check(error)
+
+
+def is_check(error: BaseException) -> bool:
+    """Whether a `raise` statement of this package raised a `ValueError`."""
+    trace = error.__traceback__
+    if not isinstance(error, ValueError) or trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] != PACKAGE:
+        return False
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line; the type where there is no message."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (RecursionError, KeyError, AttributeError, IndexError, TypeError)) or not text:
+        text = f"{type(error).__name__}: {text}"
+    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."

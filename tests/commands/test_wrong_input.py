@@ -1,0 +1,258 @@
+"""Wrong input ends with one line and status 2 before any work; a fault of the program keeps its traceback."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hf_dynbert.commands.main import VERBS, main
+from hf_dynbert.tasks.question_answering import evaluate as evaluating
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.fixture
+def files(tmp_path, bert_folder, articles_file):
+    """Words that command lines below use, and what they stand for."""
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "context.txt").write_text("ada lit the tower by night.")
+    return {
+        "MODEL": str(bert_folder),
+        "DATA": str(articles_file),
+        "OUT": str(tmp_path / "out"),
+        "FILE": str(tmp_path / "file"),
+        "CONTEXT": str(tmp_path / "context.txt"),
+        "TMP": str(tmp_path),
+    }
+
+
+# A command line of each verb that is right but for what a test adds to it
+RIGHT = {
+    "train": ["--model_name_or_path", "MODEL", "--train_file", "DATA", "--output_dir", "OUT", "--use_cpu"],
+    "search": ["--model", "MODEL", "--train_file", "DATA", "--output_dir", "OUT"],
+    "quantize": ["--model", "MODEL", "--train_file", "DATA", "--output_dir", "OUT", "--backend", "pytorch"],
+    "evaluate": ["--model", "MODEL", "--data", "DATA"],
+    "benchmark": ["--model", "MODEL", "--data", "DATA", "--output_dir", "OUT"],
+    "ask": ["--model", "MODEL", "--question", "who?", "--context", "ada lit the tower."],
+    "convert": ["--model", "MODEL", "--output_dir", "OUT"],
+    "push": ["--model", "MODEL", "--repo", "ada/tiny"],
+}
+
+
+def refused(argv, files, capsys, message=""):
+    """The one line with which a command refuses its input."""
+    argv = [files.get(word, word) for word in argv]
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("hf-dynbert: ")]
+    assert len(lines) == 1 and "Traceback" not in captured.err, captured.err
+    assert message.lower() in lines[0].lower(), lines[0]
+    assert captured.out == ""
+    return lines[0]
+
+
+def verbs_with(option):
+    from test_help import fields
+
+    return [verb for verb in VERBS if option in {field.name for field in fields(verb)}]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_unknown_option_names_the_nearest_one(verb, files, capsys):
+    option = RIGHT[verb][0]
+    line = refused([verb, *RIGHT[verb], f"{option}x", "1"], files, capsys, f"option {option}x is unknown")
+    assert line.endswith(f"the nearest valid one is {option[2:]}.")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_missing_option_is_named(verb, files, capsys):
+    refused([verb, *RIGHT[verb][2:]], files, capsys, f"needs {RIGHT[verb][0]}")
+
+
+WRITING = ("train", "search", "quantize", "benchmark", "convert")  # into --output_dir
+COUNTS = ("stride", "batch_size", "threads", "limit", "max_length", "padded_length", "top_k", "max_answer_len")
+COUNTS += ("latency_samples", "calibration_samples", "seed", "max_train_samples", "eval_samples", "speedup")
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "value"),
+    [
+        (verb, option, value)
+        for option in COUNTS
+        for verb in verbs_with(option)
+        for value in (["-1", "0"] if option in ("batch_size", "threads", "limit", "max_length", "top_k") else ["-1"])
+    ],
+)
+def test_numbers_out_of_range(verb, option, value, files, capsys):
+    refused([verb, *RIGHT[verb], f"--{option}", value], files, capsys, f"--{option} is {value}")
+
+
+def spoiled(folder, name, content):
+    if content is None:
+        (folder / name).unlink()
+    elif isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        (folder / name).write_text(content)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "push"])  # test_hub.py has those of push
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", None),
+        ("config.json", DEEP),
+        ("config.json", "{"),
+        ("config.json", "[]"),
+        ("config.json", b"\xff\xfe\x00"),
+        ("tokenizer.json", DEEP),
+        ("tokenizer.json", b"\xff"),
+        ("tokenizer_config.json", "{"),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_damaged_model_folders(verb, name, content, files, tmp_path, capsys):
+    folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
+    spoiled(folder, name, content)
+    files["MODEL"] = str(folder)
+    refused([verb, *RIGHT[verb]], files, capsys, name if content is not None else "spoiled holds no")
+    assert not os.path.exists(files["OUT"])
+
+
+def test_folders_without_tensors_or_tokenizer(files, tmp_path, capsys):
+    folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
+    save_file({}, folder / "model.safetensors")
+    files["MODEL"] = str(folder)
+    refused(["evaluate", *RIGHT["evaluate"]], files, capsys, "model.safetensors holds no tensors")
+    shutil.copy(Path(files["DATA"]), folder / "model.safetensors")
+    for path in folder.glob("*token*"):
+        path.unlink()
+    (folder / "model.safetensors").unlink()
+    (folder / "vocab.txt").unlink(missing_ok=True)
+    save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
+    refused(["evaluate", *RIGHT["evaluate"]], files, capsys, "holds no tokenizer")
+
+
+class Explodes:
+    """What a pickle can do."""
+
+    def __reduce__(self):
+        return (os.system, ("touch exploded",))
+
+
+def test_a_pickle_runs_no_code(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Explodes()))
+    files["MODEL"] = str(folder)
+    refused(["evaluate", *RIGHT["evaluate"]], files, capsys)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "ask", "convert", "quantize", "search"])
+def test_no_code_of_a_model_folder_runs(verb, files, tmp_path, capsys, monkeypatch):
+    folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil", "AutoModelForQuestionAnswering": "evil.Evil"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'exploded')!r}, 'w')")
+    files["MODEL"] = str(folder)
+    answers = tmp_path / "yes"
+    answers.write_text("y\n" * 99)
+    with answers.open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        refused([verb, *RIGHT[verb]], files, capsys)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [DEEP, "{", "[]", b"\xff\xfe\x00", "{}", ""], ids=lambda value: repr(value)[:12])
+def test_damaged_data_files_are_named(content, files, tmp_path, capsys):
+    spoiled(tmp_path, "data.json", content)
+    files["DATA"] = str(tmp_path / "data.json")
+    refused(["evaluate", *RIGHT["evaluate"]], files, capsys, "data.json")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        *([verb, *RIGHT[verb], "--output_dir", "FILE"] for verb in WRITING),
+        *(
+            [verb, *RIGHT[verb], "--output_dir", "FILE/in"]
+            for verb in ("train", "search", "quantize", "benchmark", "convert")
+        ),
+        ["evaluate", *RIGHT["evaluate"], "--predictions", "FILE/in.json"],
+        ["evaluate", *RIGHT["evaluate"], "--predictions", "OUT/in.json"],
+        ["evaluate", *RIGHT["evaluate"], "--predictions", "TMP"],
+    ],
+    ids=lambda argv: " ".join(argv[:1] + argv[-2:]),
+)
+def test_outputs_are_tried_before_work(argv, files, capsys):
+    argv = [word.replace("FILE/", files["FILE"] + "/").replace("OUT/", files["OUT"] + "/") for word in argv]
+    refused(argv, files, capsys)
+    assert Path(files["FILE"]).read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["trian"], "nearest valid one is train"),
+        (["train", "nowhere.yaml"], "nowhere.yaml"),
+        (["evaluate", *RIGHT["evaluate"], "--length-config", "0.1,0.2,0.3,0.4"], "has no length configuration"),
+        (["evaluate", *RIGHT["evaluate"], "--length-config", "fast"], "has no length configuration"),
+        (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "nowhere.json"),
+        (["evaluate", "--model", "FILE", "--data", "DATA"], "is a file"),
+        (["evaluate", "--model", "./nowhere", "--data", "DATA"], "there is no folder ./nowhere"),
+        (["ask", *RIGHT["ask"], "--context_file", "CONTEXT"], "one of the two"),
+        (["ask", *RIGHT["ask"][:4]], "one of the two"),
+        (["ask", *RIGHT["ask"][:4], "--context_file", "nowhere.txt"], "nowhere.txt"),
+        (["ask", *RIGHT["ask"], "--length_config", "full", "--speedup", "2"], "both select a budget"),
+        (["ask", *RIGHT["ask"], "--speedup", "2"], "no budgets to choose from"),
+        (["convert", *RIGHT["convert"], "--budgets", "{"], "--budgets is not JSON"),
+        (["convert", *RIGHT["convert"], "--budgets", DEEP], "--budgets is not JSON"),
+    ],
+)
+def test_other_wrong_input(argv, message, files, capsys):
+    refused(argv, files, capsys, message)
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(files, monkeypatch):
+    def fault(*args, **kwargs):
+        return list(zip([1], [1, 2], strict=True))
+
+    monkeypatch.setattr(evaluating.SquadSample, "evaluate", fault)
+    with pytest.raises(ValueError, match="longer"):
+        main(["evaluate", "--model", files["MODEL"], "--data", files["DATA"]])
+
+
+def test_debug_shows_the_traceback_of_wrong_input(files, capsys):
+    assert main(["evaluate", "--model", files["MODEL"], "--data", "nowhere.json", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line_and_status_130(files):
+    command = [sys.executable, "-m", "hf_dynbert_cli", "ask", "--model", files["MODEL"], "--question", "who?"]
+    process = subprocess.Popen(
+        [*command, "--context_file", "-", "--debug"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=15)  # it waits for the text
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert error.strip() == "hf-dynbert: stopped."
