@@ -19,7 +19,7 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
-from .recipes.augmentation import WordSubstitution, WordVectors, augment
+from .recipes.augmentation import WordSubstitution, augment
 from .subnetwork import count_macs, fit_length_config
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
@@ -55,7 +55,6 @@ __all__ = [
     "DynamicTinyBertModel",
     "ExtractiveQAPipeline",
     "WordSubstitution",
-    "WordVectors",
     "__version__",
     "augment",
     "convert",

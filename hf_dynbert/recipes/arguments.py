@@ -77,7 +77,6 @@ class DataArguments:
         augmentation_model_name_or_path (`str`): a masked language model that writes questions, or texts, anew before
             training, see `WordSubstitution`.
         augmentation_copies (`int`): how many times each.
-        augmentation_vectors (`str`): file of word vectors, as GloVe publishes them; unset, the model's own embeddings.
         teacher_cache_dir (`str`): where a teacher's answers are kept for the next student; with the other caches of
             `datasets` when not given.
     """
@@ -97,7 +96,6 @@ class DataArguments:
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
     augmentation_model_name_or_path: str | None = field(default=None, metadata={"help": "Masked language model."})
     augmentation_copies: int = field(default=20, metadata={"help": "New texts for each (TinyBERT's N)."})
-    augmentation_vectors: str | None = field(default=None, metadata={"help": "GloVe's vectors, for words in pieces."})
     teacher_cache_dir: str | None = field(default=None, metadata={"help": "Where a teacher's answers are kept."})
 
     def __post_init__(self):

@@ -152,7 +152,8 @@ def compare(args: argparse.Namespace) -> None:
         for method in ("grid", "tpe", "nsga2", "evolution"):
             columns = [[] for _ in range(len(LOSSES) + 1)]
             for seed in range(1 if method == "grid" else args.seeds):
-                points = search(method, table, num_evaluations, seed)
+                # Every search measures full length too
+                points = [(1.0, table.full), *search(method, table, num_evaluations, seed)]
                 for column, loss in zip(columns, LOSSES, strict=False):
                     column.append(100 * cost_at(points, (1 - loss) * table.full))
                 columns[-1].append(hypervolume(points, worst))
