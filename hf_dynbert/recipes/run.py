@@ -220,7 +220,9 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
             "teacher_dtype is for a teacher's answers; where its layers are learned too, leave it out and use bf16: true.",
         ),
         (
-            args.learns_importance and not (teacher and data_args.task == "question-answering"),
+            args.length_drop
+            and args.importance_target == "teacher"
+            and not (teacher and data_args.task == "question-answering"),
             "importance_target='teacher' needs teacher_model_name_or_path and task question-answering; use "
             "importance_target='own'.",
         ),

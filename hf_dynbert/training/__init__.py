@@ -1,10 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What training optimises, and the Trainer that optimises it."""
+"""The training objective and its Trainer."""
 
 from .arguments import DistillationArguments
 from .collator import DistillationCollator
 from .processes import end_together
 from .teachers.predictions import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
+from .terms import PassOutputs, Term
 from .trainer import DistillationTrainer
 
 
@@ -12,6 +13,8 @@ __all__ = [
     "DistillationArguments",
     "DistillationCollator",
     "DistillationTrainer",
+    "PassOutputs",
+    "Term",
     "end_together",
     "teacher_inputs",
     "teacher_logits",

@@ -56,7 +56,7 @@ def take_states(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def observe(model: nn.Module, layers: Iterable[int]):
+def capture_attention(model: nn.Module, layers: Iterable[int]):
     """Watches the attention of some layers while the block runs.
 
     Args:

@@ -4,7 +4,7 @@
 import torch
 from transformers import DataCollatorWithPadding
 
-from .teachers.predictions import INPUTS, LOGITS, PLACES, TARGETS, TYPES
+from .batches import INPUTS, LOGITS, MASK, PLACES, TARGETS, TYPES
 
 
 class DistillationCollator(DataCollatorWithPadding):
@@ -26,11 +26,9 @@ class DistillationCollator(DataCollatorWithPadding):
         if LOGITS in rows:
             batch[LOGITS] = torch.stack(rows[LOGITS])
         if INPUTS in rows:
-            rows["teacher_attention_mask"] = [torch.ones_like(row) for row in rows[INPUTS]]
+            rows[MASK] = [torch.ones_like(row) for row in rows[INPUTS]]
             longest = max(map(len, rows[INPUTS]))
-            batch |= {
-                name: _right(rows[name], longest) for name in (INPUTS, TYPES, "teacher_attention_mask") if name in rows
-            }
+            batch |= {name: _right(rows[name], longest) for name in (INPUTS, TYPES, MASK) if name in rows}
         return batch
 
     def _padded(self, rows: list[torch.Tensor], width: int, value: int) -> torch.Tensor:

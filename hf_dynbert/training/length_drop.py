@@ -1,10 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What LengthDrop training samples at each step (arXiv 2010.07003, section 3.2). Plain Python."""
+"""The sub-networks that LengthDrop trains in one step (arXiv 2010.07003, section 3.2). Plain Python."""
 
 import random
-from dataclasses import dataclass
 
 from ..subnetwork import (
+    FULL,
+    SubNetwork,
     constant_drop,
     dropping_layers,
     fit_length_config,
@@ -14,33 +15,20 @@ from ..subnetwork import (
 )
 
 
-@dataclass(frozen=True)
-class SubModel:
-    """One pass of a step.
-
-    Args:
-        length_config (`list[float]` or `None`): `None` keeps all tokens.
-        layer_config (`list[int]` or `None`): layers that run; `None` runs all.
-    """
-
-    length_config: list[float] | None
-    layer_config: list[int] | None
-
-
-def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
+def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:
     """The passes of one training step by the sandwich rule: the full length, the smallest, and some between.
 
     Args:
         rng (`random.Random`): source of chance.
-        config (`DynamicTinyBertConfig`): of the model.
-        args (`DistillationArguments`): `length_sampling` and its kin, `num_sandwich`, `budget_prob`, `always_smallest`,
-            `layer_dropout_prob`.
+        config (`DynamicTinyBertConfig`): configuration of the model.
+        args (`DistillationArguments`): `num_sandwich`, `budget_prob`, `always_smallest`, `smallest_macs`, `largest_macs`,
+            `layer_dropout_prob`, `preset`.
 
     Returns:
-        `list[SubModel]`: the full pass, the smallest (with `always_smallest`), and `num_sandwich` others.
+        `list[SubNetwork]`: the full-length pass, the smallest (with `always_smallest`), and `num_sandwich` others.
     """
     layers, dropping = config.num_hidden_layers, dropping_layers(config)
-    if args.length_sampling == "macs":
+    if args.length_drop_ratio_bound is None:
         smallest = fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping))
         between = [sample_budget(rng, config, args.smallest_macs, args.largest_macs) for _ in range(args.num_sandwich)]
     else:
@@ -49,17 +37,26 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubModel]:
             sample_length_config(rng, layers, args.length_drop_ratio_bound, layers=dropping)
             for _ in range(args.num_sandwich)
         ]
-    if args.budget_prob:
-        named = list(config.length_configs.values())
-        between = [rng.choice(named) if rng.random() < args.budget_prob else length_config for length_config in between]
-    return [
-        SubModel(length_config, sample_layers(rng, layers, args.layer_dropout_prob))
-        for length_config in [None, *([smallest] if args.always_smallest else []), *between]
-    ]
+    passes = [SubNetwork()]
+    if args.always_smallest:
+        passes.append(SubNetwork(smallest))
+    budgets = [name for name in config.budgets or {} if name != FULL]
+    named = [config.resolve_budget(name) for name in budgets] if args.budget_prob else []
+    for length_config in between:
+        use_named = named and rng.random() < args.budget_prob
+        passes.append(rng.choice(named) if use_named else SubNetwork(length_config))
+    return [_drop_layers(rng, sub_network, layers, args.layer_dropout_prob) for sub_network in passes]
+
+
+def _drop_layers(rng: random.Random, sub_network: SubNetwork, num_layers: int, dropout: float) -> SubNetwork:
+    """LayerDrop, where the sub-network does not select its layers itself."""
+    if sub_network.layers is not None:
+        return sub_network
+    return SubNetwork(sub_network.length_config, sample_layers(rng, num_layers, dropout))
 
 
 def sample_layers(rng: random.Random, num_layers: int, dropout: float) -> list[int] | None:
-    """LayerDrop: each layer is left out with this probability, but one always stays; `None` means all run."""
+    """LayerDrop: each layer is left out with this probability, but at least one layer runs; `None` runs all."""
     if dropout == 0:
         return None
     kept = [layer for layer in range(num_layers) if rng.random() >= dropout]

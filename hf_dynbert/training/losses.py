@@ -51,6 +51,53 @@ def divergence(
     return terms.sum(dim=-1).mean() * temperature**2
 
 
+def logit_divergence(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    problem_type: str,
+    temperature: float = 1.0,
+    direction: str = "forward",
+) -> torch.Tensor:
+    """How far a classifier's logits are from others, by what the logits mean; mean over examples.
+
+    Args:
+        student (`torch.FloatTensor` of shape `(B, C)`): logits that learn.
+        teacher (`torch.FloatTensor` of shape `(B, C)`): logits to learn from; no gradient reaches them.
+        problem_type (`str`): `"single_label_classification"`: divergence of the softmax distributions, see `divergence`.
+            `"multi_label_classification"`: divergence of each label's sigmoid probability, mean over labels.
+            `"regression"`: mean squared error.
+        temperature (`float`, *optional*, defaults to 1): divides both logits of a classification.
+        direction (`str`, *optional*, defaults to `"forward"`): see `divergence`.
+
+    Returns:
+        `torch.FloatTensor`: a scalar, 0 for equal logits.
+    """
+    if problem_type == "regression":
+        return F.mse_loss(student.float(), teacher.detach().float())
+    if problem_type == "multi_label_classification":
+        # A softmax over (logit, 0) is the sigmoid of the logit: each label is a distribution of its own.
+        student, teacher = (torch.stack([x, torch.zeros_like(x)], dim=-1).flatten(0, 1) for x in (student, teacher))
+    return divergence(student, teacher, temperature=temperature, direction=direction)
+
+
+def span_loss(logits: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of one end of a span over the tokens that count, mean over examples.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(B, L)`): scores of the tokens.
+        positions (`torch.LongTensor` of shape `(B,)`): tokens to find. A position beyond the window has the loss 0, as in
+            transformers.
+        mask (`torch.BoolTensor` of shape `(B, L)`): real tokens.
+
+    Returns:
+        `torch.FloatTensor`: a scalar.
+    """
+    width = logits.shape[1]
+    logits = logits.float().masked_fill(~mask, torch.finfo(torch.float32).min)
+    losses = F.cross_entropy(logits, positions.clamp(0, width), ignore_index=width, reduction="none")
+    return losses.mean()
+
+
 def soft_cross_entropy(scores: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of token scores against a distribution over the tokens, mean over examples.
 

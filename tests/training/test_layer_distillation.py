@@ -32,10 +32,11 @@ from hf_dynbert import (
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
 from hf_dynbert.tasks.question_answering.features import encode_windows
-from hf_dynbert.training.attention_capture import observe
+from hf_dynbert.training.attention_capture import capture_attention
+from hf_dynbert.training.batches import PLACES
 from hf_dynbert.training.teachers.alignment import same_tokens
-from hf_dynbert.training.teachers.predictions import PLACES, teacher_inputs
-from hf_dynbert.training.trainer import PROJECTION
+from hf_dynbert.training.teachers.predictions import teacher_inputs
+from hf_dynbert.training.trainer import EXTRA_STATE
 
 
 WINDOWS = {"max_length": 120, "stride": 8}
@@ -90,7 +91,7 @@ def test_scores_give_the_models_own_attention(kind, sizes, bert_folder):
     batch["input_ids"] = batch["input_ids"].clamp(min=3)
     if kind in ("distilbert", "mpnet", "roberta"):
         del batch["token_type_ids"]
-    with torch.no_grad(), observe(model, [1, 3]) as views:
+    with torch.no_grad(), capture_attention(model, [1, 3]) as views:
         attentions = model(**batch, output_attentions=True).attentions
     assert list(views) == [1, 3]
     real = batch["attention_mask"].bool()
@@ -112,14 +113,14 @@ def test_scores_give_the_models_own_attention(kind, sizes, bert_folder):
 
 
 def test_attention_that_nobody_asks_for_may_be_built_in_any_way():
-    with observe(torch.nn.Linear(2, 2), []) as views:
+    with capture_attention(torch.nn.Linear(2, 2), []) as views:
         assert views == {}
 
 
 def test_a_model_without_such_layers_is_refused():
     model = torch.nn.Linear(2, 2)
     model.config = BertConfig(num_hidden_layers=3)
-    with pytest.raises(ValueError, match="has no list of 3 layers"), observe(model, [1]):
+    with pytest.raises(ValueError, match="has no list of 3 layers"), capture_attention(model, [1]):
         pass
 
 
@@ -159,10 +160,10 @@ def test_a_copy_has_nothing_to_learn(bert_teacher, questions, tokenizer, tmp_pat
     student = DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "teacher", **STILL)
     features = training_features(questions, tokenizer, **WINDOWS)
     trainer = trainer_for(student, features, tokenizer, tmp_path, bert_teacher, hard_label_weight=0.0, **ALL)
-    assert trainer.layers.projection is None  # of one width
     batch = trainer.data_collator([features[index] for index in range(3)])
     batch.pop("length")
     assert trainer.compute_loss(student.train(), batch).item() == pytest.approx(0, abs=1e-6)  # 1e-6: fp32's rounding
+    assert not trainer.objective.extra_state()  # one width: no projection
 
 
 def by_hand(student, teacher, batch, places, projection):
@@ -191,12 +192,14 @@ def taught(questions, tokenizer, mpnet_tokenizer):
 
 def test_the_terms_closed_form(make_model, taught, tokenizer, mpnet, tmp_path):
     student = make_model(**STILL)
-    trainer = trainer_for(student, taught, tokenizer, tmp_path, mpnet, hidden_weight=1.5, embedding_weight=0.5)
+    trainer = trainer_for(
+        student, taught, tokenizer, tmp_path, mpnet, hidden_weight=1.5, embedding_weight=0.5, prediction_weight=0.0
+    )
     batch = trainer.data_collator([taught[index] for index in (0, 5, 9)])
     batch.pop("length")
     places = batch[PLACES]
     loss = trainer.compute_loss(student.train(), dict(batch))
-    wanted = by_hand(student, mpnet, batch, places, trainer.layers.projection)
+    wanted = by_hand(student, mpnet, batch, places, trainer.objective.projection)
     output = student(**{k: v for k, v in batch.items() if not k.startswith("teacher_")})
     real, rows = batch["attention_mask"].bool(), torch.arange(3)
     task = 0.0
@@ -223,7 +226,12 @@ def kl(theirs, mine):
 def test_minilm_and_probabilities_closed_form(make_model, bert_teacher, questions, tokenizer, tmp_path):
     """MiniLM's first version (arXiv 2002.10957, equations 7 to 10), and Dynamic-TinyBERT's attention."""
     student, features = make_model(**STILL), training_features(questions, tokenizer, **WINDOWS)
-    minilm = {"relation_weight": 2.0, "relations": ["attention", "value"], "hard_label_weight": 0.0}
+    minilm = {
+        "relation_weight": 2.0,
+        "relations": ["attention", "value"],
+        "hard_label_weight": 0.0,
+        "prediction_weight": 0.0,
+    }
     probabilities = {"attention_weight": 3.0, "attention_target": "probabilities"}
     trainer = trainer_for(student, features, tokenizer, tmp_path, bert_teacher, **minilm, **probabilities)
     batch = trainer.data_collator([features[index] for index in (0, 5, 9)])
@@ -260,18 +268,20 @@ def test_padding_never_enters(make_model, taught, tokenizer, mpnet, tmp_path, op
 
 def test_all_terms_train_and_are_logged(make_model, taught, tokenizer, mpnet, tmp_path):
     trainer = trainer_for(make_model(), taught, tokenizer, tmp_path, mpnet, max_steps=12, learning_rate=3e-3, **ALL)
-    before, projection = copy.deepcopy(mpnet.state_dict()), trainer.layers.projection.weight.detach().clone()
+    before = copy.deepcopy(mpnet.state_dict())
+    trainer.create_optimizer()
+    projection = trainer.objective.projection.weight.detach().clone()
     trainer.train()
-    assert (trainer.layers.projection.weight - projection).abs().max() > 1e-3  # a few steps of 3e-3: it learns too
-    assert trainer.layers.projection.weight.grad is None  # and each step anew
+    assert (trainer.objective.projection.weight - projection).abs().max() > 1e-3  # a few steps of 3e-3: it learns too
+    assert trainer.objective.projection.weight.grad is None  # and each step anew
     logged = [line for line in trainer.state.log_history if "loss" in line]
-    names = {"loss_task", "loss_hidden", "loss_embedding", "loss_attention", "loss_relation"}
+    names = {"loss_labels", "loss_hidden", "loss_embedding", "loss_attention", "loss_relation"}
     assert names <= set(logged[0])
-    for name in names - {"loss_task"}:
+    for name in names - {"loss_labels"}:
         assert logged[-1][name] < logged[0][name]
     assert all(torch.equal(value, before[name]) for name, value in mpnet.state_dict().items())
     trainer.save_model(str(tmp_path / "saved"))
-    assert not (tmp_path / "saved" / PROJECTION).exists()
+    assert not (tmp_path / "saved" / EXTRA_STATE).exists()
     loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "saved", output_loading_info=True)
     assert not loaded[1]["unexpected_keys"] and not loaded[1]["missing_keys"]
 
@@ -285,11 +295,11 @@ def test_a_resumed_run_is_the_same_run(make_model, taught, tokenizer, mpnet, tmp
         for callback in callbacks:
             trainer.add_callback(callback)
         trainer.train(**kwargs)
-        return [*trainer.model.state_dict().values(), *trainer.layers.state_dict().values()]
+        return list(trainer.objective.state_dict().values())
 
     ends.append(run("whole"))
     run("parts", StopAfterTwo())
-    assert (tmp_path / "parts" / "checkpoint-2" / PROJECTION).exists()
+    assert (tmp_path / "parts" / "checkpoint-2" / EXTRA_STATE).exists()
     ends.append(run("parts", resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-2")))
     assert all(torch.equal(*pair) for pair in zip(*ends, strict=True))
 
@@ -305,9 +315,10 @@ def test_gradient_accumulation_changes_nothing(make_model, taught, tokenizer, mp
         options = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "max_steps": 2, "optim": "sgd"}
         options |= {"learning_rate": 0.01, "max_grad_norm": 0}  # what hides a wrong scale is off
         trainer = trainer_for(copy.deepcopy(start), taught, tokenizer, tmp_path, mpnet, **options, **ALL)
-        before = [p.detach().clone() for module in (trainer.model, trainer.layers) for p in module.parameters()]
+        trainer.create_optimizer()
+        before = [parameter.detach().clone() for parameter in trainer.objective.parameters()]
         trainer.train()
-        after = [p for module in (trainer.model, trainer.layers) for p in module.parameters()]
+        after = list(trainer.objective.parameters())
         assert all((p - q).abs().max() > 0 for p, q in zip(before[-2:], after[-2:], strict=True))  # the projection's
         ends.append(torch.cat([p.flatten() for p in after]))
     torch.testing.assert_close(*ends, atol=1e-5, rtol=1e-5)  # gradients summed in another order, two steps
@@ -318,11 +329,11 @@ def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path, length_
     """bf16 autocast: every part as in fp32 but for rounding, and what is compared is compared in fp32."""
     start, logged = make_model(**STILL), []
     for bf16 in (False, True):
-        options = {"bf16": bf16, "max_steps": 2, "length_drop": length_drop, "num_sandwich": 0, **ALL}
+        options = {"bf16": bf16, "max_steps": 2, "length_drop": length_drop, **ALL}
         trainer = trainer_for(copy.deepcopy(start), taught, tokenizer, tmp_path, mpnet, **options)
         trainer.train()
         logged.append(trainer.state.log_history[0])
-        assert {parameter.dtype for parameter in trainer.layers.parameters()} == {torch.float32}
+        assert {parameter.dtype for parameter in trainer.objective.parameters()} == {torch.float32}
         assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
     assert logged[0]["loss"] != logged[1]["loss"]
     for name in (name for name in logged[0] if name.startswith("loss_")):
@@ -347,7 +358,7 @@ def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path, length_
         ({"layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: layers are left out in LengthDrop's passes"),
         ({"relation_weight": 1.0, "relations": []}, "relations is empty; valid are some of"),
         ({"hidden_weight": 1.0, "layer_map": ["uniform", "last"]}, "valid are one name, such as uniform, or numbers"),
-        ({"hard_label_weight": 0.0}, "Nothing would be learned: hard_label_weight is 0"),
+        ({"prediction_weight": 0.0}, "A teacher is given, but nothing is learned from it"),
         ({"hidden_weight": 1.0, "label_smoothing_factor": 0.1}, "have no part in this objective"),
     ],
 )
@@ -380,14 +391,27 @@ def test_other_heads_are_refused_for_attention_alone(make_model, taught, tokeniz
     trainer_for(make_model(), taught, tokenizer, tmp_path, mpnet, relation_weight=1.0, relation_heads=8)
 
 
-def test_a_teacher_that_is_missing_or_numbers_tokens_otherwise(make_model, questions, tokenizer, mpnet, tmp_path):
+def test_a_teacher_that_is_missing_or_numbers_tokens_otherwise(
+    make_model, questions, taught, tokenizer, mpnet, mpnet_tokenizer, tmp_path
+):
+    """All is refused before training: a teacher of the same vocabulary size may still number tokens differently."""
     features = training_features(questions, tokenizer, **WINDOWS)
     with pytest.raises(ValueError, match="give it: DistillationTrainer"):
         trainer_for(make_model(), features, tokenizer, tmp_path, hidden_weight=1.0)
-    trainer = trainer_for(make_model(), features, tokenizer, tmp_path, mpnet, hidden_weight=1.0, max_steps=1)
+    assert mpnet.config.vocab_size == make_model().config.vocab_size
+    mpnet.save_pretrained(tmp_path / "mpnet")
+    mpnet_tokenizer.save_pretrained(tmp_path / "mpnet")
+    loaded = MPNetForQuestionAnswering.from_pretrained(tmp_path / "mpnet")
+    for teacher, given in ((mpnet, mpnet_tokenizer), (loaded, None)):
+        for options in ({"hidden_weight": 1.0}, {}):
+            args = DistillationArguments(str(tmp_path), use_cpu=True, report_to=[], length_drop=False, **options)
+            how = {"processing_class": tokenizer, "teacher": teacher, "teacher_processing_class": given}
+            with pytest.raises(ValueError, match="have other numbers in the teacher's tokenizer"):
+                DistillationTrainer(make_model(), args, train_dataset=features, **how)
+            DistillationTrainer(make_model(), args, train_dataset=taught, **how)  # reads teacher_input_ids
     mpnet.config.vocab_size += 1
     with pytest.raises(ValueError, match="they number them differently"):
-        trainer.train()
+        trainer_for(make_model(), features, tokenizer, tmp_path, mpnet, hidden_weight=1.0)
 
 
 def test_a_recipe_with_layers(bert_folder, mpnet, mpnet_tokenizer, squad_file, tmp_path):

@@ -1,6 +1,7 @@
 """A teacher's answers on the student's tokens: alignment, padding, the cache, and what the Trainer makes of them."""
 
 import copy
+import random
 import types
 
 import numpy as np
@@ -16,10 +17,11 @@ from hf_dynbert import DistillationArguments, DistillationTrainer, training_feat
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
 from hf_dynbert.tasks.question_answering.features import encode_windows
+from hf_dynbert.training.batches import TARGETS
 from hf_dynbert.training.collator import DistillationCollator
+from hf_dynbert.training.length_drop import sample_sandwich
 from hf_dynbert.training.losses import target_divergence
 from hf_dynbert.training.teachers import cache as shard_cache
-from hf_dynbert.training.teachers import predictions as teachers
 from hf_dynbert.training.teachers.alignment import align, teacher_windows
 from hf_dynbert.training.teachers.predictions import readable_tokens, teacher_predictions
 
@@ -279,15 +281,18 @@ def test_the_objective_has_its_parts(make_model, taught, tokenizer, tmp_path, le
     trainer.train()
     logged = [line for line in trainer.state.log_history if "loss" in line]
     parts = {name for name in logged[0] if name.startswith("loss_")}
-    assert {"loss_task", "loss_prediction"} <= parts
+    assert parts == {"loss_labels", "loss_prediction"} | ({"loss_in_place"} if length_drop else set())
     for line in logged:
-        assert line["loss"] == pytest.approx(sum(line[name] for name in parts), rel=1e-4)
+        wanted = 0.5 * line["loss_labels"] + 2.0 * line["loss_prediction"]
+        if length_drop:  # one of two passes each
+            wanted = (wanted + line["loss_in_place"]) / 2
+        assert line["loss"] == pytest.approx(wanted, rel=1e-4)
     batch = DistillationCollator(tokenizer)([taught[index] for index in range(3)])
     batch.pop("length")
     model = trainer.model.train()
     loss = trainer.compute_loss(model, batch)
     if not length_drop:
-        targets = {name: batch.pop(name) for name in teachers.TARGETS}
+        targets = {name: batch.pop(name) for name in TARGETS}
         output, mask = model(**batch), batch["attention_mask"].bool()
         divergences = [
             target_divergence(logits, target, mask)
@@ -304,7 +309,7 @@ def test_the_objective_has_its_parts(make_model, taught, tokenizer, tmp_path, le
 def test_evaluation_leaves_the_teacher_out(make_model, taught, tokenizer, tmp_path):
     trainer = trainer_for(make_model(), taught, tokenizer, tmp_path, length_drop=False)
     with_teacher = trainer.evaluate(taught)["eval_loss"]
-    without = trainer.evaluate(taught.remove_columns(list(teachers.TARGETS)))["eval_loss"]
+    without = trainer.evaluate(taught.remove_columns(list(TARGETS)))["eval_loss"]
     assert with_teacher == without
 
 
@@ -341,32 +346,31 @@ def test_a_recipe_with_a_teacher(bert_folder, squad_file, tmp_path, teacher_dtyp
 
 
 def test_importance_learns_from_the_teachers_answers(make_model, taught, questions, tokenizer, tmp_path):
-    trainers = [
-        trainer_for(make_model(**STILL), taught, tokenizer, tmp_path, importance_target=target, max_steps=1)
-        for target in ("own", "teacher")
-    ]
-    batch = trainers[0].data_collator([taught[index] for index in (0, 3, 5)])
-    batch.pop("length")
-    losses = []
-    for trainer in trainers:
-        trainer.compute_loss(trainer.model.train(), dict(batch))
-        losses.append(trainer._parts["importance"].item())
-    assert losses[0] != losses[1]
-    certain = torch.zeros_like(batch["teacher_start"])
-    certain[:, 6] = 1.0
-    model, config = trainers[1].model, trainers[1].model.config
-    present = batch["attention_mask"].bool()
-    output = model(**{n: v for n, v in batch.items() if n not in teachers.TARGETS}, output_token_scores=True)
-    scores = [list(enumerate(output.token_scores))]
-    answers = dict.fromkeys(teachers.TARGETS, certain)
-    loss = trainers[1]._importance_loss(output, range(4), scores, batch, answers, config)
-    allowed = present.clone()
+    """Both targets in closed form, from the model's own token scores of the full-length pass."""
+    losses = {}
+    for target in ("own", "teacher"):
+        options = {"importance_target": target, "num_sandwich": 0, "always_smallest": True}
+        trainer = trainer_for(make_model(**STILL, importance="learned"), taught, tokenizer, tmp_path, **options)
+        batch = trainer.data_collator([taught[index] for index in (0, 3, 5)])
+        batch.pop("length")
+        certain = torch.zeros_like(batch["teacher_start"])
+        certain[:, 6] = 1.0
+        batch |= {"teacher_start": certain, "teacher_end": certain}
+        _, logged = trainer.compute_loss(trainer.model.train(), dict(batch), return_outputs=True)
+        losses[target] = logged["importance"].item()
+    assert losses["own"] != losses["teacher"]
+    model, args = trainer.model, trainer.args
+    features = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    passes = sample_sandwich(random.Random(f"{args.seed}-0"), model.config, args)
+    allowed = batch["attention_mask"].bool()
     allowed[:, 0] = False
-    wanted = [
-        -rows.float().masked_fill(~(allowed & rows.isfinite()), -torch.inf).log_softmax(-1)[:, 6].mean()
-        for rows in output.token_scores
-    ]
-    torch.testing.assert_close(loss, sum(wanted) / 4)
+    wanted = []
+    for sub in passes:
+        output = model(**features, budget=sub, output_token_scores=True)
+        for rows in output.token_scores:
+            chances = rows.float().masked_fill(~(allowed & rows.isfinite()), -torch.inf).log_softmax(-1)[:, 6]
+            wanted.append(-chances[rows[:, 6].isfinite()].sum() / 3)  # a token that was dropped teaches nothing
+    assert losses["teacher"] == pytest.approx((sum(wanted) / len(wanted)).item(), rel=1e-4)
     features = training_features(questions, tokenizer, **WINDOWS)
     with pytest.raises(ValueError, match="importance_target='teacher' needs a teacher's start and end distributions"):
-        trainer_for(make_model(), features, tokenizer, tmp_path, importance_target="teacher")
+        trainer_for(make_model(importance="learned"), features, tokenizer, tmp_path, importance_target="teacher")

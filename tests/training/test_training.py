@@ -115,10 +115,10 @@ def arguments(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("sampling", ["macs", "ratio"])
-def test_sandwich(make_model, arguments, sampling):
+@pytest.mark.parametrize("preset", [None, "dynamic-tinybert", "length-adaptive-transformer"])
+def test_sandwich(make_model, arguments, preset):
     config = make_model().config
-    args = arguments(length_sampling=sampling, num_sandwich=3, length_drop_ratio_bound=0.3, smallest_macs=0.4)
+    args = arguments(preset=preset, num_sandwich=3, always_smallest=True, smallest_macs=0.4)
     passes = sample_sandwich(random.Random(0), config, args)
     assert len(passes) == 5
     assert passes[0].length_config is None
@@ -126,8 +126,8 @@ def test_sandwich(make_model, arguments, sampling):
     for sub in passes[1:]:
         validate_length_config(sub.length_config, 4)
         costs.append(count_macs(config, sub.length_config, 160))
-    if sampling == "ratio":
-        assert passes[1].length_config == pytest.approx([0.7, 0.49, 0.343, 0.2401])
+    if preset:
+        assert passes[1].length_config == pytest.approx((0.8, 0.64, 0.512, 0.4096))
         assert costs[0] == min(costs)
     assert sample_sandwich(random.Random(0), config, args) == passes
 
@@ -169,11 +169,11 @@ def test_budgets_of_the_model_are_trained_as_often_as_asked(arguments):
     config = DynamicTinyBertConfig(num_hidden_layers=6, budgets={"half": named[0], "third": named[1]})
     args = arguments(num_sandwich=1, always_smallest=False, budget_prob=0.6)
     drawn = [sample_sandwich(random.Random(seed), config, args)[1].length_config for seed in range(500)]
-    for length_config in named:
+    for length_config in map(tuple, named):
         assert 0.3 - 0.08 < drawn.count(length_config) / 500 < 0.3 + 0.08  # four standard deviations
     args = arguments(num_sandwich=2, budget_prob=0.0)
     plain = [sub.length_config for sub in sample_sandwich(random.Random(0), config, args)]
-    assert not any(length_config in named for length_config in plain)
+    assert not any(length_config in map(tuple, named) for length_config in plain)
 
 
 def test_budget_prob_without_budgets_is_refused(make_model, arguments):
@@ -181,20 +181,24 @@ def test_budget_prob_without_budgets_is_refused(make_model, arguments):
         DistillationTrainer(make_model(), arguments(budget_prob=0.5))
 
 
-def test_training_makes_learned_importance_the_default_and_logs_each_part(make_model, questions, tokenizer, arguments):
-    trainer = make_trainer(make_model, questions, tokenizer, arguments(num_sandwich=1))
+def test_training_learns_importance_and_logs_each_term_on_its_own_scale(make_model, questions, tokenizer, arguments):
+    args = arguments(num_sandwich=1, always_smallest=True, importance="learned", importance_weight=0.5)
+    trainer = make_trainer(make_model, questions, tokenizer, args)
     before = parameters(trainer)
     trainer.train()
     assert trainer.model.config.importance == "learned"
     log = trainer.state.log_history[0]
-    parts = [log[f"loss_{name}"] for name in ("task", "smallest", "between", "importance")]
-    assert log["loss"] == pytest.approx(sum(parts), rel=1e-4)
-    assert all(not torch.equal(before[name], value) for name, value in parameters(trainer).items() if "key.bias" not in name)
+    labels, in_place, importance = (log[f"loss_{name}"] for name in ("labels", "in_place", "importance"))
+    assert log["loss"] == pytest.approx(labels / 3 + in_place * 2 / 3 + 0.5 * importance, rel=1e-4)
+    changed = {
+        name for name, value in parameters(trainer).items() if name in before and not torch.equal(before[name], value)
+    }
+    assert all(name in changed for name in before if "key.bias" not in name)
     assert trainer.model.config.length_config is None
 
 
 def test_objective_is_the_weighted_sum_of_its_parts(make_model, questions, tokenizer, arguments):
-    args = arguments(num_sandwich=1, importance_weight=0.5)
+    args = arguments(num_sandwich=1, always_smallest=True, importance_weight=0.5)
     trainer = make_trainer(make_model, questions, tokenizer, args, importance="learned", protect_first_segment=True)
     model = randomize_scorers(trainer.model).train()
     inputs = next(iter(trainer.get_train_dataloader()))
@@ -209,7 +213,7 @@ def test_objective_is_the_weighted_sum_of_its_parts(make_model, questions, token
         for row in range(4):
             wanted = wanted - logits[row][real[row]].log_softmax(-1)[gold[row]] / 4 / 2 / 3
     for sub in passes[1:]:
-        output = model(**features, length_config=sub.length_config, output_token_scores=True)
+        output = model(**features, budget=sub, output_token_scores=True)
         sub_scores.append(output.token_scores)
         for name in ("start_logits", "end_logits"):
             for row in range(4):
@@ -274,15 +278,16 @@ def test_a_resumed_run_repeats_the_losses_bit_for_bit(make_model, questions, tok
 @pytest.mark.parametrize(
     "options",
     [
-        {"length_sampling": "ratio", "divergence_direction": "reference", "layer_dropout_prob": 0.2, "importance": "all"},
+        {"preset": "length-adaptive-transformer", "layer_dropout_prob": 0.2, "importance": "all"},
+        {"importance": "learned"},
         {"importance": "question", "temperature": 2.0},
-        {"importance": "cls", "num_sandwich": 0},
+        {"importance": "cls", "num_sandwich": 0, "always_smallest": True},
         {"length_drop": False},
         {"bf16": True},
         {"gradient_checkpointing": True},
-        {"drop_layers": [1], "layer_dropout_prob": 0.4, "max_steps": 6},
-        {"drop_layers": [0, 2], "length_sampling": "ratio"},
-        {"early_selection_until": 2, "gradient_checkpointing": True},
+        {"drop_layers": [1], "layer_dropout_prob": 0.4, "max_steps": 6, "importance": "learned"},
+        {"drop_layers": [0, 2], "preset": "dynamic-tinybert"},
+        {"early_selection_until": 2, "gradient_checkpointing": True, "importance": "learned"},
     ],
     ids=str,
 )
@@ -295,11 +300,11 @@ def test_options_run_and_stay_finite(make_model, questions, tokenizer, arguments
 
 @pytest.mark.parametrize("dropped", ["restore", "mask"])
 def test_training_lowers_the_loss(make_model, questions, tokenizer, arguments, dropped):
-    args = arguments(max_steps=30, per_device_train_batch_size=16, learning_rate=3e-3, num_sandwich=1)
+    args = arguments(max_steps=30, per_device_train_batch_size=16, learning_rate=3e-3, importance="learned")
     trainer = make_trainer(make_model, questions, tokenizer, args, dropped_logits=dropped)
     trainer.train()
-    history = [log for log in trainer.state.log_history if "loss_task" in log]
-    assert history[-1]["loss_task"] < 0.5 * history[0]["loss_task"]
+    history = [log for log in trainer.state.log_history if "loss_labels" in log]
+    assert history[-1]["loss_labels"] < 0.5 * history[0]["loss_labels"]
     assert history[-1]["loss_importance"] < history[0]["loss_importance"]
 
 
@@ -307,7 +312,10 @@ def test_classification(classifier_folder, tokenizer, arguments, tmp_path):
     texts = ["who lit the light", "ben wrote the song", "the ship at night"] * 4
     data = Dataset.from_dict({**tokenizer(texts), "labels": [0, 1, 2] * 4})
     model = DynamicTinyBertForSequenceClassification.from_pretrained(classifier_folder)
-    args = arguments(max_steps=20, per_device_train_batch_size=12, eval_strategy="steps", eval_steps=20)
+    args = arguments(
+        max_steps=20, per_device_train_batch_size=12, eval_strategy="steps", eval_steps=20, importance="learned",
+        num_sandwich=2, always_smallest=True,
+    )  # fmt: skip
     trainer = DistillationTrainer(
         model,
         args,
@@ -318,7 +326,7 @@ def test_classification(classifier_folder, tokenizer, arguments, tmp_path):
     )
     trainer.train()
     history = [log for log in trainer.state.log_history if "loss_importance" in log]
-    for name in ("loss_task", "loss_importance"):  # means of five steps: every step has its own sub-models and targets
+    for name in ("loss_labels", "loss_importance"):  # means of five steps: every step has its own sub-models and targets
         assert sum(log[name] for log in history[-5:]) < 0.95 * sum(log[name] for log in history[:5])
     assert [log for log in trainer.state.log_history if "eval_accuracy" in log]
     trainer.save_model(str(tmp_path / "saved"))
@@ -352,13 +360,14 @@ def test_compute_metrics_sees_the_logits_only(make_model, questions, tokenizer, 
         ({"importance": "attention"}, "'all', 'question', 'cls', 'learned'"),
         ({"layer_dropout_prob": 1.0}, r"numbers in \[0, 1\)"),
         ({"smallest_macs": 0}, r"numbers in \(0, 1\]"),
-        ({"length_drop_ratio_bound": 1.5}, r"numbers in \[0, 1\)"),
         ({"num_sandwich": -1}, "0 and more"),
         ({"budget_prob": 1.5}, r"numbers in \[0, 1\]"),
         ({"num_sandwich": 0, "always_smallest": False}, "use num_sandwich=1"),
         ({"smallest_macs": 0.5, "largest_macs": 0.4}, r"from smallest_macs \(0.5\) to 1"),
-        ({"length_sampling": "even"}, "'macs', 'ratio'"),
-        ({"divergence_direction": "up"}, "'forward'"),
+        ({"preset": "bert"}, "'length-adaptive-transformer', 'dynamic-tinybert'"),
+        ({"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}, "use_reentrant=True"),
+        ({"fsdp": "full_shard"}, "fsdp splits the weights"),
+        ({"deepspeed": {"zero_optimization": {"stage": 2}}}, "deepspeed splits the weights"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, kwargs, message):

@@ -10,18 +10,13 @@ import torch
 from datasets import Dataset, Features, Value
 from transformers.utils import logging
 
-from ...configuration_dynamic_tinybert import FULL
 from ...tasks.question_answering.features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, encode_windows, shorten
 from ...tasks.text_classification.data import MAX_TEXT_LENGTH, column_names, encode_texts, generic_names, read_texts
+from ..batches import INPUTS, LOGITS, PLACES, TARGETS, TYPES, at_full_length
 from .alignment import same_tokens, teacher_windows
 from .cache import fingerprint, map_in_shards
 
 
-TARGETS = ("teacher_start", "teacher_end")
-LOGITS = "teacher_logits"
-PLACES = "teacher_places"
-INPUTS = "teacher_input_ids"
-TYPES = "teacher_token_type_ids"
 ODD_TEXTS = 0.1  # part of the texts that may be cut differently: more is not the texts', but the tokenizers' doing
 
 logger = logging.get_logger(__name__)
@@ -256,11 +251,6 @@ def _both(teacher_tokenizer, tokenizer, batch: dict, max_length: int, stride: in
     questions = shorten(tokenizer, batch["question"], max_question_length)
     views = teacher_windows(windows, questions, batch["context"], teacher_tokenizer)
     return windows, views
-
-
-def at_full_length(model) -> dict:
-    """What a call says so that no token is dropped, whatever the model's default budget."""
-    return {"length_config": FULL} if hasattr(model.config, "resolve_length_config") else {}
 
 
 def _check_lengths(tokens: list[list[int]], limit: int) -> None:
