@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Length-adaptive BERT for the Hugging Face Hub. Importing this package registers it with transformers."""
 
+from typing import TYPE_CHECKING
+
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -14,6 +16,7 @@ from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .hub.model_card import write_card
 from .hub.push import push_folder
 from .int8_quantizer import DynamicInt8Config
+from .loading import QuestionAnsweringLoader, TextClassificationLoader, load
 from .modeling_dynamic_tinybert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
@@ -30,6 +33,7 @@ from .tasks.question_answering import (
     training_features,
 )
 from .tasks.text_classification.data import cut_texts, load_texts, text_features
+from .tasks.text_classification.pipeline import LengthAdaptiveTextClassificationPipeline
 from .training import (
     DistillationArguments,
     DistillationCollator,
@@ -43,7 +47,18 @@ from .training import (
 from .version import __version__
 
 
-# Without the OpenVINO classes (see __getattr__): `import *` must not need the `intel` extra
+if TYPE_CHECKING:
+    from .openvino.modeling_openvino import (
+        OVDynamicTinyBertForQuestionAnswering as OVDynamicTinyBertForQuestionAnswering,
+    )
+    from .openvino.modeling_openvino import (
+        OVDynamicTinyBertForSequenceClassification as OVDynamicTinyBertForSequenceClassification,
+    )
+
+# Imported at their first use: OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
+OPENVINO_CLASSES = ("OVDynamicTinyBertForQuestionAnswering", "OVDynamicTinyBertForSequenceClassification")
+
+# Without the OpenVINO classes: `import *` must not need the `intel` extra
 __all__ = [
     "DynamicInt8Config",
     "DistillationArguments",
@@ -54,6 +69,7 @@ __all__ = [
     "DynamicTinyBertForSequenceClassification",
     "DynamicTinyBertModel",
     "ExtractiveQAPipeline",
+    "LengthAdaptiveTextClassificationPipeline",
     "WordSubstitution",
     "__version__",
     "augment",
@@ -63,6 +79,7 @@ __all__ = [
     "end_together",
     "evaluate_squad",
     "fit_length_config",
+    "load",
     "load_squad",
     "load_texts",
     "push_folder",
@@ -82,20 +99,29 @@ AutoConfig.register(DynamicTinyBertConfig.model_type, DynamicTinyBertConfig, exi
 AutoModel.register(DynamicTinyBertConfig, DynamicTinyBertModel, exist_ok=True)
 AutoModelForQuestionAnswering.register(DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, exist_ok=True)
 AutoModelForSequenceClassification.register(DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification, exist_ok=True)
-if "extractive-qa" not in PIPELINE_REGISTRY.get_supported_tasks():
-    PIPELINE_REGISTRY.register_pipeline(
-        "extractive-qa", pipeline_class=ExtractiveQAPipeline, pt_model=AutoModelForQuestionAnswering, type="text"
-    )
+# Not by `register_pipeline`: it would make `pipe.save_pretrained` write folders that need `trust_remote_code=True`
+PIPELINE_REGISTRY.supported_tasks["extractive-qa"] = {
+    "impl": ExtractiveQAPipeline,
+    "pt": (QuestionAnsweringLoader,),
+    "type": "text",
+}
+PIPELINE_REGISTRY.supported_tasks["text-classification"] |= {
+    "impl": LengthAdaptiveTextClassificationPipeline,
+    "pt": (TextClassificationLoader,),
+}
 
 
 def __getattr__(name: str):
-    """The OpenVINO classes, imported when they are asked for: they need the `intel` extra."""
-    if name not in ("OVDynamicTinyBertForQuestionAnswering", "OVDynamicTinyBertForSequenceClassification"):
+    """Imports an OpenVINO class at its first use."""
+    if name not in OPENVINO_CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from .openvino import (
-            modeling_openvino,  # OpenVINO and Optimum-Intel take seconds to import, and the core needs neither
-        )
+        from .openvino import modeling_openvino
     except ImportError as error:
         raise ImportError(f'{name} needs the intel extra ({error}): pip install "hf_dynbert[intel]"') from error
     return getattr(modeling_openvino, name)
+
+
+def __dir__() -> list[str]:
+    """Names for completion, with those of the OpenVINO classes."""
+    return sorted({*globals(), *OPENVINO_CLASSES})

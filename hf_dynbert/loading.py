@@ -1,54 +1,198 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""A model for question answering, in whatever runtime it was saved for."""
+"""Loads a model with the head and in the runtime that it was saved for."""
 
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForQuestionAnswering, PreTrainedConfig
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+)
 
+from .backbones.convert import HUB_ARGUMENTS, one_clear_error
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
+from .tasks.pipelines import check_vocabulary
+
+
+AUTO_CLASSES = {
+    "question-answering": AutoModelForQuestionAnswering,
+    "text-classification": AutoModelForSequenceClassification,
+}
+HEADS = {"question-answering": "ForQuestionAnswering", "text-classification": "ForSequenceClassification"}
+OPENVINO_FILE = "openvino_model.xml"
+
+
+def load(name: str | Path, task: str | None = None, threads: int | None = None, dtype: str | None = None, **kwargs):
+    """Loads a model, length-adaptive or not, from a PyTorch or an OpenVINO folder.
+
+    Code of a repository is not run, unless `trust_remote_code=True` is given.
+
+    Args:
+        name (`str` or `Path`): a folder or a Hub id.
+        task (`str`, *optional*): `"question-answering"` or `"text-classification"`; by default that of the saved head.
+        threads (`int`, *optional*): CPU threads of a call; all cores by default. For PyTorch it is set for the process.
+        dtype (`str`, *optional*): type of the weights of a PyTorch model, `"float32"` by default. OpenVINO models compute in
+            the type that they were exported in.
+        kwargs: arguments of `from_pretrained`, such as `revision`, `token`, `cache_dir` or, for OpenVINO, `ov_config`.
+
+    Returns:
+        A model of transformers, Optimum-Intel or hf_dynbert, in evaluation mode.
+
+    Raises:
+        ValueError: no head for the task, weights that are missing, or a `dtype` for an OpenVINO model.
+        OSError: no such folder or repository, or damaged files.
+        ImportError: an OpenVINO model without the `intel` extra.
+
+    Example:
+
+    ```python
+    >>> import hf_dynbert
+
+    >>> model = hf_dynbert.load("outputs/int8", threads=2)
+    ```
+    """
+    name = str(name)
+    hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
+    config = _read_config(name, hub)
+    task = _task(name, config, task)
+    if not is_openvino(name, config):
+        if threads:
+            torch.set_num_threads(threads)
+        return _load_pytorch(name, task, dtype=dtype or "float32", **kwargs)
+    if dtype not in (None, "auto", "float32"):
+        raise ValueError(f"{name} is an OpenVINO model, which computes as it was exported. Leave dtype={dtype!r} out.")
+    return _load_openvino(name, task, threads, config, **kwargs)
 
 
 def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
-    """Loads a PyTorch checkpoint, or an OpenVINO folder.
+    """Same as [`load`] of a model for question answering."""
+    return load(model, "question-answering", threads, dtype)
+
+
+def load_tokenizer(name: str | Path, **kwargs):
+    """Loads the tokenizer of a model, without running code of a repository.
 
     Args:
-        model (`str`): folder or Hub id.
-        threads (`int`, *optional*): of each call; all cores when not given.
-        dtype (`str`, *optional*, defaults to `"float32"`): of the weights of a PyTorch checkpoint.
-
-    Returns:
-        A model of transformers, of Optimum-Intel's kind, or of ours.
+        name (`str` or `Path`): a folder or a Hub id.
+        kwargs: arguments of `AutoTokenizer.from_pretrained`.
 
     Raises:
-        ValueError: another dtype for an OpenVINO folder, whose precision lies in the file.
+        ValueError: the folder has no tokenizer.
+        OSError: no such folder or repository.
     """
-    if not _is_openvino(model):
-        if threads:
-            torch.set_num_threads(threads)
-        return AutoModelForQuestionAnswering.from_pretrained(model, dtype=dtype).eval()
-    if dtype != "float32":
-        raise ValueError(f"{model} is an OpenVINO folder and computes as it was exported; leave dtype={dtype!r} out.")
-    from . import OVDynamicTinyBertForQuestionAnswering  # see its reason there
-
-    settings = {"INFERENCE_NUM_THREADS": threads} if threads else {}
-    if _is_plain(model):
-        from optimum.intel import OVModelForQuestionAnswering
-
-        from .openvino.modeling_openvino import PRECISION
-
-        return OVModelForQuestionAnswering.from_pretrained(model, ov_config=PRECISION | settings)
-    return OVDynamicTinyBertForQuestionAnswering.from_pretrained(model, ov_config=settings)
+    tokenizer = AutoTokenizer.from_pretrained(name, **{"trust_remote_code": False} | kwargs)
+    check_vocabulary(tokenizer, str(name))
+    return tokenizer
 
 
-def _is_plain(model: str) -> bool:
-    """Whether an exported model is one of Optimum-Intel's own kind."""
-    config = PreTrainedConfig.get_config_dict(model)[0]
-    return "dynamic_model_type" not in config and config.get("model_type") != DynamicTinyBertConfig.model_type
+def is_openvino(name: str, config: dict) -> bool:
+    """Whether a folder or a repository contains an exported model; of a repository, only our exports are recognised.
+
+    Args:
+        name (`str`): a folder or a Hub id.
+        config (`dict`): its config.json.
+    """
+    if Path(name).exists():
+        return (Path(name) / OPENVINO_FILE).exists()
+    return "dynamic_model_type" in config
 
 
-def _is_openvino(model: str) -> bool:
-    """Whether it was exported; a repository's configuration says so."""
-    if Path(model).exists():
-        return (Path(model) / "openvino_model.xml").exists()
-    return "dynamic_model_type" in PreTrainedConfig.get_config_dict(model)[0]
+class QuestionAnsweringLoader:
+    """What `pipeline("extractive-qa")` loads models with: PyTorch and OpenVINO."""
+
+    task = "question-answering"
+
+    @classmethod
+    def from_pretrained(cls, name: str, **kwargs):
+        """Loads a model for the task.
+
+        Args:
+            name (`str`): a folder or a Hub id.
+            kwargs: what `pipeline` passes to the `from_pretrained` of a model.
+        """
+        for argument in ("_from_pipeline", "_commit_hash"):
+            kwargs.pop(argument, None)
+        return load(name, cls.task, **kwargs)
+
+
+class TextClassificationLoader(QuestionAnsweringLoader):
+    """What `pipeline("text-classification")` loads models with: PyTorch and OpenVINO."""
+
+    task = "text-classification"
+
+    @classmethod
+    def from_pretrained(cls, name: str, **kwargs):
+        """Loads a model for the task; plain PyTorch models exactly as transformers does.
+
+        Args:
+            name (`str`): a folder or a Hub id.
+            kwargs: what `pipeline` passes to the `from_pretrained` of a model.
+        """
+        config = _read_config(name, {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
+        if is_openvino(name, config) or config.get("model_type") == DynamicTinyBertConfig.model_type:
+            return super().from_pretrained(name, **kwargs)
+        return AutoModelForSequenceClassification.from_pretrained(name, **kwargs)
+
+
+def _read_config(name: str, hub: dict) -> dict:
+    """The config.json of a folder or a repository."""
+    config, _ = PreTrainedConfig.get_config_dict(name, **hub)
+    if not config:
+        raise OSError(f"{name} has no config.json: it is not a model's folder, or its download or save was interrupted.")
+    return config
+
+
+def _task(name: str, config: dict, task: str | None) -> str:
+    """The task of a checkpoint's head, which must be the requested one."""
+    architecture = (config.get("architectures") or [""])[0]
+    found = next((task for task, head in HEADS.items() if architecture.endswith(head)), None)
+    if task is not None and task not in HEADS:
+        raise ValueError(f"task is {task!r}; valid are {', '.join(map(repr, HEADS))}.")
+    if found is None and (task is None or architecture):
+        raise ValueError(
+            f"{name} has no head for a task (its architecture is {architecture or 'not given'}); valid heads are "
+            f"{', '.join(HEADS.values())}. Fine-tune the model first: hf-dynbert train --model_name_or_path {name} ..."
+        )
+    if task is not None and found not in (None, task):
+        raise ValueError(f"{name} is a model for {found}, not for {task}. Load it with hf_dynbert.load({name!r}).")
+    return found or task
+
+
+def _load_pytorch(name: str, task: str, **kwargs):
+    kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # `None` would ask on the terminal
+    with one_clear_error(name):
+        model, found = AUTO_CLASSES[task].from_pretrained(name, output_loading_info=True, **kwargs)
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise ValueError(
+            f"The weights of {name} are incomplete: {len(missing)} are missing, for example {missing[0]}. Save or download "
+            "the model again."
+        )
+    return model.eval()
+
+
+def _load_openvino(
+    name: str, task: str, threads: int | None, config: dict, trust_remote_code=None, device_map=None, **kwargs
+):
+    """Loads an OpenVINO model. `trust_remote_code` and `device_map` have no effect: it has no code, and runs on the CPU."""
+    from .openvino import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import
+
+    settings = kwargs.pop("ov_config", None) or {}
+    if threads:
+        settings = settings | {"INFERENCE_NUM_THREADS": threads}
+    ours = DynamicTinyBertConfig.model_type in (config.get("dynamic_model_type"), config.get("model_type"))
+    if ours:
+        classes = {
+            "question-answering": modeling_openvino.OVDynamicTinyBertForQuestionAnswering,
+            "text-classification": modeling_openvino.OVDynamicTinyBertForSequenceClassification,
+        }
+        return classes[task].from_pretrained(name, ov_config=settings, **kwargs)
+    from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification
+
+    classes = {
+        "question-answering": OVModelForQuestionAnswering,
+        "text-classification": OVModelForSequenceClassification,
+    }
+    return classes[task].from_pretrained(name, ov_config=modeling_openvino.PRECISION | settings, **kwargs)

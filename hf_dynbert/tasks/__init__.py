@@ -1,2 +1,23 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""One package per task: data, features, head, pipeline, metrics."""
+"""One package for each task: data, features, head, pipeline, metrics. `get_task` and `task_of` find the task of a verb."""
+
+from .base import DataOptions, Evaluator, Scores, Task, get_task, register_task, task_of
+from .measurement import Measurement, measure
+from .question_answering.evaluate import QUESTION_ANSWERING, QuestionAnsweringEvaluator
+from .text_classification.evaluate import TEXT_CLASSIFICATION
+
+
+__all__ = [
+    "QUESTION_ANSWERING",
+    "TEXT_CLASSIFICATION",
+    "DataOptions",
+    "Evaluator",
+    "Measurement",
+    "QuestionAnsweringEvaluator",
+    "Scores",
+    "Task",
+    "get_task",
+    "measure",
+    "register_task",
+    "task_of",
+]

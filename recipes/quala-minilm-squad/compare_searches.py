@@ -30,7 +30,7 @@ LEVELS = 12  # of each drop
 SMALLEST = 0.06  # smallest share of the tokens that a drop keeps: the least that training practised (the budget `third`)
 HELD_OUT = 0.1  # as in distil.yaml and length_drop.yaml
 EVALUATIONS = (36, 64, 100, 144)  # grids of 6 x 6 to 12 x 12
-SEEDS = 10  # of each method with chance; the grid has none
+SEEDS = 5  # of each method with chance; the grid has none
 LOSSES = (0.01, 0.02, 0.03)  # of full length's F1
 MAX_LOSS = 0.06  # as in search.yaml: configurations that lose more are of no interest
 
@@ -52,14 +52,14 @@ def measure(args: argparse.Namespace) -> None:
     """Measures the nodes that `args.table` does not hold yet."""
     from transformers import AutoTokenizer
 
-    from hf_dynbert.loading import load_any
+    from hf_dynbert.loading import load
     from hf_dynbert.subnetwork import count_macs
-    from hf_dynbert.tasks.question_answering.evaluate import SquadSample
+    from hf_dynbert.tasks import QuestionAnsweringEvaluator
     from hf_dynbert.tasks.question_answering.squad import load_squad, split_by_article
 
-    model, tokenizer = load_any(args.model, args.threads), AutoTokenizer.from_pretrained(args.model)
+    model, tokenizer = load(args.model, threads=args.threads), AutoTokenizer.from_pretrained(args.model)
     _, held_out = split_by_article(load_squad(args.data), HELD_OUT)
-    sample = SquadSample(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
+    sample = QuestionAnsweringEvaluator(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
     first_layer, second_layer = model.config.drop_layers
     table = json.loads(args.table.read_text(encoding="utf-8")) if args.table.is_file() else []
     measured = {(entry["first"], entry["second"]) for entry in table}
@@ -70,15 +70,13 @@ def measure(args: argparse.Namespace) -> None:
             continue
         shares = [1.0] * first_layer + [first] * (second_layer - first_layer)
         shares += [second] * (model.config.num_hidden_layers - second_layer)
-        result = sample.evaluate(model, shares, latency_samples=0, progress=False)
+        f1 = sample(model, shares)["f1"]
         macs = sum(count_macs(model.config, shares, length) for length in sample.lengths)
-        table.append({"first": first, "second": second, "f1": result.f1, "macs": macs / full_macs})
+        table.append({"first": first, "second": second, "f1": f1, "macs": macs / full_macs})
         written = args.table.with_suffix(".part")
         written.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         os.replace(written, args.table)
-        print(
-            f"{len(table)}: {first:.4f}, {second:.4f}: F1 {result.f1:.2f}, MACs {100 * macs / full_macs:.1f} %", flush=True
-        )
+        print(f"{len(table)}: {first:.4f}, {second:.4f}: F1 {f1:.2f}, MACs {100 * macs / full_macs:.1f} %", flush=True)
 
 
 class Table:

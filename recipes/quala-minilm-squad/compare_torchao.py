@@ -21,7 +21,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from hf_dynbert import DynamicInt8Config
 from hf_dynbert.budgets.latency import machine_name, measure_latencies
 from hf_dynbert.int8_quantizer import KEPT_EXACT
-from hf_dynbert.tasks.question_answering.evaluate import SquadSample
+from hf_dynbert.tasks import QuestionAnsweringEvaluator
 from hf_dynbert.tasks.question_answering.squad import load_squad, split_by_article
 from hf_dynbert.utils.tables import markdown_table
 
@@ -46,12 +46,12 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     _, held_out = split_by_article(load_squad(args.data), HELD_OUT)
-    sample = SquadSample(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
+    sample = QuestionAnsweringEvaluator(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
     with tempfile.TemporaryDirectory() as folder:
         models, megabytes, seconds = load_models(args.model, Path(folder))
     scores = {}
     for name in (FP32, OURS, EAGER):  # a compiled model computes the same as the eager one
-        scores[name] = [sample.evaluate(models[name], budget, latency_samples=0).f1 for budget in BUDGETS]
+        scores[name] = [sample(models[name], budget)["f1"] for budget in BUDGETS]
     scores[COMPILED] = scores[EAGER]
     if not args.skip_compiled:
         models[COMPILED] = torch.compile(models[EAGER], dynamic=True)

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from ...tasks.question_answering.features import MAX_LENGTH, STRIDE
+from ...utils.defaults import STRIDE
 from ..budget import MAX_LOSS
 
 
@@ -22,6 +22,7 @@ class SearchArguments:
             processes share) and for the results: `front.json`, `front.png`, `front.md`.
         save_to (`list[str]`): model folders whose `config.json` receives the budgets; `model` by default.
         train_file, dataset_name: data that the model was trained on, without its validation split.
+        task, text_columns, label_column: see [`~hf_dynbert.tasks.DataOptions`].
         validation_fraction (`float`): share of the data in the validation split. Training must have had the same value.
         search_samples (`int`): examples of the validation split that score a configuration during the search.
         confirm_samples (`int`): further examples of the validation split, which score the results once more: the best of
@@ -38,7 +39,7 @@ class SearchArguments:
             `269,253,252,202,104,34`.
         baselines (`list[str]`): other models to measure next to the results: folders or Hub ids, plain models too. A
             length-adaptive model may have a budget: `FOLDER@315,251,242,159,142,33`.
-        batch_size, max_length, stride (`int`): see the task's evaluator.
+        batch_size, max_length, stride (`int`): see [`~hf_dynbert.tasks.Evaluator`] and [`~hf_dynbert.tasks.DataOptions`].
         threads (`int`): threads of the runtime; all cores by default.
     """
 
@@ -46,7 +47,10 @@ class SearchArguments:
     output_dir: str = field(metadata={"help": "Folder for the evaluations and the results."})
     save_to: list[str] | None = field(default=None, metadata={"help": "Model folders that receive the budgets."})
     train_file: list[str] | None = field(default=None, metadata={"help": "Files that the model was trained on."})
-    dataset_name: str = field(default="rajpurkar/squad", metadata={"help": "Data set on the Hub."})
+    dataset_name: str | None = field(default=None, metadata={"help": "Data set on the Hub; the task's by default."})
+    task: str | None = field(default=None, metadata={"help": "Task of the model; that of its head by default."})
+    text_columns: list[str] = field(default_factory=lambda: ["text"], metadata={"help": "Columns of texts to classify."})
+    label_column: str = field(default="label", metadata={"help": "Column of their labels."})
     validation_fraction: float = field(default=0.1, metadata={"help": "Share of the data that training left out."})
     search_samples: int = field(default=800, metadata={"help": "Validation examples that score a configuration."})
     confirm_samples: int = field(default=2000, metadata={"help": "Further validation examples that score the results."})
@@ -63,7 +67,7 @@ class SearchArguments:
     length_configs: list[str] = field(default_factory=list, metadata={"help": "Further configurations to measure."})
     baselines: list[str] = field(default_factory=list, metadata={"help": "Other models to measure, FOLDER[@CONFIG]."})
     batch_size: int = field(default=32, metadata={"help": "Inputs of a batch, padded to the longest."})
-    max_length: int = field(default=MAX_LENGTH, metadata={"help": "Tokens of an input."})
+    max_length: int | None = field(default=None, metadata={"help": "Tokens of an input; the task's by default."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows of a question share."})
     threads: int | None = field(default=None, metadata={"help": "Threads of the runtime."})
     seed: int = field(default=0, metadata={"help": "Seed of the split into samples and of the search."})

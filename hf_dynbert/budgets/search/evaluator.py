@@ -4,7 +4,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +11,14 @@ from tqdm.auto import tqdm
 
 from ...configuration_dynamic_tinybert import FULL
 from ...subnetwork import SubNetwork
+from ...tasks import Evaluator
 from ..budget import Budget, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import BURST, Latency, machine_name, measure_latencies, time_in_turns
 
 
-SEARCH, CONFIRM, TRAINING_SAMPLE = "search", "confirm", "training"  # the samples of a search
+SEARCH, CONFIRM, TRAINING_SAMPLE = "search", "confirm", "training"
+SAMPLES = (SEARCH, CONFIRM, TRAINING_SAMPLE)
 Z_95 = 1.645  # standard normal quantile: a value this many standard errors inside a limit is inside with 95 % confidence
 SEARCH_TURNS = 3  # bursts that time a configuration during the search
 REPORT_TURNS = 12  # bursts of the last measurement, whose latencies are saved
@@ -59,21 +60,15 @@ class Baseline:
         name (`str`): its name in tables.
         model: a model of the same task.
         budget (`SubNetwork` or `None`): what runs of it; `None` for models that cannot drop tokens.
-        confirming: the task's evaluator of the examples that confirm the results, with this model's tokenizer.
-        test (*optional*): the task's evaluator of the test examples.
+        confirming ([`Evaluator`]): evaluator of the examples that confirm the results, with this model's tokenizer.
+        test ([`Evaluator`], *optional*): evaluator of the test examples.
     """
 
     name: str
     model: object
     budget: SubNetwork | None
-    confirming: object
-    test: object | None = None
-
-    @classmethod
-    def name_of(cls, place: str, budget: str) -> str:
-        """The name of a model in `place`, at a budget or without one."""
-        name = Path(place).resolve().name
-        return f"{name}@{budget}" if budget else name
+    confirming: Evaluator
+    test: Evaluator | None = None
 
 
 class BudgetEvaluator:
@@ -81,8 +76,8 @@ class BudgetEvaluator:
 
     Args:
         model: a length-adaptive model.
-        evaluators (`dict`): the task's evaluators: `search`, of the examples that score a configuration during the search;
-            `confirm`, of further examples of the validation split; `training`, of examples of the training split.
+        evaluators (`dict[str, Evaluator]`): the task's evaluators: `search`, of the examples that score a configuration in
+            the search; `confirm`, of further examples of the validation split; `training`, of the training split.
         cost (`str`): `latency` or `macs`, see [`SearchArguments`].
         latency_samples (`int`): inputs that are timed.
     """

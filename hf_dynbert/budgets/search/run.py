@@ -6,24 +6,22 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-
-from transformers import AutoTokenizer
 
 from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import TRAINING, write_card
-from ...loading import load_any
+from ...loading import load, load_tokenizer
 from ...subnetwork import MIN_SHARE, SubNetwork, dropping_layers, parse_length_config
+from ...tasks import DataOptions, Evaluator, Task, task_of
 from ...utils.atomic_files import replace_files
 from ...utils.folder_config import load_config
 from ...utils.tables import markdown_table
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name
 from .arguments import SearchArguments
-from .evaluator import CONFIRM, SEARCH, TRAINING_SAMPLE, Baseline, BudgetEvaluator, Kind
+from .evaluator import CONFIRM, SAMPLES, SEARCH, TRAINING_SAMPLE, Baseline, BudgetEvaluator, Kind
 from .plot import plot_front
-from .questions import task_of
 from .report import COMPARED, Report, Selection, make_report, select_budgets
 from .space import LengthSpace
 
@@ -61,17 +59,19 @@ def run_search(args: SearchArguments) -> Path | None:
 
     from .optuna_search import search_length_configs
 
-    model, tokenizer = load_any(args.model, args.threads), AutoTokenizer.from_pretrained(args.model)
+    model, tokenizer = load(args.model, threads=args.threads), load_tokenizer(args.model)
+    task = task_of(model.config, args.task, args.model)
     if not hasattr(model.config, "resolve_length_config"):
         raise ValueError(f"{args.model} is a {type(model).__name__}, which cannot drop tokens: there is nothing to search.")
     targets = {Path(folder): _target_config(Path(folder), model.config) for folder in args.save_to or [args.model]}
     space = _space(model.config, list(targets.values()))
     listed = [SubNetwork.parse(model.config, parse_length_config(text)).length_config for text in args.length_configs]
     _warn_about_validation_split(args)
-    samples = _Samples(args, task_of(model.config))
-    evaluator = BudgetEvaluator(model, samples.evaluators(tokenizer), args.cost, args.latency_samples)
+    samples = _Samples(args, task)
+    evaluators = {name: samples.evaluator(name, model, tokenizer) for name in SAMPLES}
+    evaluator = BudgetEvaluator(model, evaluators, args.cost, args.latency_samples)
     baselines = [_baseline(named, samples, args) for named in args.baselines]
-    test = samples.test_evaluator(tokenizer)
+    test = samples.test_evaluator(model, tokenizer)
     output = Path(args.output_dir)
     with _Workers(output / LOCK) as workers:
         result = search_length_configs(
@@ -81,7 +81,7 @@ def run_search(args: SearchArguments) -> Path | None:
             args.method,
             output / JOURNAL,
             args.seed,
-            start=list(model.config.length_configs.values()),
+            start=_given_configs(model.config),
             settings=_settings(model, samples, args),
             min_score=(1 - args.max_loss) * evaluator.full_score(),
         )
@@ -136,16 +136,26 @@ class _Samples:
 
     Args:
         args ([`SearchArguments`]): files and sizes.
-        task: the model's task.
+        task ([`Task`]): the model's task.
 
     Raises:
         ValueError: the search leaves no examples of the validation split to confirm its results.
     """
 
-    def __init__(self, args: SearchArguments, task):
+    def __init__(self, args: SearchArguments, task: Task):
         self.args, self.task = args, task
-        data = task.load(args.train_file or args.dataset_name)
-        training, validation = (part.shuffle(seed=args.seed) for part in task.split(data, args.validation_fraction))
+        self.options = DataOptions(
+            text_columns=tuple(args.text_columns),
+            label_column=args.label_column,
+            max_length=args.max_length,
+            stride=args.stride,
+        )
+        sources = args.train_file or [args.dataset_name or task.default_dataset]
+        if sources == [None]:
+            raise ValueError(f"No data is given. Give train_file=[...] or dataset_name=..., for the task {task.name}.")
+        data = task.load(sources, self.options)
+        training, validation = task.split(data, args.validation_fraction)
+        training, validation = training.shuffle(seed=args.seed), validation.shuffle(seed=args.seed)
         first, last = args.search_samples, min(len(validation), args.search_samples + args.confirm_samples)
         if len(validation) <= first:
             raise ValueError(
@@ -157,28 +167,26 @@ class _Samples:
             CONFIRM: validation.select(range(first, last)),
             TRAINING_SAMPLE: training.select(range(min(len(training), args.training_samples))),
         }
+        self.test = None
+        if args.eval_file:
+            test = task.load(args.eval_file, replace(self.options, split="validation"))
+            count = min(len(test), args.eval_samples or len(test))
+            self.test = test.select([index * len(test) // count for index in range(count)])  # neighbours may be alike
 
-    def evaluators(self, tokenizer) -> dict:
-        """The task's evaluators of all samples."""
-        return {name: self.evaluator(tokenizer, name) for name in self.data}
-
-    def evaluator(self, tokenizer, name: str):
+    def evaluator(self, name: str, model, tokenizer) -> Evaluator:
         """The task's evaluator of one sample."""
-        return self._evaluator(tokenizer, self.data[name])
+        return self._evaluator(self.data[name], model, tokenizer)
 
-    def test_evaluator(self, tokenizer):
+    def test_evaluator(self, model, tokenizer) -> Evaluator | None:
         """The task's evaluator of the test examples, or `None`."""
-        if not self.args.eval_file:
-            return None
-        return self._evaluator(tokenizer, self.task.load(self.args.eval_file, split="test", limit=self.args.eval_samples))
+        return None if self.test is None else self._evaluator(self.test, model, tokenizer)
 
     def digest(self) -> str:
         """A hash of the examples that score a configuration."""
         return hashlib.sha256(json.dumps(self.data[SEARCH].to_list(), default=str).encode()).hexdigest()[:16]
 
-    def _evaluator(self, tokenizer, data):
-        options = {"max_length": self.args.max_length, "stride": self.args.stride, "batch_size": self.args.batch_size}
-        return self.task.evaluator(tokenizer, data, **options)
+    def _evaluator(self, data, model, tokenizer) -> Evaluator:
+        return self.task.evaluator(tokenizer, data, model.config, self.options, self.args.batch_size)
 
 
 class _Workers:
@@ -214,7 +222,7 @@ class _Workers:
 def _baseline(named: str, samples: _Samples, args: SearchArguments) -> Baseline:
     """Loads another model from `FOLDER` or `FOLDER@CONFIG`."""
     place, at, text = named.partition("@")
-    model, tokenizer = load_any(place, args.threads), AutoTokenizer.from_pretrained(place)
+    model, tokenizer = load(place, samples.task.name, args.threads), load_tokenizer(place)
     can_drop = hasattr(model.config, "resolve_length_config")
     if at and not can_drop:
         raise ValueError(
@@ -224,8 +232,8 @@ def _baseline(named: str, samples: _Samples, args: SearchArguments) -> Baseline:
         name=Path(place).resolve().name + at + text,
         model=model,
         budget=SubNetwork.parse(model.config, parse_length_config(text) if at else FULL) if can_drop else None,
-        confirming=samples.evaluator(tokenizer, CONFIRM),
-        test=samples.test_evaluator(tokenizer),
+        confirming=samples.evaluator(CONFIRM, model, tokenizer),
+        test=samples.test_evaluator(model, tokenizer),
     )
 
 
@@ -235,15 +243,10 @@ def _candidates(config, space: LengthSpace, found: list, listed: list) -> list[t
     All found configurations are measured again, and not the front alone: on the few examples of the search, chance decides
     between neighbours.
     """
-    given = [
-        config.length_configs[name]
-        for name, entry in (config.budgets or {}).items()
-        if name in config.length_configs and _is_given(entry)
-    ]
     constant = [space.constant(0.9 * index / NUM_RATIOS / len(space.layers) ** 0.5) for index in range(1, NUM_RATIOS + 1)]
     everything = space.decode([1.0] * len(space.layers))
     candidates = []
-    for kind, group in ((Kind.FOUND, [*found, *given]), (Kind.CONSTANT, constant), (Kind.LISTED, listed)):
+    for kind, group in ((Kind.FOUND, [*found, *_given_configs(config)]), (Kind.CONSTANT, constant), (Kind.LISTED, listed)):
         unique = [list(one) for one in dict.fromkeys(tuple(entries) for entries in group)]
         unique = [entries for entries in unique if entries != everything and _fits(entries, space, kind)]
         candidates += [(kind, f"{kind.value}-{number}", entries) for number, entries in enumerate(unique, start=1)]
@@ -262,6 +265,15 @@ def _fits(entries: list, space: LengthSpace, kind: Kind) -> bool:
             return False
         before = entry
     return True
+
+
+def _given_configs(config) -> list[list]:
+    """The length configurations that a user gave; training may have practised them."""
+    return [
+        config.length_configs[name]
+        for name, entry in (config.budgets or {}).items()
+        if name in config.length_configs and _is_given(entry)
+    ]
 
 
 def _is_given(entry) -> bool:

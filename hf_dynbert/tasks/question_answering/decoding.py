@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""From start and end logits to answers; numpy only."""
+"""Turns start and end logits into answers. Needs NumPy only."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +12,8 @@ from .features import Window
 
 
 MAX_ANSWER_LENGTH = 30  # tokens; the value of BERT's own SQuAD script
+# Thai, Lao, Burmese, Khmer and kana: no blanks between words, so a tokenizer's "word" there may be the whole text
+NO_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff]")
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,24 @@ def decode_answers(
 ) -> list[Answer]:
     """Finds the best spans over all windows of one question.
 
-    Logits are normalised over the windows together, so that spans of different windows compare as their logits do.
+    Logits are normalised over all windows together, so that scores of different windows compare as their logits do.
+    Windows with `words` give whole words, unless these have more than `max_answer_length` tokens or are of a script without
+    blanks between words. Answers neither begin nor end with a blank, and end behind a letter's combining marks.
 
     Args:
-        context (`str`): where the answers are.
+        context (`str`): text that contains the answers.
         windows (`list[Window]`): the question's windows.
-        start_logits (`list[np.ndarray]`): one a window, of shape `(L,)` or longer (padding behind is ignored).
-        end_logits (`list[np.ndarray]`): likewise.
+        start_logits (`list[np.ndarray]`): start logits of each window, of shape `(L,)` or longer (padding behind the
+            L tokens is ignored).
+        end_logits (`list[np.ndarray]`): end logits of each window, same shapes.
         top_k (`int`, *optional*, defaults to 1): most answers to return.
         max_answer_length (`int`, *optional*, defaults to 30): most tokens of an answer.
-        handle_impossible_answer (`bool`, *optional*): whether "no answer" competes, scored by the least likely window's CLS.
+        handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" is a candidate. Its score is
+            the lowest CLS score of all windows.
 
     Returns:
-        `list[Answer]`: different spans, best first; one empty answer with score 0 if no token can be one.
+        `list[Answer]`: different spans, best first; `top_k` of them if the windows have as many. One empty answer with score
+        0 if no token can be part of an answer.
     """
     usable = [window.in_context.copy() for window in windows]
     if handle_impossible_answer:
@@ -62,8 +71,7 @@ def decode_answers(
     ends = _normalize(end_logits, usable)
     spans: dict[tuple[int, int], float] = {}
     for window, start, end in zip(windows, starts, ends, strict=True):
-        for score, first, last in _best_spans(start, end, window.in_context, top_k, max_answer_length):
-            place = (int(window.offsets[first, 0]), int(window.offsets[last, 1]))
+        for place, score in _best_spans(context, window, start, end, top_k, max_answer_length).items():
             spans[place] = max(spans.get(place, 0.0), float(np.exp(score)))
     answers = [Answer(score, start, end, context[start:end]) for (start, end), score in spans.items()]
     if handle_impossible_answer:
@@ -85,19 +93,41 @@ def _normalize(logits: Sequence[np.ndarray], usable: Sequence[np.ndarray]) -> li
     return [row - highest - np.log(total) for row in masked]
 
 
-def _best_spans(start, end, in_context, top_k: int, max_answer_length: int) -> list[tuple[float, int, int]]:
-    """The best (score, first token, last token) of a window, at most `top_k`, exactly."""
+def _best_spans(context: str, window: Window, start, end, top_k: int, max_answer_length: int) -> dict:
+    """Scores of the `top_k` best spans of a window (or more), by first character and the character behind the last."""
     length = len(start)
     reach = min(max_answer_length, length)
-    start = np.where(in_context, start, -np.inf)
-    end = np.concatenate([np.where(in_context, end, -np.inf), np.full(reach, -np.inf)])
+    start = np.where(window.in_context, start, -np.inf)
+    end = np.concatenate([np.where(window.in_context, end, -np.inf), np.full(reach, -np.inf)])
     scores = start[:, None] + np.lib.stride_tricks.sliding_window_view(end, reach)[:length]  # (start, answer length - 1)
     flat = scores.ravel()
-    few = min(top_k, flat.size)
-    best = np.argpartition(-flat, few - 1)[:few] if few < flat.size else np.arange(flat.size)
-    firsts, extra = np.unravel_index(best, scores.shape)
-    return [
-        (scores[first, more], int(first), int(first + more))
-        for first, more in zip(firsts, extra, strict=True)
-        if np.isfinite(scores[first, more])
-    ]
+    possible = int(np.isfinite(flat).sum())
+    few = min(top_k, possible)
+    while True:  # several token spans may be the same characters: take more until `top_k` differ
+        spans: dict[tuple[int, int], float] = {}
+        for index in np.argpartition(-flat, few - 1)[:few] if few else []:
+            first, more = divmod(int(index), reach)
+            place = _characters(context, window, first, first + more, max_answer_length)
+            if place[0] < place[1]:
+                spans[place] = max(spans.get(place, -np.inf), flat[index])
+        if len(spans) >= top_k or few == possible:
+            return spans
+        few = min(4 * few, possible)
+
+
+def _characters(context: str, window: Window, first: int, last: int, max_answer_length: int) -> tuple[int, int]:
+    """First character of these tokens, and the character behind the last; the same one twice if they are blanks."""
+    if window.words is not None:
+        left, right = window.words[first, 0], window.words[last, 1]
+        between = context[window.offsets[left, 0] : window.offsets[right, 1]]
+        if right - left < max_answer_length and not NO_BLANKS.search(between):
+            first, last = left, right
+    start, end = int(window.offsets[first, 0]), int(window.offsets[last, 1])
+    while start < end and context[start].isspace():
+        start += 1
+    while start < end and context[end - 1].isspace():
+        end -= 1
+    if start < end:
+        while end < len(context) and unicodedata.category(context[end]).startswith("M"):
+            end += 1
+    return start, end

@@ -1,38 +1,139 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Quality, cost and latency of a model on SQuAD-shaped data."""
+"""Extractive question answering: exact match and F1 of a model, and the task for the verbs."""
 
-import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 from datasets import Dataset
-from tqdm.auto import tqdm
 
-from ...subnetwork import count_macs
+from ..base import DataOptions, Evaluator, Scores, Task, budget_arguments, register_task
+from ..measurement import Measurement, measure
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
-from .features import MAX_LENGTH, STRIDE, Window, check_lengths, check_max_length, encode_windows
-from .metrics import squad_metrics
+from .features import MAX_LENGTH, STRIDE, check_lengths, encode_windows
+from .metrics import exact_match, score_prediction, token_f1
+from .squad import load_squad, split_by_article
 
 
-LATENCY_WARMUP = 5  # calls that are not timed: the first ones allocate and choose kernels
+class QuestionAnsweringEvaluator(Evaluator):
+    """Exact match and F1 of SQuAD (arXiv 1606.05250; with questions without an answer, 1806.03822).
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`): tokenizer of the models.
+        data (`datasets.Dataset`): rows of `load_squad`. Ids need not be unique.
+        max_length, stride: see `encode_windows`.
+        max_answer_length (`int`, *optional*): see `decode_answers`.
+        handle_impossible_answer (`bool`, *optional*): whether "no answer" is a valid answer. `None` refuses data that have
+            questions without an answer.
+        batch_size, progress: see [`Evaluator`].
+
+    Raises:
+        ValueError: no questions, or questions without an answer where nothing says how to score them.
+    """
+
+    primary_metric = "f1"
+
+    def __init__(
+        self,
+        tokenizer,
+        data: Dataset,
+        max_length: int = MAX_LENGTH,
+        stride: int = STRIDE,
+        max_answer_length: int = MAX_ANSWER_LENGTH,
+        handle_impossible_answer: bool | None = None,
+        batch_size: int = 32,
+        progress: bool = False,
+    ):
+        if len(data) == 0:
+            raise ValueError("There is nothing to evaluate: the data set is empty.")
+        self.contexts = list(data["context"])
+        self.golds = [row["text"] for row in data["answers"]]
+        unanswerable = sum(1 for golds in self.golds if not golds)
+        if unanswerable and handle_impossible_answer is None:
+            raise ValueError(
+                f"{unanswerable} of {len(data)} questions have no answer (SQuAD v2). Give handle_impossible_answer=True to "
+                'score "no answer" as an answer, or handle_impossible_answer=False to score a span for each question.'
+            )
+        self.max_answer_length, self.handle_impossible_answer = max_answer_length, bool(handle_impossible_answer)
+        self.windows = encode_windows(tokenizer, list(data["question"]), self.contexts, max_length, stride)
+        super().__init__(tokenizer, [window.inputs for window in self.windows], batch_size, progress)
+
+    def evaluate(self, model, budget=None) -> Scores:
+        """See [`Evaluator.evaluate`]. Windows that are longer than the input of the model are refused before any work."""
+        budget_arguments(model, budget)
+        check_lengths(model.config, self.lengths)
+        return super().evaluate(model, budget)
+
+    def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
+        """Decodes the answers and scores them."""
+        windows_of: dict[int, list[int]] = {}
+        for index, window in enumerate(self.windows):
+            windows_of.setdefault(window.example, []).append(index)
+        answers = [self._answer(example, windows_of[example], outputs) for example in range(len(self.contexts))]
+        exact = [score_prediction(exact_match, answer, golds) for answer, golds in zip(answers, self.golds, strict=True)]
+        f1 = [score_prediction(token_f1, answer, golds) for answer, golds in zip(answers, self.golds, strict=True)]
+        metrics = {"exact_match": float(np.mean(exact)), "f1": float(np.mean(f1))}
+        return Scores(metrics, np.array(f1), answers)
+
+    def _answer(self, example: int, windows: list[int], outputs: list[dict[str, np.ndarray]]) -> str:
+        best = decode_answers(
+            self.contexts[example],
+            [self.windows[index] for index in windows],
+            [outputs[index]["start_logits"] for index in windows],
+            [outputs[index]["end_logits"] for index in windows],
+            max_answer_length=self.max_answer_length,
+            handle_impossible_answer=self.handle_impossible_answer,
+        )
+        return best[0].answer
+
+
+class QuestionAnswering(Task):
+    """Spans of contexts that answer questions."""
+
+    name, head, max_length = "question-answering", "ForQuestionAnswering", MAX_LENGTH
+
+    def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
+        """Reads SQuAD files, or a data set on the Hub; see `load_squad`."""
+        return load_squad(list(sources), split=options.split, name=options.config_name)
+
+    def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Splits by whole articles; see `split_by_article`."""
+        return split_by_article(data, validation_fraction, seed)
+
+    def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
+        """Windows of the questions and their contexts."""
+        max_length = options.max_length or self.max_length
+        windows = encode_windows(tokenizer, list(data["question"]), list(data["context"]), max_length, options.stride)
+        return [window.inputs for window in windows]
+
+    def evaluator(
+        self, tokenizer, data: Dataset, config, options: DataOptions, batch_size: int = 32, progress: bool = False
+    ) -> QuestionAnsweringEvaluator:
+        """Exact match and F1."""
+        return QuestionAnsweringEvaluator(
+            tokenizer,
+            data,
+            max_length=options.max_length or self.max_length,
+            stride=options.stride,
+            handle_impossible_answer=options.handle_impossible_answer,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+
+QUESTION_ANSWERING = register_task(QuestionAnswering())
 
 
 @dataclass(frozen=True)
 class SquadEvaluation:
-    """What `evaluate_squad` measured.
+    """Results of `evaluate_squad`.
 
     Args:
         exact_match (`float`): percent.
         f1 (`float`): percent.
         examples (`int`): questions.
-        macs_mean (`float`): multiply-accumulates a window, mean, counted on its real tokens; padding does not count.
-        macs_ratio (`float`): the same as a part of what all tokens cost.
-        latency_ms_p50 (`float`): median of single calls at batch 1, each window at its own length, without padding.
-        latency_ms_p90 (`float`): nine tenths of those calls were as fast.
-        threads (`int`): of each call.
-        length_config (`list` or `None`): what was evaluated; `None` is all tokens.
-        predictions (`dict[str, str]`): question id to answer.
+        macs_mean, macs_ratio, latency_ms_p50, latency_ms_p90, threads, length_config: see [`Measurement`].
+        predictions (`dict[str, str]`): question id to answer; of questions with one id, the last.
     """
 
     exact_match: float
@@ -40,11 +141,17 @@ class SquadEvaluation:
     examples: int
     macs_mean: float
     macs_ratio: float
-    latency_ms_p50: float
-    latency_ms_p90: float
+    latency_ms_p50: float | None
+    latency_ms_p90: float | None
     threads: int
     length_config: list | None
     predictions: dict[str, str]
+
+    @classmethod
+    def from_measurement(cls, measurement: Measurement, ids: Sequence[str]) -> "SquadEvaluation":
+        """The results by question id."""
+        predictions = dict(zip(ids, measurement.scores.predictions, strict=True))
+        return cls(**measurement.to_dict(), predictions=predictions)
 
     def to_dict(self) -> dict:
         """Everything but the predictions."""
@@ -57,163 +164,41 @@ def evaluate_squad(
     model,
     tokenizer,
     data: Dataset,
-    length_config=None,
+    budget=None,
     batch_size: int = 32,
     max_length: int = MAX_LENGTH,
     stride: int = STRIDE,
     max_answer_length: int = MAX_ANSWER_LENGTH,
-    handle_impossible_answer: bool = False,
+    handle_impossible_answer: bool | None = None,
     latency_samples: int = 50,
     progress: bool = True,
+    length_config=None,
 ) -> SquadEvaluation:
-    """Answers all questions, sorted by length and padded to the longest of a batch, and scores the answers.
+    """Measures a model on SQuAD-shaped questions.
 
     Args:
         model: any extractive question answering model of transformers or Optimum.
-        tokenizer (`PreTrainedTokenizerFast`): of the model.
-        data (`datasets.Dataset`): rows as `load_squad` returns them.
-        length_config (*optional*): for our models, see [`DynamicTinyBertConfig`]; `None` is the model's default.
-        batch_size (`int`, *optional*, defaults to 32): windows of a batch.
+        tokenizer (`PreTrainedTokenizerFast`): tokenizer of the model.
+        data (`datasets.Dataset`): rows of `load_squad`.
+        budget (*optional*): for length-adaptive models, see [`SubNetwork.parse`]; `None` is the model's default.
+        batch_size (`int`, *optional*, defaults to 32): windows of a batch, sorted by length and padded to the longest.
         max_length, stride: see `encode_windows`.
-        max_answer_length, handle_impossible_answer: see `decode_answers`.
-        latency_samples (`int`, *optional*, defaults to 50): windows, evenly spread over the lengths, to time at batch 1;
-            0 measures no latency.
+        max_answer_length, handle_impossible_answer: see [`QuestionAnsweringEvaluator`].
+        latency_samples (`int`, *optional*, defaults to 50): windows to time at batch 1, spread over the lengths; 0 times none.
         progress (`bool`, *optional*, defaults to `True`): whether to show a progress bar.
+        length_config (*optional*): short form of `budget` for a length configuration.
 
     Returns:
         [`SquadEvaluation`].
 
     Raises:
-        ValueError: no questions, a length configuration that the model cannot run, or windows larger than it reads.
+        ValueError: no questions, or a budget that the model cannot run; before any work.
     """
-    _resolve(model, length_config)  # before any work
-    check_max_length(model.config, max_length)
-    sample = SquadSample(tokenizer, data, max_length, stride)
-    return sample.evaluate(
-        model, length_config, batch_size, max_answer_length, handle_impossible_answer, latency_samples, progress
+    if budget is not None and length_config is not None:
+        raise ValueError(f"budget is {budget!r} and length_config is {length_config!r}; give one of them.")
+    budget = length_config if budget is None else budget
+    budget_arguments(model, budget)
+    evaluator = QuestionAnsweringEvaluator(
+        tokenizer, data, max_length, stride, max_answer_length, handle_impossible_answer, batch_size, progress
     )
-
-
-class SquadSample:
-    """Questions tokenized once, to be answered at many length configurations or by many models.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerFast`): of the models.
-        data (`datasets.Dataset`): rows as `load_squad` returns them.
-        max_length, stride: see `encode_windows`.
-
-    Raises:
-        ValueError: no questions.
-    """
-
-    def __init__(self, tokenizer, data: Dataset, max_length: int = MAX_LENGTH, stride: int = STRIDE):
-        if len(data) == 0:
-            raise ValueError("There is nothing to evaluate: the data set is empty.")
-        self.tokenizer, self.data = tokenizer, data
-        self.answers = {row["id"]: row["answers"]["text"] for row in data.select_columns(["id", "answers"])}
-        self.windows = encode_windows(tokenizer, data["question"], data["context"], max_length=max_length, stride=stride)
-        self.lengths = [len(window.inputs["input_ids"]) for window in self.windows]
-        self.order = sorted(range(len(self.windows)), key=lambda index: -self.lengths[index])
-
-    def evaluate(
-        self,
-        model,
-        length_config=None,
-        batch_size: int = 32,
-        max_answer_length: int = MAX_ANSWER_LENGTH,
-        handle_impossible_answer: bool = False,
-        latency_samples: int = 50,
-        progress: bool = True,
-    ) -> SquadEvaluation:
-        """As `evaluate_squad`."""
-        call = {} if length_config is None else {"length_config": length_config}
-        resolved = _resolve(model, length_config)
-        check_lengths(model.config, self.lengths)
-        if hasattr(model, "eval"):
-            model.eval()
-        start_logits, end_logits = [None] * len(self.windows), [None] * len(self.windows)
-        batches = [self.order[first : first + batch_size] for first in range(0, len(self.order), batch_size)]
-        for batch in tqdm(batches, desc=_describe(length_config), disable=not progress):
-            starts, ends = run_windows(model, self.tokenizer, [self.windows[index] for index in batch], **call)
-            for index, start, end in zip(batch, starts, ends, strict=True):
-                start_logits[index], end_logits[index] = start, end
-        data, ordered = self.data, [self.windows[index] for index in self.order]
-        predictions = _predict(data, self.windows, start_logits, end_logits, max_answer_length, handle_impossible_answer)
-        macs, full = (np.mean([count_macs(model.config, config, n) for n in self.lengths]) for config in (resolved, None))
-        latencies = _time_calls(model, self.tokenizer, ordered, latency_samples, call)
-        return SquadEvaluation(
-            **squad_metrics(predictions, self.answers),
-            examples=len(data),
-            macs_mean=float(macs),
-            macs_ratio=float(macs / full),
-            latency_ms_p50=float(np.percentile(latencies, 50)) if latencies else float("nan"),
-            latency_ms_p90=float(np.percentile(latencies, 90)) if latencies else float("nan"),
-            threads=getattr(model, "threads", None) or torch.get_num_threads(),
-            length_config=resolved,
-            predictions=predictions,
-        )
-
-
-def run_windows(model, tokenizer, windows: list[Window], **call) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Runs one padded batch; start and end logits come back a window, each of shape `(L,)`."""
-    inputs = tokenizer.pad([window.inputs for window in windows], padding_side="right", return_tensors="pt")
-    device = getattr(model, "device", None)
-    inputs = {name: tensor.to(device) if isinstance(device, torch.device) else tensor for name, tensor in inputs.items()}
-    with torch.inference_mode():
-        output = model(**inputs, **call)
-    starts, ends = (torch.as_tensor(rows).float().cpu().numpy() for rows in (output.start_logits, output.end_logits))
-    lengths = [len(window.inputs["input_ids"]) for window in windows]
-    return (
-        [row[:length] for row, length in zip(starts, lengths, strict=True)],
-        [row[:length] for row, length in zip(ends, lengths, strict=True)],
-    )
-
-
-def _predict(data, windows, start_logits, end_logits, max_answer_length, handle_impossible_answer) -> dict[str, str]:
-    by_example: dict[int, list[int]] = {}
-    for index, window in enumerate(windows):
-        by_example.setdefault(window.example, []).append(index)
-    predictions = {}
-    for example, (question_id, context) in enumerate(zip(data["id"], data["context"], strict=True)):
-        mine = by_example[example]
-        best = decode_answers(
-            context,
-            [windows[i] for i in mine],
-            [start_logits[i] for i in mine],
-            [end_logits[i] for i in mine],
-            max_answer_length=max_answer_length,
-            handle_impossible_answer=handle_impossible_answer,
-        )
-        predictions[question_id] = best[0].answer
-    return predictions
-
-
-def _time_calls(model, tokenizer, windows: list[Window], samples: int, call: dict) -> list[float]:
-    """Milliseconds of single calls at batch 1."""
-    if not samples:
-        return []
-    picked = [windows[index * len(windows) // samples] for index in range(samples)]
-    for window in picked[:: max(1, samples // LATENCY_WARMUP)]:
-        run_windows(model, tokenizer, [window], **call)
-    latencies = []
-    for window in picked:
-        begin = time.perf_counter()
-        run_windows(model, tokenizer, [window], **call)
-        latencies.append(1000 * (time.perf_counter() - begin))
-    return latencies
-
-
-def _resolve(model, length_config):
-    """The length configuration that a call will use; models of other classes have none."""
-    if hasattr(model.config, "resolve_length_config"):
-        return model.config.resolve_length_config(length_config)
-    if length_config is not None:
-        raise ValueError(
-            f"{type(model).__name__} has no length configuration (got {length_config!r}); "
-            "load the checkpoint as DynamicTinyBertForQuestionAnswering to drop tokens."
-        )
-    return None
-
-
-def _describe(length_config) -> str:
-    return "Evaluating" if length_config is None else f"Evaluating at {length_config}"
+    return SquadEvaluation.from_measurement(measure(model, evaluator, budget, latency_samples), data["id"])

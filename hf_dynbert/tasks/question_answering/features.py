@@ -1,11 +1,12 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Questions and contexts as the windows that a span model reads; characters stay traceable."""
+"""Tokenizes questions and contexts into the windows that a span model reads; each token keeps its characters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset
+from tokenizers import Encoding, Tokenizer
 
 from ...utils.defaults import MAX_LENGTH, STRIDE
 from .squad import check_rows
@@ -23,17 +24,21 @@ class Window:
     """One window on a question's context.
 
     Args:
-        inputs (`dict[str, list[int]]`): what the model takes: `input_ids`, `attention_mask` and, where the tokenizer makes
-            them, `token_type_ids`.
-        offsets (`np.ndarray` of shape `(L, 2)`): each token's characters in the context, from and up to.
-        in_context (`np.ndarray` of shape `(L,)`, boolean): tokens that can be an answer.
-        example (`int`): which question of the batch.
+        inputs (`dict[str, list[int]]`): model inputs of length L: `input_ids`, `attention_mask` and, if the tokenizer lists
+            them in `model_input_names`, `token_type_ids`.
+        offsets (`np.ndarray` of shape `(L, 2)`): first character of each token in the context, and the character behind its
+            last.
+        in_context (`np.ndarray` of shape `(L,)`, boolean): tokens that can be part of an answer.
+        example (`int`): index of the question in the batch.
+        words (`np.ndarray` of shape `(L, 2)`, *optional*): first and last token of the word that each token belongs to;
+            `None` if answers need not be whole words.
     """
 
     inputs: dict[str, list[int]]
     offsets: np.ndarray
     in_context: np.ndarray
     example: int
+    words: np.ndarray | None = None
 
 
 def max_tokens_of(config) -> int | None:
@@ -98,23 +103,32 @@ def encode_windows(
 ) -> list[Window]:
     """Cuts questions with their contexts into windows.
 
+    The tokenizer's own truncation and padding settings are neither used nor changed, so that threads can share it.
+
     Args:
-        tokenizer (`PreTrainedTokenizerFast`): makes the tokens and their offsets.
-        questions (`list[str]`): one a context; longer ones lose their end.
-        contexts (`list[str]`): of any length.
-        max_length (`int`, *optional*): most tokens of a window.
-        stride (`int`, *optional*): tokens that neighbouring windows of a context share.
-        max_question_length (`int`, *optional*): most tokens of a question.
-        whole_words (`bool`, *optional*): whether offsets are those of the whole word that a token belongs to.
+        tokenizer (`PreTrainedTokenizerFast`): tokenizer of the model.
+        questions (`list[str]`): one per context. The end of a question longer than `max_question_length` is cut.
+        contexts (`list[str]`): texts of any length.
+        max_length (`int`, *optional*, defaults to 384): most tokens of a window.
+        stride (`int`, *optional*, defaults to 128): tokens that neighbouring windows of a context share.
+        max_question_length (`int`, *optional*, defaults to 64): most tokens of a question.
+        whole_words (`bool`, *optional*, defaults to `False`): whether windows store the word of each token, with which
+            `decode_answers` extends answers to whole words.
 
     Returns:
-        `list[Window]`: at least one a question, in order.
+        `list[Window]`: at least one per question, in the order of the questions.
 
     Raises:
-        ValueError: a slow tokenizer, or a window too small for question, stride and one token more.
+        ValueError: the tokenizer is slow, or the window has no room for the question, the stride and one more token.
     """
-    encoding = _encode(tokenizer, questions, contexts, max_length, stride, max_question_length)
-    return [_window(encoding, index, whole_words) for index in range(len(encoding["input_ids"]))]
+    backend = _stateless(tokenizer)
+    _check_room(tokenizer, max_length, stride, max_question_length)
+    pairs = list(zip(_shorten(backend, questions, max_question_length), contexts, strict=True))
+    return [
+        _window(tokenizer, encoding, kept, example, whole_words)
+        for example, encoding in enumerate(backend.encode_batch(pairs))
+        for kept in _cut(encoding, max_length, stride, max_question_length)
+    ]
 
 
 def training_features(
@@ -124,11 +138,11 @@ def training_features(
     stride: int = STRIDE,
     max_question_length: int = MAX_QUESTION_LENGTH,
 ) -> Dataset:
-    """Makes the features that a Trainer takes; a window without the answer points at CLS.
+    """Makes the features that a Trainer takes. In a window without the answer, both positions are those of CLS.
 
     Args:
         data (`datasets.Dataset`): rows as `load_squad` returns them, or `load_dataset("rajpurkar/squad")`.
-        tokenizer (`PreTrainedTokenizerFast`): of the model.
+        tokenizer (`PreTrainedTokenizerFast`): tokenizer of the model.
         max_length, stride, max_question_length: see `encode_windows`.
 
     Returns:
@@ -136,34 +150,50 @@ def training_features(
         `train_sampling_strategy="group_by_length"`.
 
     Raises:
-        ValueError: no rows, missing columns, or answers that do not stand where they say.
+        ValueError: no rows, missing columns, or an answer that is not in its context at `answer_start`.
     """
     if len(data) == 0:
         raise ValueError("There is nothing to train on: the data set is empty.")
     check_rows(data)
 
     def features(batch: dict) -> dict:
-        encoding = _encode(tokenizer, batch["question"], batch["context"], max_length, stride, max_question_length)
-        columns = {name: encoding[name] for name in tokenizer.model_input_names}
-        spans = [
-            _span(_window(encoding, index), batch["answers"][example])
-            for index, example in enumerate(encoding["overflow_to_sample_mapping"])
-        ]
+        windows = encode_windows(tokenizer, batch["question"], batch["context"], max_length, stride, max_question_length)
+        spans = [_span(window, batch["answers"][window.example]) for window in windows]
+        columns = {name: [window.inputs[name] for window in windows] for name in windows[0].inputs}
         return columns | {
             "start_positions": [start for start, _ in spans],
             "end_positions": [end for _, end in spans],
-            "length": [len(ids) for ids in encoding["input_ids"]],
+            "length": [len(window.inputs["input_ids"]) for window in windows],
         }
 
     return data.map(features, batched=True, remove_columns=data.column_names, desc="Features")
 
 
-def _encode(tokenizer, questions, contexts, max_length, stride, max_question_length):
+def shorten(tokenizer, questions: list[str], most: int) -> list[str]:
+    """Returns the questions without leading blanks, cut behind their first `most` tokens of this tokenizer."""
+    return _shorten(_stateless(tokenizer), questions, most)
+
+
+def _stateless(tokenizer) -> Tokenizer:
+    """The tokenizer's backend without truncation and padding: a copy if the tokenizer has one of the two switched on.
+
+    Calls of a `PreTrainedTokenizerFast` switch both, and fail with "Already borrowed" if another thread tokenizes meanwhile.
+    """
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
-            f"{type(tokenizer).__name__} is a slow tokenizer and cannot tell which characters a token stands for; load it "
-            "with AutoTokenizer.from_pretrained(..., use_fast=True)."
+            f"{type(tokenizer).__name__} is a slow tokenizer, which does not return the characters of its tokens. Load the "
+            "fast one: AutoTokenizer.from_pretrained(..., use_fast=True)."
         )
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation is None and backend.padding is None:
+        return backend
+    backend = Tokenizer.from_str(backend.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _check_room(tokenizer, max_length: int, stride: int, max_question_length: int) -> None:
     special = tokenizer.num_special_tokens_to_add(pair=True)
     needed = max_question_length + special + stride + 1
     if max_length < needed:
@@ -171,38 +201,55 @@ def _encode(tokenizer, questions, contexts, max_length, stride, max_question_len
             f"A window of {max_length} tokens has no room for a question of {max_question_length}, {special} special "
             f"tokens and a stride of {stride}: it must have at least {needed}, or question or stride must be shorter."
         )
-    return tokenizer(
-        shorten(tokenizer, questions, max_question_length),
-        list(contexts),
-        truncation="only_second",
-        max_length=max_length,
-        stride=stride,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-    )
 
 
-def shorten(tokenizer, questions: list[str], most: int) -> list[str]:
-    """Questions without leading blanks and without what is over `most` tokens of this tokenizer."""
+def _shorten(backend: Tokenizer, questions: list[str], most: int) -> list[str]:
     questions = [question.lstrip() for question in questions]
-    offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    encodings = backend.encode_batch(questions, add_special_tokens=False)
     return [
-        question[: spans[most - 1][1]] if len(spans) > most else question
-        for question, spans in zip(questions, offsets, strict=True)
+        question[: encoding.offsets[most - 1][1]] if len(encoding) > most else question
+        for question, encoding in zip(questions, encodings, strict=True)
     ]
 
 
-def _window(encoding, index: int, whole_words: bool = False) -> Window:
-    tokens = encoding.encodings[index]
-    offsets = np.array(tokens.offsets, dtype=np.int64).reshape(-1, 2)
-    in_context = np.array([sequence == 1 for sequence in tokens.sequence_ids])
-    if whole_words:
-        for token in np.flatnonzero(in_context):
-            offsets[token] = tokens.word_to_chars(tokens.word_ids[token], 1)
-    in_context &= offsets[:, 1] > offsets[:, 0]
-    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoding]
-    inputs = {name: encoding[name][index] for name in names}
-    return Window(inputs, offsets, in_context, encoding["overflow_to_sample_mapping"][index])
+def _cut(encoding: Encoding, max_length: int, stride: int, max_question_length: int) -> list[np.ndarray]:
+    """For each window of a question with its whole context, the indices of its tokens."""
+    sequences = np.array([-1 if sequence is None else sequence for sequence in encoding.sequence_ids])
+    context, question = np.flatnonzero(sequences == 1), np.flatnonzero(sequences == 0)
+    if not len(context):
+        return [np.arange(len(encoding))[:max_length]]
+    too_many = question[max_question_length:]  # the end of a cut question may have become several tokens
+    before, after = np.setdiff1d(np.arange(context[0]), too_many), np.arange(context[-1] + 1, len(encoding))
+    room = max_length - len(before) - len(after)
+    end = max(len(context) - stride, 1)  # a window that starts here or later repeats the end of the window before
+    parts = [context[first : first + room] for first in range(0, end, room - stride)]
+    return [np.concatenate([before, part, after]) for part in parts]
+
+
+def _window(tokenizer, encoding: Encoding, kept: np.ndarray, example: int, whole_words: bool) -> Window:
+    """The window of these tokens."""
+    columns = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}
+    inputs = {
+        name: np.array(values)[kept].tolist()
+        for name, values in columns.items()
+        if name != "token_type_ids" or name in tokenizer.model_input_names
+    }
+    offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[kept]
+    in_context = np.array([sequence == 1 for sequence in encoding.sequence_ids])[kept]
+    words = _words(np.array(encoding.word_ids, dtype=object)[kept], in_context) if whole_words else None
+    return Window(inputs, offsets, in_context & (offsets[:, 1] > offsets[:, 0]), example, words)
+
+
+def _words(word_ids: np.ndarray, in_context: np.ndarray) -> np.ndarray:
+    """For each token, the first and the last token of its word in this window; itself if it has no word."""
+    words = np.repeat(np.arange(len(word_ids))[:, None], 2, axis=1)
+    for token in range(1, len(word_ids)):
+        if in_context[token] and in_context[token - 1] and word_ids[token] == word_ids[token - 1] is not None:
+            words[token, 0] = words[token - 1, 0]
+    for token in range(len(word_ids) - 2, -1, -1):
+        if words[token + 1, 0] <= token:
+            words[token, 1] = words[token + 1, 1]
+    return words
 
 
 def _span(window: Window, answers: dict) -> tuple[int, int]:

@@ -44,12 +44,19 @@ def question_scores(
     Returns:
         `list[float]`: percent for each question of `answers`, in its order: the best over the gold texts.
     """
-    scores = []
-    for question_id, golds in answers.items():
-        golds = [gold for gold in golds if normalize_answer(gold)] or [""]
-        prediction = predictions.get(question_id)
-        scores.append(0.0 if prediction is None else 100 * max(metric(prediction, gold) for gold in golds))
-    return scores
+    return [score_prediction(metric, predictions.get(question_id), golds) for question_id, golds in answers.items()]
+
+
+def score_prediction(metric: Callable[[str, str], float], prediction: str | None, golds: Sequence[str]) -> float:
+    """Score of one answer in percent: the best over the gold texts; 0 without a prediction.
+
+    Args:
+        metric (`Callable`): `exact_match` or `token_f1`.
+        prediction (`str`, *optional*): predicted text; an empty text is "no answer".
+        golds (`list[str]`): gold texts; an empty list is a question without an answer.
+    """
+    golds = [gold for gold in golds if normalize_answer(gold)] or [""]
+    return 0.0 if prediction is None else 100 * max(metric(prediction, gold) for gold in golds)
 
 
 def normalize_answer(text: str) -> str:

@@ -1,36 +1,72 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The task `"extractive-qa"`: what transformers' `question-answering` pipeline was until 5.3, with a dial."""
+"""The task `"extractive-qa"`: the `question-answering` pipeline that transformers had until 5.2, with budgets."""
 
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import asdict
 
-import torch
 from transformers.pipelines.base import ChunkPipeline
 
+from ..pipelines import (
+    LIMITS,
+    Stream,
+    budget_of_call,
+    check_batching,
+    check_count,
+    check_flag,
+    check_options,
+    own_tokenizer,
+)
 from .decoding import decode_answers
-from .features import MAX_QUESTION_LENGTH, Window, check_max_length, encode_windows, max_tokens_of
+from .features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, Window, encode_windows
+from .inference import most_tokens, run_windows
 
 
 USAGE = 'Call it as pipe(question="Who wrote it?", context="Ada wrote it."), or with lists of the same length.'
+OPTIONS = (
+    "budget",
+    "length_config",
+    *LIMITS,
+    "top_k",
+    "doc_stride",
+    "max_answer_len",
+    "max_seq_len",
+    "max_question_len",
+    "handle_impossible_answer",
+    "align_to_words",
+)
 
 
 class ExtractiveQAPipeline(ChunkPipeline):
     """Answers questions with spans of a context, with any extractive question answering model.
 
+    Threads can share a pipeline. Options may be given to `pipeline(...)`, as defaults, and to each call.
+
     Args:
-        question (`str` or `list[str]`): the questions.
-        context (`str` or `list[str]`): the texts that hold the answers; one context serves several questions.
-        length_config (`list` or `str`, *optional*): for our models, see [`DynamicTinyBertConfig`].
-        top_k (`int`, *optional*, defaults to 1): answers a question; more than one come as a list.
-        doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or a quarter of a smaller window.
+        question (`str`, or several): the questions. Several are a list, a tuple, a column or an iterator.
+        context (`str`, or several): the texts that contain the answers. One context serves several questions.
+        budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
+        max_latency_ms, max_macs, min_f1, speedup (`float`, *optional*): select a budget by `model.choose_budget`.
+        top_k (`int`, *optional*, defaults to 1): answers per question. More than one are returned as a list.
+        doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of what a smaller window has
+            left for the context.
         max_answer_len (`int`, *optional*, defaults to 15): most tokens of an answer.
-        max_seq_len (`int`, *optional*): tokens of a window; 384, or the most that the model can take.
-        max_question_len (`int`, *optional*): tokens of a question, whose end is cut; 64, or a quarter of a smaller window.
-        handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" is one.
+        max_seq_len (`int`, *optional*): tokens of a window; 384, or the most that the model reads.
+        max_question_len (`int`, *optional*): most tokens of a question, whose end is cut; 64, or a quarter of a smaller
+            window.
+        handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" is a candidate.
         align_to_words (`bool`, *optional*, defaults to `True`): whether answers begin and end with whole words.
+        batch_size (`int`, *optional*, defaults to 1): windows of a call of the model.
+
+    Instead of `question` and `context`, the first argument can be a dict or row with both, a `(question, context)` tuple, a
+    list of these, a data frame, or a data set or generator of these, which is read while answers are used.
 
     Returns:
-        `dict` with `score`, `start`, `end` and `answer`, or a list of them: one a question where questions came as a list,
-        `top_k` a question where `top_k` is above 1.
+        `dict` with `score`, `start`, `end` and `answer` (`top_k` of them as a list if `top_k` is above 1). Several questions
+        give a list of results. A data set or a generator gives an iterator.
+
+    Raises:
+        ValueError: inputs or options that are not valid, or a budget on a model without budgets.
+        TypeError: an unknown option.
 
     Example:
 
@@ -49,9 +85,27 @@ class ExtractiveQAPipeline(ChunkPipeline):
     _load_image_processor = False
     _load_feature_extractor = False
 
+    def __init__(self, model, tokenizer=None, batch_size=None, num_workers=None, **kwargs):
+        name = model.config.name_or_path or type(model).__name__
+        if type(model).__name__.endswith("ForSequenceClassification"):
+            raise ValueError(
+                f'{name} is a text classifier; use pipeline("text-classification", model=...), or a model for question '
+                "answering."
+            )
+        if tokenizer is None:
+            raise ValueError('A pipeline needs a tokenizer: pipeline("extractive-qa", model=model, tokenizer=tokenizer).')
+        check_batching(batch_size, num_workers)
+        tokenizer = own_tokenizer(tokenizer, name)
+        super().__init__(model=model, tokenizer=tokenizer, batch_size=batch_size, num_workers=num_workers, **kwargs)
+
     def _sanitize_parameters(
         self,
+        budget=None,
         length_config=None,
+        max_latency_ms=None,
+        max_macs=None,
+        min_f1=None,
+        speedup=None,
         top_k=None,
         doc_stride=None,
         max_answer_len=None,
@@ -59,12 +113,16 @@ class ExtractiveQAPipeline(ChunkPipeline):
         max_question_len=None,
         handle_impossible_answer=None,
         align_to_words=None,
+        **unknown,
     ):
-        for name, value in (("top_k", top_k), ("max_answer_len", max_answer_len)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1.")
-        if max_seq_len is not None:
-            check_max_length(self.model.config, max_seq_len, "max_seq_len", default=0)
+        check_options(unknown, OPTIONS)
+        check_count("top_k", top_k)
+        check_count("doc_stride", doc_stride, least=0)
+        check_count("max_answer_len", max_answer_len)
+        check_count("max_seq_len", max_seq_len, most=most_tokens(self.model, self.tokenizer))
+        check_count("max_question_len", max_question_len)
+        check_flag("handle_impossible_answer", handle_impossible_answer)
+        check_flag("align_to_words", align_to_words)
         preprocess = {
             "doc_stride": doc_stride,
             "max_seq_len": max_seq_len,
@@ -76,53 +134,58 @@ class ExtractiveQAPipeline(ChunkPipeline):
             "max_answer_len": max_answer_len,
             "handle_impossible_answer": handle_impossible_answer,
         }
-        return tuple(
-            {name: value for name, value in group.items() if value is not None}
-            for group in (preprocess, {"length_config": length_config}, postprocess)
+        limits = {"max_latency_ms": max_latency_ms, "max_macs": max_macs, "min_f1": min_f1, "speedup": speedup}
+        return (
+            {name: value for name, value in preprocess.items() if value is not None},
+            budget_of_call(self.model, budget, length_config, limits),
+            {name: value for name, value in postprocess.items() if value is not None},
         )
 
-    def __call__(self, *args, question=None, context=None, **kwargs):
-        """Answers; see the class."""
-        inputs, several = _pairs(args, question, context)
-        answers = super().__call__(inputs, **kwargs)
+    def __call__(self, *args, question=None, context=None, batch_size=None, num_workers=None, **options):
+        """Answers questions; see the class."""
+        check_batching(batch_size, num_workers)
+        inputs, several = read_inputs(args, question, context)
+        if isinstance(inputs, list) and not inputs:
+            self._sanitize_parameters(**options)  # raises as any call does
+            return []
+        answers = super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
         return answers if several else answers[0]
 
     def preprocess(self, inputs, doc_stride=None, max_seq_len=None, max_question_len=None, align_to_words=True):
         """Yields the windows of one question."""
-        longest = min(self.tokenizer.model_max_length, max_tokens_of(self.model.config) or 512)
-        max_seq_len = max_seq_len or min(longest, 384)
+        if max_seq_len is None:
+            max_seq_len = min(MAX_LENGTH, most_tokens(self.model, self.tokenizer))
+        if max_question_len is None:
+            max_question_len = min(MAX_QUESTION_LENGTH, max_seq_len // 4)
+        if doc_stride is None:
+            room = max_seq_len - max_question_len - self.tokenizer.num_special_tokens_to_add(pair=True)
+            doc_stride = max(0, min(STRIDE, room // 2))
         windows = encode_windows(
             self.tokenizer,
             [inputs["question"]],
             [inputs["context"]],
             max_length=max_seq_len,
-            stride=min(128, max_seq_len // 4) if doc_stride is None else doc_stride,
-            max_question_length=max_question_len or min(MAX_QUESTION_LENGTH, max_seq_len // 4),
+            stride=doc_stride,
+            max_question_length=max_question_len,
             whole_words=align_to_words,
         )
         for index, window in enumerate(windows):
-            tensors = {name: torch.tensor([values]) for name, values in window.inputs.items()}
-            yield {"is_last": index == len(windows) - 1, "window": window, "context": inputs["context"], **tensors}
+            yield {"is_last": index == len(windows) - 1, "window": window, "context": inputs["context"]}
 
-    def _forward(self, inputs, length_config=None):
-        names = [name for name in self.tokenizer.model_input_names if name in inputs]
-        call = {} if length_config is None else {"length_config": length_config}
-        output = self.model(**{name: inputs[name] for name in names}, **call)
-        passed = {name: inputs[name] for name in ("is_last", "window", "context")}
-        return {"start": output.start_logits, "end": output.end_logits, **passed}
+    def _forward(self, inputs, **call):
+        batched = isinstance(inputs["window"], list)
+        windows = inputs["window"] if batched else [inputs["window"]]
+        starts, ends = run_windows(self.model, self.tokenizer, windows, **call)
+        return {**inputs, "start": starts if batched else starts[0], "end": ends if batched else ends[0]}
 
     def postprocess(self, model_outputs, top_k=1, max_answer_len=15, handle_impossible_answer=False):
-        """Turns the windows' logits into answers."""
+        """Turns the logits of a question's windows into answers."""
         windows: list[Window] = [output["window"] for output in model_outputs]
-        starts, ends = (
-            [torch.as_tensor(output[name]).float().cpu().numpy().reshape(-1) for output in model_outputs]
-            for name in ("start", "end")
-        )
         answers = decode_answers(
             model_outputs[0]["context"],
             windows,
-            starts,
-            ends,
+            [output["start"].reshape(-1) for output in model_outputs],
+            [output["end"].reshape(-1) for output in model_outputs],
             top_k=top_k,
             max_answer_length=max_answer_len,
             handle_impossible_answer=handle_impossible_answer,
@@ -131,27 +194,95 @@ class ExtractiveQAPipeline(ChunkPipeline):
         return answers[0] if top_k == 1 else answers
 
 
-def _pairs(args, question, context) -> tuple[list[dict], bool]:
-    """The questions with their contexts, and whether they came as a list."""
-    if args:
-        if len(args) > 1 or question is not None or context is not None:
-            raise ValueError(f"Give questions by name, or as dicts with question and context. {USAGE}")
-        items = args[0] if isinstance(args[0], list) else [args[0]]
-        several = isinstance(args[0], list)
-    else:
-        several = isinstance(question, list) or isinstance(context, list)
-        questions = question if isinstance(question, list) else [question]
-        contexts = context if isinstance(context, list) else [context]
+def read_inputs(args: tuple, question, context) -> tuple[list[dict] | Stream, bool]:
+    """Reads the questions and contexts of a call.
+
+    Args:
+        args (`tuple`): positional arguments of the call.
+        question, context: arguments of the same names; `None` if not given.
+
+    Returns:
+        `tuple`: dicts with `question` and `context`, as a list or as a stream; and whether the call was for several.
+
+    Raises:
+        ValueError: anything that is not a question with its context. A stream raises it at that item.
+    """
+    if args and (question is not None or context is not None):
+        raise ValueError(f"Got questions or contexts both by position and by name; give them in one way. {USAGE}")
+    if not args:
+        return _by_name(question, context)
+    if len(args) == 2 and not any(isinstance(value, Mapping) for value in args):
+        return _by_name(*args)
+    items = args[0] if len(args) == 1 else list(args)
+    if hasattr(items, "columns") and hasattr(items, "to_dict"):  # a data frame; iterating over it gives its columns
+        items = items.to_dict("records")
+    if isinstance(items, list) or (isinstance(items, tuple) and not _is_pair(items) and not hasattr(items, "question")):
+        return [_read(item, index) for index, item in enumerate(items)], True
+    if _is_single(items) or _is_pair(items) or hasattr(items, "question") or hasattr(items, "get"):
+        return [_read(items)], False
+    return Stream(_in_order(items), _read), True
+
+
+def _by_name(question, context) -> tuple[list[dict] | Stream, bool]:
+    if _is_single(question) and _is_single(context):
+        return [_checked(question, context)], False
+    if all(_is_single(values) or isinstance(values, Sized) for values in (question, context)):
+        questions, contexts = ([values] if _is_single(values) else list(_in_order(values)) for values in (question, context))
         if len(contexts) == 1:
             contexts = contexts * len(questions)
         elif len(questions) == 1:
             questions = questions * len(contexts)
         if len(questions) != len(contexts):
             raise ValueError(f"{len(questions)} questions do not fit {len(contexts)} contexts. {USAGE}")
-        items = [{"question": q, "context": c} for q, c in zip(questions, contexts, strict=True)]
-    for item in items:
-        for name in ("question", "context"):
-            value = item.get(name) if isinstance(item, dict) else None
-            if not isinstance(value, str) or not value.strip():
-                raise ValueError(f"The {name} is {value!r}; it must be a text that is not empty. {USAGE}")
-    return items, several
+        pairs = zip(questions, contexts, strict=True)
+        return [_checked(*pair, index) for index, pair in enumerate(pairs)], True
+    return Stream(_together(question, context), _read), True
+
+
+def _together(question, context) -> Iterable[tuple]:
+    """Pairs of two iterables, or of one with the same text each time."""
+    if _is_single(question):
+        for text in _in_order(context):
+            yield question, text
+    elif _is_single(context):
+        for text in _in_order(question):
+            yield text, context
+    else:
+        yield from zip(_in_order(question), _in_order(context), strict=True)
+
+
+def _is_single(value) -> bool:
+    """Whether a value is no collection of questions or contexts."""
+    several = isinstance(value, Iterable) or (hasattr(value, "__getitem__") and hasattr(value, "__len__"))
+    return isinstance(value, (str, bytes, Mapping)) or not several
+
+
+def _is_pair(value) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(text, str) for text in value)
+
+
+def _in_order(values) -> Iterable:
+    """The values one after another; a data set of torch may have indices only."""
+    if isinstance(values, Iterable):
+        return values
+    return (values[index] for index in range(len(values)))
+
+
+def _read(item, index: int | None = None) -> dict:
+    """A question with its context from a dict, a row of a data frame, a tuple or an object with both attributes."""
+    if isinstance(item, tuple) and len(item) == 2 and not hasattr(item, "question"):
+        if hasattr(item[1], "get"):  # `DataFrame.iterrows` gives an index and a row
+            return _read(item[1], index)
+        return _checked(*item, index)
+    if hasattr(item, "get"):
+        return _checked(item.get("question"), item.get("context"), index)
+    return _checked(getattr(item, "question", None), getattr(item, "context", None), index, item)
+
+
+def _checked(question, context, index: int | None = None, item=None) -> dict:
+    place = "" if index is None else f"Item {index}: "
+    for name, value in (("question", question), ("context", context)):
+        if not isinstance(value, str) or not value.strip():
+            got = f" (got {item!r})" if item is not None else ""
+            raise ValueError(f"{place}The {name} is {value!r}{got}; it must be a text that is not empty. {USAGE}")
+    return {"question": question, "context": context}

@@ -4,60 +4,118 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from datasets import Dataset, concatenate_datasets, load_dataset
+from datasets import Dataset, Features, List, Value, concatenate_datasets, load_dataset
 
 
 COLUMNS = ("id", "title", "context", "question", "answers")
+FEATURES = Features(
+    {
+        "id": Value("string"),
+        "title": Value("string"),
+        "context": Value("string"),
+        "question": Value("string"),
+        "answers": {"text": List(Value("string")), "answer_start": List(Value("int32"))},
+    }
+)
+FORMAT = (
+    'SQuAD\'s format is {"data": [{"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", '
+    '"answer_start"}]}]}]}]}.'
+)
 
 
-def load_squad(source: str | list[str], split: str = "train", limit: int | None = None) -> Dataset:
+def load_squad(
+    source: str | Sequence[str], split: str = "train", limit: int | None = None, name: str | None = None
+) -> Dataset:
     """Reads SQuAD-shaped questions and checks them.
 
     Args:
-        source (`str` or `list[str]`): `.json` files in SQuAD's own format (v1.1 or v2), or a data set on the Hub with the
-            columns of `rajpurkar/squad`. Several are put one behind the other.
+        source (`str` or `list[str]`): files, or a data set on the Hub with the columns of `rajpurkar/squad`. A `.json` file
+            has the format of SQuAD v1.1 or v2, or a list of flat rows (alone, or under `data`); a `.jsonl` file has one
+            flat row a line. A flat row has `id`, `context`, `question`, `answers` (`text` and `answer_start`, two lists).
+            Several sources are put one after another.
         split (`str`, *optional*, defaults to `"train"`): split of a data set on the Hub.
-        limit (`int`, *optional*): use the first so many questions.
+        limit (`int`, *optional*): use only the first rows.
+        name (`str`, *optional*): configuration of a data set on the Hub.
 
     Returns:
-        `datasets.Dataset`: columns `id`, `title`, `context`, `question`, and `answers` with `text` and `answer_start`.
+        `datasets.Dataset`: columns `id`, `title`, `context`, `question`, and `answers` with `text` and `answer_start`. Ids
+        need not be unique.
 
     Raises:
-        ValueError: missing keys or columns, an answer that does not stand where it says, or no question at all; the error
-            names the place or the question's id.
+        ValueError: a file that is damaged or has another format, a row that does not fit, or no question at all; the error
+            names the file and the question.
         FileNotFoundError: no such file.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; valid are 1 and more, and None for all questions.")
     sources = [source] if isinstance(source, str) else list(source)
-    parts = [_read_file(Path(item)) if item.endswith(".json") else _read_hub(item, split) for item in sources]
+    parts = [_read_file(Path(item)) if _is_file_name(item) else _read_hub(item, split, name) for item in sources]
     data = concatenate_datasets(parts)
     if len(data) == 0:
         raise ValueError(f"{', '.join(sources)}: no question in it.")
     return data.select(range(min(limit, len(data)))) if limit else data
 
 
-def check_rows(data: Dataset) -> None:
-    """Refuses rows without the needed columns, without a question, or with answers that do not stand in their context.
+def check_rows(data: Dataset, source: str = "The data set") -> None:
+    """Refuses data without the needed columns, and rows that are no question with a context and answers in it.
 
     Args:
         data (`datasets.Dataset`): rows as `load_squad` returns them.
+        source (`str`, *optional*): name of the data, for the error.
 
     Raises:
-        ValueError: naming the columns or the question's id.
+        ValueError: the error names the columns, or the question and what is wrong with it.
     """
     missing = [column for column in COLUMNS if column not in data.column_names and column != "title"]
     if missing:
-        raise ValueError(f"The data set has no column {', '.join(missing)}; needed are {', '.join(COLUMNS)}.")
-    for row in data.select_columns(["id", "context", "answers"]):
-        for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
-            found = row["context"][start : start + len(text)]
-            if start < 0 or found != text:
-                raise ValueError(
-                    f"Question {row['id']}: the answer {text!r} does not stand at character {start} of its context, "
-                    f"where {found!r} stands. answer_start counts characters from 0."
-                )
+        raise ValueError(
+            f"{source} has no column {', '.join(missing)}; needed are {', '.join(COLUMNS)}. It has "
+            f"{', '.join(data.column_names)}."
+        )
+    for row in data.select_columns([column for column in COLUMNS if column != "title"]):
+        _check_row(row)
+
+
+def _check_row(row: dict) -> None:
+    """Refuses a row that is no question.
+
+    Raises:
+        ValueError: what is wrong, with the question's id.
+    """
+    where = f"Question {row['id']}"
+    for name in ("context", "question"):
+        if not isinstance(row[name], str) or not row[name].strip():
+            raise ValueError(f"{where}: the {name} is {_short(row[name])}; it must be a text that is not empty.")
+    answers = row["answers"]
+    texts = answers.get("text") if isinstance(answers, dict) else None
+    starts = answers.get("answer_start") if isinstance(answers, dict) else None
+    if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+        raise ValueError(
+            f"{where}: answers is {_short(answers)}; it must have two lists of the same length, text and answer_start."
+        )
+    for text, start in zip(texts, starts, strict=True):
+        if not isinstance(text, str) or not text:
+            raise ValueError(
+                f"{where}: an answer is {_short(text)}; it must be a text that is not empty. A question without an answer "
+                "has no answers at all."
+            )
+        if type(start) is not int:
+            raise ValueError(f"{where}: answer_start is {_short(start)}; it must be an integer, counted from 0.")
+        found = row["context"][start : start + len(text)] if 0 <= start < len(row["context"]) else ""
+        if found != text:
+            raise ValueError(
+                f"{where}: the answer {_short(text)} does not stand at character {_short(start)} of its context, "
+                f"where {_short(found)} stands. answer_start counts characters from 0."
+            )
+
+
+def _short(value) -> str:
+    """A value as an error shows it."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."  # enough to find it; a context has thousands of characters
 
 
 def spread_over(data: Dataset, most: int | None) -> Dataset:
@@ -111,57 +169,136 @@ def split_by_article(data: Dataset, fraction: float, seed: int = 0) -> tuple[Dat
     )
 
 
-def _read_hub(name: str, split: str) -> Dataset:
-    data = load_dataset(name, split=split)
-    check_rows(data)
+def _is_file_name(source: str) -> bool:
+    """Whether a source is a file; other files than SQuAD's are refused before a look-up on the Hub."""
+    suffix = Path(source).suffix.lower()
+    if suffix in (".csv", ".tsv", ".parquet", ".txt"):
+        raise ValueError(
+            f"{source}: questions are read from .json and .jsonl files. A {suffix} file holds texts for task "
+            "text-classification, whose models have a sequence classification head."
+        )
+    return suffix in (".json", ".jsonl") or Path(source).is_file()
+
+
+def _read_hub(source: str, split: str, name: str | None) -> Dataset:
+    data = load_dataset(source, name, split=split)
+    if "title" not in data.column_names:
+        data = data.add_column("title", [""] * len(data))
+    check_rows(data, source)
     return data.select_columns(list(COLUMNS))
 
 
 def _read_file(path: Path) -> Dataset:
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. A SQuAD file ends in .json; other names are looked up on the Hub.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from None
-    rows = list(_rows(content, path))
+        rows = list(_rows(path))
+        for row in rows:
+            _check_row(row)
+    except RecursionError:
+        raise ValueError(f"{path} is not JSON: it is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     if not rows:
         raise ValueError(f"{path}: no question in it.")
-    data = Dataset.from_list(rows)
+    return Dataset.from_list(rows, features=FEATURES)
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    """Rows of a file in any of its formats, not checked yet."""
+    if path.suffix.lower() == ".jsonl":
+        for number, line in enumerate(_read(path).split("\n"), start=1):
+            if line.strip():
+                yield _flat_row(_parse(line, f"{path}, line {number}"), path, f"line {number}")
+        return
+    content = _parse(_read(path), str(path))
+    items = content if isinstance(content, list) else _key(content, "data", path, "")
+    if not isinstance(items, list):
+        raise ValueError(f'{path}: "data" is {_short(items)}; it must be a list. {FORMAT}')
+    for number, item in enumerate(items):
+        if isinstance(item, dict) and "paragraphs" not in item and "context" in item:
+            yield _flat_row(item, path, f"data[{number}]")
+        else:
+            yield from _article_rows(item, path, f"data[{number}]")
+
+
+def _read(path: Path) -> str:
     try:
-        check_rows(data)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return data
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from None
 
 
-def _rows(content, path: Path) -> Iterator[dict]:
-    """Flattens SQuAD's nested format."""
-    for a, article in enumerate(_key(content, "data", path, "")):
-        for p, paragraph in enumerate(_key(article, "paragraphs", path, f"data[{a}]")):
-            where = f"data[{a}].paragraphs[{p}]"
-            context = _key(paragraph, "context", path, where)
-            for q, question in enumerate(_key(paragraph, "qas", path, where)):
-                place = f"{where}.qas[{q}]"
-                question_id = _key(question, "id", path, place)
-                place = f"question {question_id} ({place})"
-                answers = [] if question.get("is_impossible") else _key(question, "answers", path, place)
-                yield {
-                    "id": question_id,
-                    "title": article.get("title", ""),
-                    "context": context,
-                    "question": _key(question, "question", path, place),
-                    "answers": {
-                        "text": [_key(answer, "text", path, place) for answer in answers],
-                        "answer_start": [_key(answer, "answer_start", path, place) for answer in answers],
-                    },
-                }
+def _parse(text: str, where: str):
+    def refuse(name: str):
+        raise ValueError(f"{where} is not JSON: {name} is no number of JSON.")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON: {error}.") from None
+
+
+def _flat_row(row, path: Path, place: str) -> dict:
+    """A row with its question's id."""
+    answers = _key(row, "answers", path, place)
+    return {
+        "id": _identifier(row, path, place),
+        "title": _title(row, path, place),
+        "context": _key(row, "context", path, place),
+        "question": _key(row, "question", path, place),
+        "answers": answers,
+    }
+
+
+def _article_rows(article, path: Path, place: str) -> Iterator[dict]:
+    """Flattens an article of SQuAD's format."""
+    title = _title(article, path, place)
+    for p, paragraph in enumerate(_list(article, "paragraphs", path, place)):
+        where = f"{place}.paragraphs[{p}]"
+        context = _key(paragraph, "context", path, where)
+        for q, question in enumerate(_list(paragraph, "qas", path, where)):
+            spot = f"{where}.qas[{q}]"
+            identifier = _identifier(question, path, spot)
+            spot = f"question {identifier} ({spot})"
+            impossible = question.get("is_impossible", False)
+            if not isinstance(impossible, bool):
+                raise ValueError(f"{path}: {spot}: is_impossible is {_short(impossible)}; it must be true or false.")
+            answers = [] if impossible else _list(question, "answers", path, spot)
+            yield {
+                "id": identifier,
+                "title": title,
+                "context": context,
+                "question": _key(question, "question", path, spot),
+                "answers": {
+                    "text": [_key(answer, "text", path, spot) for answer in answers],
+                    "answer_start": [_key(answer, "answer_start", path, spot) for answer in answers],
+                },
+            }
+
+
+def _identifier(item, path: Path, place: str) -> str:
+    value = _key(item, "id", path, place)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"{path}: {place}: the id is {_short(value)}; it must be a text or an integer.")
+    return str(value)
+
+
+def _title(item, path: Path, place: str) -> str:
+    title = item.get("title") if isinstance(item, dict) else None
+    if title is not None and not isinstance(title, str):
+        raise ValueError(f"{path}: {place}: the title is {_short(title)}; it must be a text.")
+    return title or ""
+
+
+def _list(item, key: str, path: Path, place: str) -> list:
+    value = _key(item, key, path, place)
+    if not isinstance(value, list):
+        raise ValueError(f'{path}: {place}: "{key}" is {_short(value)}; it must be a list. {FORMAT}')
+    return value
 
 
 def _key(item, key: str, path: Path, place: str):
     if not isinstance(item, dict) or key not in item:
-        raise ValueError(
-            f'{path}: {place or "the top level"} has no "{key}". SQuAD\'s format is {{"data": [{{"title", "paragraphs": '
-            '[{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}.'
-        )
+        raise ValueError(f'{path}: {place or "the top level"} has no "{key}". {FORMAT}')
     return item[key]

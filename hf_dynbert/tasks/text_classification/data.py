@@ -1,15 +1,16 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Texts and pairs of texts, from files or from the Hub: to classify, or plain, to learn from a teacher without labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, Features, IterableDataset, Value, load_dataset
+from datasets.exceptions import DatasetGenerationError
 
 
 MAX_TEXT_LENGTH = 128  # tokens, as in BERT's and TinyBERT's classification (arXiv 1909.10351, section 4.2)
 LABEL = "label"
-READERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+READERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
 
 def load_texts(
@@ -18,42 +19,119 @@ def load_texts(
     name: str | None = None,
     split: str = "train",
     streaming: bool = False,
+    label_column: str = LABEL,
 ) -> Dataset | IterableDataset:
     """Reads texts.
 
     Args:
-        source (`str` or `list[str]`): `.txt` (a text a line, column `text`), `.json`, `.jsonl` or `.csv` files, all of one
-            kind; or a data set on the Hub.
+        source (`str` or `list[str]`): `.txt` (one text a line, column `text`), `.json`, `.jsonl`, `.csv`, `.tsv` or `.parquet`
+            files, all of one kind; or a data set on the Hub.
         columns (`list[str]`): the text's column, or two columns that make a pair.
         name (`str`, *optional*): configuration of a data set on the Hub, for example `qnli` of `nyu-mll/glue`.
         split (`str`, *optional*, defaults to `"train"`): split of a data set on the Hub.
-        streaming (`bool`, *optional*): read while training, for what is too large to be kept.
+        streaming (`bool`, *optional*): read during training, for data that are too large to be stored.
+        label_column (`str`, *optional*, defaults to `"label"`): column of the labels, if there is one.
 
     Returns:
         `datasets.Dataset` or `datasets.IterableDataset`: these columns, and `label` where there is one.
 
     Raises:
-        ValueError: files of several kinds, or without one of the columns.
+        ValueError: files of several kinds, a damaged file, or without one of the columns.
         FileNotFoundError: no such file.
     """
     files = [source] if isinstance(source, str) else list(source)
-    kinds = {READERS.get(Path(file).suffix) for file in files}
+    kinds = {Path(file).suffix.lower() if Path(file).suffix.lower() in READERS else None for file in files}
     if kinds == {None} and len(files) == 1:
         data = load_dataset(files[0], name, split=split, streaming=streaming)
     elif len(kinds) == 1 and None not in kinds:
-        missing = [file for file in files if not Path(file).is_file()]
-        if missing:
-            raise FileNotFoundError(f"No such file: {', '.join(missing)}.")
-        data = load_dataset(kinds.pop(), data_files=[str(file) for file in files], split="train", streaming=streaming)
+        data = _read_files(files, kinds.pop(), streaming)
     else:
         raise ValueError(
             f"{', '.join(files)}: valid are one data set on the Hub, or files of one kind of {', '.join(READERS)}."
         )
     there = column_names(data)
-    absent = [column for column in columns if column not in there]
+    needed = [*columns, *([label_column] if label_column != LABEL else [])]
+    absent = [column for column in needed if column not in there]
     if absent:
-        raise ValueError(f"{', '.join(files)} has no column {', '.join(absent)}; it has {', '.join(there)}.")
-    return data.select_columns([column for column in dict.fromkeys([*columns, LABEL]) if column in there])
+        raise ValueError(
+            f"{', '.join(files)} has no column {', '.join(absent)}; it has {', '.join(there)}. Name the columns with "
+            "text_columns and label_column."
+        )
+    data = data.select_columns([column for column in dict.fromkeys([*columns, label_column]) if column in there])
+    return data.rename_column(label_column, LABEL) if label_column != LABEL else data
+
+
+def _read_files(files: Sequence[str], suffix: str, streaming: bool) -> Dataset | IterableDataset:
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing:
+        raise FileNotFoundError(f"No such file: {', '.join(missing)}.")
+    empty = [file for file in files if not Path(file).stat().st_size]
+    if empty:
+        raise ValueError(f"{', '.join(empty)}: the file is empty.")
+    options = {"sep": "\t"} if suffix == ".tsv" else {}
+    try:
+        return load_dataset(
+            READERS[suffix], data_files=[str(file) for file in files], split="train", streaming=streaming, **options
+        )
+    except (DatasetGenerationError, ValueError, TypeError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:300]  # pandas and Arrow quote whole lines of the file
+        raise ValueError(f"{', '.join(files)} cannot be read as {suffix}: {reason}") from error
+
+
+def label_numbers(values: Sequence, feature, config) -> list:
+    """Labels as the outputs of a model number them.
+
+    Args:
+        values (`list`): labels: names or numbers of classes, real numbers, or one list for each text (several labels).
+        feature: feature of the column, see `datasets.Features`; its names count where the model has names too.
+        config (`PreTrainedConfig`): configuration of the model, with `problem_type`, `num_labels` and `label2id`.
+
+    Returns:
+        `list`: numbers of classes, real numbers, or a list of zeros and ones for each text.
+
+    Raises:
+        ValueError: a text without a label, or a label that the model does not have.
+    """
+    missing = [row for row, value in enumerate(values) if value is None or value != value or value == ""]
+    if missing:
+        raise ValueError(f"Row {missing[0]} has no label ({len(missing)} of {len(values)} rows); take such rows out.")
+    if config.problem_type == "regression" or config.num_labels == 1:
+        wrong = [value for value in values if isinstance(value, (str, list))]
+        if wrong:
+            raise ValueError(f"The model predicts a real number, but a label is {wrong[0]!r}.")
+        return [float(value) for value in values]
+    if config.problem_type == "multi_label_classification":
+        return [_label_set(value, config) for value in values]
+    names = feature.names if isinstance(feature, ClassLabel) else None
+    named = names is not None and not generic_names(names) and not generic_names(config.id2label.values())
+    return [_class_number(names[value] if named and isinstance(value, int) else value, config) for value in values]
+
+
+def _class_number(value, config) -> int:
+    """The number of a class that is given by name or number."""
+    if isinstance(value, str):
+        by_name = {str(name).lower(): number for number, name in config.id2label.items()}
+        if value.lower() in by_name:
+            return by_name[value.lower()]
+    elif isinstance(value, (int, float)) and value == int(value) and 0 <= value < config.num_labels:
+        return int(value)
+    raise ValueError(
+        f"The label {value!r} is none of the model's classes: {', '.join(map(str, config.id2label.values()))}, "
+        f"or 0 to {config.num_labels - 1}."
+    )
+
+
+def _label_set(value, config) -> list[int]:
+    """Zeros and ones of a list of names, or of a list of zeros and ones."""
+    if isinstance(value, list) and len(value) == config.num_labels and all(item in (0, 1) for item in value):
+        return [int(item) for item in value]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        chosen = {_class_number(item, config) for item in value}
+        return [int(number in chosen) for number in range(config.num_labels)]
+    raise ValueError(
+        f"The label {value!r} fits no model with several labels of each text; valid are a list of names, and a list of "
+        f"{config.num_labels} zeros and ones."
+    )
 
 
 def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Dataset, list[str] | None]:
@@ -76,6 +154,11 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Da
     values, kind = data[LABEL][:], data.features[LABEL]
     if any(value is None or value != value or value == -1 and isinstance(kind, ClassLabel) for value in values):
         raise ValueError("There are rows without a label (empty, or -1); take them out, or take a split that has labels.")
+    if isinstance(values[0], (list, dict)):
+        raise ValueError(
+            f"A label is {values[0]!r}: recipes train one label of each text. For several, give text_features and a model "
+            'with problem_type="multi_label_classification" to DistillationTrainer.'
+        )
     if isinstance(kind, ClassLabel):
         if names and list(names) != kind.names:
             raise ValueError(f"class_names is {', '.join(names)}, but the data names them {', '.join(kind.names)}.")
@@ -91,7 +174,7 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Da
     return data.cast_column(LABEL, Value("int64")).cast_column(LABEL, ClassLabel(names=names)), names
 
 
-def generic_names(names: Sequence[str]) -> bool:
+def generic_names(names: Iterable[str]) -> bool:
     """Whether labels are called what transformers calls labels without names."""
     return all(name == f"LABEL_{number}" for number, name in enumerate(names))
 

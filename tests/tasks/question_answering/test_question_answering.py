@@ -75,7 +75,8 @@ def broken(change):
         (broken(lambda c, p, q: q["answers"][0].update(answer_start=4)), "Question 1: the answer 'Ada' does not stand"),
         (broken(lambda c, p, q: q["answers"][0].update(answer_start=-18)), "Question 1"),
         (broken(lambda c, p, q: c.update(data=[])), "no question"),
-        ([], 'has no "data"'),
+        ([], "no question"),
+        ("text", 'has no "data"'),
     ],
 )
 def test_broken_files_are_refused(tmp_path, content, message):

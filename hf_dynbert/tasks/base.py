@@ -1,0 +1,264 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""What a verb needs from a task: its data, and an evaluator that scores models on them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from ..utils.defaults import MAX_LENGTH, STRIDE
+from .inference import pad_batch, run_batch
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How a task reads and tokenizes its data. A task uses the fields that concern it.
+
+    Args:
+        split (`str`): split of a data set on the Hub.
+        config_name (`str`, *optional*): configuration of a data set on the Hub.
+        text_columns (`tuple[str, ...]`): columns of a text, or of a pair of texts.
+        label_column (`str`): column of the labels.
+        max_length (`int`, *optional*): most tokens of an input; the task's own default if `None`.
+        stride (`int`): tokens that neighbouring windows of a context share.
+        handle_impossible_answer (`bool`, *optional*): whether "no answer" is a valid answer; `None` refuses data that have
+            questions without an answer.
+    """
+
+    split: str = "train"
+    config_name: str | None = None
+    text_columns: tuple[str, ...] = ("text",)
+    label_column: str = "label"
+    max_length: int | None = None
+    stride: int = STRIDE
+    handle_impossible_answer: bool | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one model at one budget.
+
+    Args:
+        metrics (`dict[str, float]`): value by metric, in percent.
+        per_example (`np.ndarray` of shape `(examples,)`): score of each example, for paired standard errors.
+        predictions (`list`): prediction for each example, as JSON can write it.
+    """
+
+    metrics: dict[str, float]
+    per_example: np.ndarray
+    predictions: list
+
+
+class Evaluator(ABC):
+    """Scores models on fixed data. Build it once for a tokenizer and data; use it for many models and budgets.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`): tokenizer of the models.
+        inputs (`list[dict[str, list[int]]]`): unpadded inputs of the models.
+        batch_size (`int`, *optional*, defaults to 32): inputs of a batch, sorted by length and padded to the longest.
+        progress (`bool`, *optional*, defaults to `False`): whether to show a progress bar.
+
+    Attributes:
+        primary_metric (`str`): the metric that budgets and searches use.
+        lengths (`list[int]`): real tokens of each input.
+
+    Raises:
+        ValueError: there are no inputs, or `batch_size` is below 1.
+    """
+
+    primary_metric: str
+
+    def __init__(self, tokenizer, inputs: Sequence[dict], batch_size: int = 32, progress: bool = False):
+        if not inputs:
+            raise ValueError("There is nothing to evaluate: the data set is empty.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; valid are 1 and more, for example 32.")
+        self.tokenizer, self.inputs = tokenizer, list(inputs)
+        self.batch_size, self.progress = batch_size, progress
+        self.lengths = [len(item["input_ids"]) for item in self.inputs]
+
+    @abstractmethod
+    def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
+        """Scores the outputs of a model.
+
+        Args:
+            outputs (`list[dict[str, np.ndarray]]`): outputs for each input, by name, without padding.
+        """
+
+    def evaluate(self, model, budget=None) -> Scores:
+        """Runs a model on all inputs and scores its outputs.
+
+        Args:
+            model: any model of transformers or Optimum for this task.
+            budget (*optional*): for length-adaptive models, see [`SubNetwork.parse`]; `None` is the model's default.
+
+        Raises:
+            ValueError: a budget that the model cannot run.
+        """
+        call = budget_arguments(model, budget)
+        order = sorted(range(len(self.inputs)), key=lambda index: -self.lengths[index])
+        batches = [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)]
+        outputs: list[dict[str, np.ndarray]] = [{} for _ in order]
+        description = "Evaluating" if budget is None else f"Evaluating at {budget}"
+        with evaluation_mode(model):
+            for batch in tqdm(batches, desc=description, disable=not self.progress):
+                rows = run_batch(model, self.tokenizer, [self.inputs[index] for index in batch], **call)
+                for index, row in zip(batch, rows, strict=True):
+                    outputs[index] = row
+        return self.score(outputs)
+
+    def __call__(self, model, budget=None) -> dict[str, float]:
+        """Value by metric, in percent; see `evaluate`."""
+        return self.evaluate(model, budget).metrics
+
+    def per_example(self, model, budget=None) -> np.ndarray:
+        """Score of each example, `(examples,)`; see `evaluate`."""
+        return self.evaluate(model, budget).per_example
+
+    def timed_inputs(self, number: int) -> list[dict[str, torch.Tensor]]:
+        """Unpadded inputs at batch 1, spread evenly over the lengths.
+
+        Args:
+            number (`int`): how many; fewer if there are fewer inputs.
+        """
+        order = sorted(range(len(self.inputs)), key=lambda index: -self.lengths[index])
+        number = min(number, len(order))
+        chosen = [order[index * len(order) // number] for index in range(number)]
+        return [pad_batch(self.tokenizer, [self.inputs[index]]) for index in chosen]
+
+
+class Task(ABC):
+    """One task: an instance knows its data, its head and its metrics. A verb takes everything from it.
+
+    Attributes:
+        name (`str`): name in `--task`.
+        head (`str`): end of the class names of models for this task, for example `ForQuestionAnswering`.
+        max_length (`int`): default of the most tokens of an input.
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[str]
+    max_length: ClassVar[int] = MAX_LENGTH
+
+    @abstractmethod
+    def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
+        """Reads and checks the data.
+
+        Args:
+            sources (`list[str]`): files, or one data set on the Hub.
+            options ([`DataOptions`]): how.
+
+        Raises:
+            ValueError: data that do not fit the task; the error names the file and the row.
+        """
+
+    @abstractmethod
+    def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Splits the data into a training split and a validation split.
+
+        Raises:
+            ValueError: an impossible fraction.
+        """
+
+    @abstractmethod
+    def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
+        """Unpadded inputs of a model, for calibration and timing."""
+
+    @abstractmethod
+    def evaluator(
+        self, tokenizer, data: Dataset, config, options: DataOptions, batch_size: int = 32, progress: bool = False
+    ) -> Evaluator:
+        """The evaluator of these data.
+
+        Args:
+            tokenizer (`PreTrainedTokenizerFast`): tokenizer of the models.
+            data (`datasets.Dataset`): rows of `load`.
+            config (`PreTrainedConfig`): configuration of the models, with their labels.
+            options ([`DataOptions`]): how to tokenize.
+            batch_size, progress: see [`Evaluator`].
+        """
+
+
+TASKS: dict[str, Task] = {}
+
+
+def register_task(task: Task) -> Task:
+    """Makes a task known to all verbs, under its name."""
+    TASKS[task.name] = task
+    return task
+
+
+def get_task(name: str) -> Task:
+    """The task of a name.
+
+    Raises:
+        ValueError: there is no such task; the error lists the valid names.
+    """
+    if name not in TASKS:
+        raise ValueError(f"task is {name!r}; valid are {', '.join(map(repr, TASKS))}.")
+    return TASKS[name]
+
+
+def task_of(config, name: str | None = None, source: str = "The model") -> Task:
+    """The task of a checkpoint: that of its head, unless a name is given.
+
+    Args:
+        config (`PreTrainedConfig`): configuration of the checkpoint.
+        name (`str`, *optional*): task to use; a checkpoint whose head belongs to another task is refused.
+        source (`str`, *optional*): folder or Hub id, for the error.
+
+    Raises:
+        ValueError: a head of another task, or no head that a task knows and no name.
+    """
+    architectures = list(config.architectures or [])
+    found = [task for task in TASKS.values() if any(item.endswith(task.head) for item in architectures)]
+    if name is None and found:
+        return found[0]
+    if name is None:
+        raise ValueError(
+            f"{source} is a {', '.join(architectures) or 'model without the name of its head'}: no task has this head. "
+            f"Give the task, one of {', '.join(map(repr, TASKS))}, for example task={next(iter(TASKS))!r}."
+        )
+    task = get_task(name)
+    if found and task not in found:
+        raise ValueError(
+            f"task is {name!r}, but {source} is a {', '.join(architectures)}: its head is for {found[0].name!r}. "
+            f"Use task={found[0].name!r}, or train a head for {name!r} first."
+        )
+    return task
+
+
+@contextmanager
+def evaluation_mode(model) -> Iterator[None]:
+    """Sets a PyTorch model to evaluation mode, and back to its own mode afterwards."""
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
+
+
+def budget_arguments(model, budget) -> dict:
+    """The call's arguments for a budget, checked before any work.
+
+    Raises:
+        ValueError: the model cannot run the budget, or it is a plain model and a budget is given.
+    """
+    if hasattr(model.config, "resolve_budget"):
+        model.config.resolve_budget(budget)
+        return {} if budget is None else {"budget": budget}
+    if budget is not None:
+        raise ValueError(
+            f"{type(model).__name__} has no length configuration and no budgets (got {budget!r}); load the checkpoint as a "
+            "DynamicTinyBert model, for example DynamicTinyBertForQuestionAnswering.from_backbone(checkpoint)."
+        )
+    return {}

@@ -1,0 +1,185 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Parts that the pipelines of all tasks share: their tokenizer, their inputs, their options and the choice of a budget."""
+
+import copy
+import difflib
+import math
+import numbers
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from torch.utils.data import IterableDataset
+
+
+LIMITS = ("max_latency_ms", "max_macs", "min_f1", "speedup")  # arguments of `model.choose_budget`
+
+
+class Stream(IterableDataset):
+    """Items that a pipeline reads one at a time: transformers reads a generator whole, before the first answer.
+
+    Args:
+        items (`Iterable`): the items.
+        read (`Callable`): turns an item and its index into an input of the pipeline, or raises a ValueError.
+    """
+
+    def __init__(self, items: Iterable, read: Callable):
+        self.items, self.read = items, read
+
+    def __iter__(self) -> Iterator:
+        for index, item in enumerate(self.items):
+            yield self.read(item, index)
+
+
+def own_tokenizer(tokenizer, name: str):
+    """Returns a copy of a tokenizer with truncation, padding and left padding switched off.
+
+    A call of a fast tokenizer switches truncation and padding on and off. If two threads do so, one of the calls fails with
+    "Already borrowed". A pipeline with a tokenizer of its own does not meet calls of other pipelines and of users.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): any tokenizer.
+        name (`str`): model that the tokenizer belongs to, for the error.
+
+    Raises:
+        ValueError: the tokenizer has no vocabulary. transformers makes such a tokenizer of a folder without tokenizer files.
+    """
+    check_vocabulary(tokenizer, name)
+    tokenizer = copy.deepcopy(tokenizer)
+    if getattr(tokenizer, "is_fast", False):
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    ids = tokenizer("a")["input_ids"]
+    if ids and ids[0] == tokenizer.cls_token_id:
+        tokenizer.padding_side = "right"  # such a model reads its first token, and counts positions from it
+    return tokenizer
+
+
+def check_vocabulary(tokenizer, name: str) -> None:
+    """Refuses a tokenizer that knows no word: transformers makes one of a folder without tokenizer files, silently.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): any tokenizer.
+        name (`str`): folder or Hub id that the tokenizer was loaded from, for the error.
+
+    Raises:
+        ValueError: all entries of its vocabulary are special tokens.
+    """
+    if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
+        raise ValueError(
+            f"{name} has no tokenizer: its tokenizer.json or vocabulary file is missing. Save the tokenizer into the folder "
+            "(tokenizer.save_pretrained(folder)), or pass pipeline(..., tokenizer=...)."
+        )
+
+
+def budget_of_call(model, budget, length_config, limits: dict) -> dict:
+    """Returns the arguments with which a call of the model runs the requested budget.
+
+    Args:
+        model: model of a pipeline, of any class.
+        budget, length_config: the arguments of the same names of the model; `None` if not given.
+        limits (`dict`): arguments of `model.choose_budget`; `None` if not given.
+
+    Returns:
+        `dict`: keyword arguments of the call; empty for the model's default.
+
+    Raises:
+        ValueError: more than one of the three, a model without budgets, or a budget that the model does not have.
+    """
+    limits = {name: value for name, value in limits.items() if value is not None}
+    given = {name: value for name, value in (("budget", budget), ("length_config", length_config)) if value is not None}
+    if not given and not limits:
+        return {}
+    requested = ", ".join(f"{name}={value!r}" for name, value in {**given, **limits}.items())
+    if not hasattr(model.config, "resolve_length_config"):
+        raise ValueError(
+            f"{type(model).__name__} is not length-adaptive and has no budgets, so {requested} cannot be used. Leave it "
+            "out, or convert the checkpoint first: hf-dynbert convert --model CHECKPOINT --output_dir FOLDER."
+        )
+    if len(given) + bool(limits) > 1:
+        raise ValueError(
+            f"Got {requested}. Valid is one of budget, length_config, or limits ({', '.join(LIMITS)}), for example "
+            'budget="full".'
+        )
+    for name, value in limits.items():
+        check_number(name, value)
+    chosen = model.choose_budget(**limits) if limits else next(iter(given.values()))
+    model.config.resolve_length_config(chosen)  # raises before any work
+    return {"length_config": chosen}
+
+
+def check_count(name: str, value, least: int = 1, most: int | None = None) -> None:
+    """Refuses a value that is not a whole number from `least` to `most`.
+
+    Args:
+        name (`str`): name of the option, for the error.
+        value: value of the option; `None` means not given.
+        least (`int`, *optional*, defaults to 1): lowest valid number.
+        most (`int`, *optional*): highest valid number; no limit if `None`.
+
+    Raises:
+        ValueError: any other value.
+    """
+    if value is None:
+        return
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        valid = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name} is {value!r}; valid are whole numbers, {valid}.")
+
+
+def check_number(name: str, value) -> None:
+    """Refuses a value that is not a positive finite number.
+
+    Args:
+        name (`str`): name of the option, for the error.
+        value: value of the option.
+
+    Raises:
+        ValueError: any other value.
+    """
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} is {value!r}; valid are positive numbers.")
+
+
+def check_flag(name: str, value) -> None:
+    """Refuses a value that is not a bool.
+
+    Args:
+        name (`str`): name of the option, for the error.
+        value: value of the option; `None` means not given.
+
+    Raises:
+        ValueError: any other value.
+    """
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; valid are True and False.")
+
+
+def check_options(given: Iterable[str], valid: Collection[str]) -> None:
+    """Refuses options that a pipeline does not have.
+
+    Args:
+        given (`Iterable[str]`): names of the options.
+        valid (`Collection[str]`): names that are valid.
+
+    Raises:
+        TypeError: an unknown name; the error names the nearest valid one.
+    """
+    for name in given:
+        if name not in valid:
+            nearest = difflib.get_close_matches(name, valid, n=1, cutoff=0)[0]
+            raise TypeError(f"Unknown option {name}; the nearest valid one is {nearest}. Valid are {', '.join(valid)}.")
+
+
+def check_batching(batch_size, num_workers) -> None:
+    """Refuses sizes of batches and numbers of worker processes that a pipeline cannot run.
+
+    Args:
+        batch_size (`int`, *optional*): inputs of a call of the model.
+        num_workers (`int`, *optional*): processes that tokenize.
+
+    Raises:
+        ValueError: `batch_size` below 1, `num_workers` below 0, or no whole numbers.
+    """
+    check_count("batch_size", batch_size)
+    check_count("num_workers", num_workers, least=0)

@@ -1,0 +1,137 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Text classification: accuracy, macro F1 or correlation of a model, and the task for the verbs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import Dataset
+
+from ..base import DataOptions, Evaluator, Scores, Task, register_task
+from .data import LABEL, MAX_TEXT_LENGTH, encode_texts, label_numbers, load_texts
+
+
+class ClassificationEvaluator(Evaluator):
+    """Accuracy and macro F1, for one label of each text.
+
+    Args:
+        tokenizer, inputs, batch_size, progress: see [`Evaluator`].
+        labels (`list[int]`): number of the right class of each text.
+        names (`list[str]`): names of the classes.
+    """
+
+    primary_metric = "accuracy"
+
+    def __init__(self, tokenizer, inputs, labels: Sequence[int], names: Sequence[str], **options):
+        super().__init__(tokenizer, inputs, **options)
+        self.labels, self.names = np.array(labels), list(names)
+
+    def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
+        """Compares the most probable class with the label."""
+        predicted = np.array([output["logits"].argmax() for output in outputs])
+        right = 100.0 * (predicted == self.labels)
+        metrics = {"accuracy": float(right.mean()), "f1_macro": _macro_f1(self.labels, predicted)}
+        return Scores(metrics, right, [self.names[number] for number in predicted])
+
+
+class MultiLabelEvaluator(ClassificationEvaluator):
+    """Accuracy of whole label sets and macro F1, for any number of labels of each text; a label is set above 0.5.
+
+    Args:
+        labels (`list[list[int]]` of shape `(texts, labels)`): one 0 or 1 for each label.
+    """
+
+    primary_metric = "f1_macro"
+
+    def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
+        """Compares the set labels; the score of a text is the share of its labels that are right."""
+        predicted = np.array([output["logits"] > 0 for output in outputs])
+        right = predicted == self.labels.astype(bool)
+        metrics = {"accuracy": float(100 * right.all(axis=1).mean()), "f1_macro": _macro_f1(self.labels, predicted)}
+        sets = [[self.names[index] for index in np.flatnonzero(row)] for row in predicted]
+        return Scores(metrics, 100.0 * right.mean(axis=1), sets)
+
+
+class RegressionEvaluator(Evaluator):
+    """Spearman's and Pearson's correlation in percent, for a real number of each text.
+
+    Args:
+        tokenizer, inputs, batch_size, progress: see [`Evaluator`].
+        labels (`list[float]`): right numbers.
+
+    A correlation is no mean over examples: `per_example` is the negative squared error of each text.
+    """
+
+    primary_metric = "spearmanr"
+
+    def __init__(self, tokenizer, inputs, labels: Sequence[float], **options):
+        super().__init__(tokenizer, inputs, **options)
+        self.labels = np.array(labels, dtype=float)
+
+    def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
+        """Correlates predictions and labels; a constant prediction has correlation 0."""
+        from scipy.stats import pearsonr, spearmanr  # takes a second to import, and no other task needs it
+
+        predicted = np.array([float(output["logits"][0]) for output in outputs])
+        constant = len(predicted) < 2 or not predicted.std() or not self.labels.std()
+        metrics = {
+            "spearmanr": 0.0 if constant else float(100 * spearmanr(predicted, self.labels).statistic),
+            "pearsonr": 0.0 if constant else float(100 * pearsonr(predicted, self.labels).statistic),
+            "mse": float(np.mean((predicted - self.labels) ** 2)),
+        }
+        return Scores(metrics, -((predicted - self.labels) ** 2), predicted.tolist())
+
+
+class TextClassification(Task):
+    """Classes of texts or of pairs of texts, several labels of each, or a real number."""
+
+    name, head, max_length = "text-classification", "ForSequenceClassification", MAX_TEXT_LENGTH
+
+    def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
+        """Reads texts with their labels; see `load_texts`."""
+        return load_texts(
+            list(sources),
+            options.text_columns,
+            name=options.config_name,
+            split=options.split,
+            label_column=options.label_column,
+        )
+
+    def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Splits at random."""
+        held = round(validation_fraction * len(data)) if 0 < validation_fraction < 1 else 0
+        if not 0 < held < len(data):
+            raise ValueError(
+                f"validation_fraction is {validation_fraction}; of {len(data)} texts it must leave some on both sides, "
+                "for example 0.1."
+            )
+        shuffled = data.shuffle(seed=seed)
+        return shuffled.select(range(held, len(data))), shuffled.select(range(held))
+
+    def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
+        """Tokens of each text, or pair of texts, cut at `max_length`."""
+        encoding = encode_texts(tokenizer, data[:], options.text_columns, options.max_length or self.max_length)
+        return [{name: encoding[name][row] for name in encoding} for row in range(len(data))]
+
+    def evaluator(
+        self, tokenizer, data: Dataset, config, options: DataOptions, batch_size: int = 32, progress: bool = False
+    ) -> Evaluator:
+        """Accuracy, macro F1 or correlation, by the model's `problem_type`; labels are matched by name."""
+        if len(data) == 0:
+            raise ValueError("There is nothing to evaluate: the data set is empty.")
+        inputs, labels = self.inputs(tokenizer, data, options), label_numbers(data[LABEL][:], data.features[LABEL], config)
+        options = {"batch_size": batch_size, "progress": progress}
+        if config.problem_type == "regression" or config.num_labels == 1:
+            return RegressionEvaluator(tokenizer, inputs, labels, **options)
+        names = [config.id2label[number] for number in range(config.num_labels)]
+        kind = MultiLabelEvaluator if config.problem_type == "multi_label_classification" else ClassificationEvaluator
+        return kind(tokenizer, inputs, labels, names, **options)
+
+
+TEXT_CLASSIFICATION = register_task(TextClassification())
+
+
+def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean F1 of the classes, in percent; a class without examples and predictions counts 0, as in scikit-learn."""
+    from sklearn.metrics import f1_score  # takes a second to import, and no other task needs it
+
+    return 100 * float(f1_score(labels, predicted, average="macro", zero_division=0))

@@ -1,0 +1,126 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""transformers' `"text-classification"` pipeline with budgets."""
+
+import threading
+from collections.abc import Iterable, Mapping
+
+from transformers import TextClassificationPipeline
+
+from ..pipelines import LIMITS, Stream, budget_of_call, check_batching, check_count, check_options, own_tokenizer
+
+
+# Options of the tokenizer's call that make sense for one text or pair
+TOKENIZER_OPTIONS = (
+    "add_special_tokens",
+    "max_length",
+    "pad_to_multiple_of",
+    "padding",
+    "padding_side",
+    "return_attention_mask",
+    "return_token_type_ids",
+    "split_special_tokens",
+    "truncation",
+    "verbose",
+)
+OPTIONS = ("budget", "length_config", *LIMITS, "top_k", "function_to_apply", *TOKENIZER_OPTIONS)
+FUNCTIONS = ("default", "sigmoid", "softmax", "none")
+# `truncation` and `padding` are settings of a tokenizer's backend, which no other thread may use while they change. The lock
+# belongs to the module, since locks in a pipeline would keep it from being copied to worker processes.
+TOKENIZING = threading.Lock()
+
+
+class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
+    """[`~transformers.TextClassificationPipeline`] with budgets, for length-adaptive models and for all others.
+
+    Threads can share a pipeline. Importing hf_dynbert makes it the class of `pipeline("text-classification")`. Results are
+    those of transformers' class; options that are not valid raise an error in place of reaching the tokenizer.
+
+    Args:
+        inputs (`str`, `dict` or several): a text, or a dict with `text` and `text_pair`; a list of these, or a data set or
+            generator, which is read while results are used.
+        budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
+        max_latency_ms, max_macs, min_f1, speedup (`float`, *optional*): select a budget by `model.choose_budget`.
+        top_k (`int`, *optional*, defaults to 1): labels to return; `None` returns all.
+        function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, which the model
+            decides.
+        kwargs: options of the tokenizer, such as `truncation=True`.
+
+    Returns:
+        As transformers' class: `dict` with `label` and `score`, in a list. A data set or a generator gives an iterator.
+
+    Raises:
+        ValueError: inputs or options that are not valid, or a budget on a model without budgets.
+        TypeError: an unknown option.
+
+    Example:
+
+    ```python
+    >>> from transformers import pipeline
+    >>> import hf_dynbert
+
+    >>> classify = pipeline("text-classification", model="outputs/classifier")
+    >>> classify("The ship lit the tower.", budget="half")
+    ```
+    """
+
+    def __init__(self, model, tokenizer=None, batch_size=None, num_workers=None, **kwargs):
+        name = model.config.name_or_path or type(model).__name__
+        if type(model).__name__.endswith("ForQuestionAnswering"):
+            raise ValueError(f'{name} answers questions; use pipeline("extractive-qa", model=...), or a text classifier.')
+        if tokenizer is None:
+            raise ValueError(
+                'A pipeline needs a tokenizer: pipeline("text-classification", model=model, tokenizer=tokenizer).'
+            )
+        check_batching(batch_size, num_workers)
+        tokenizer = own_tokenizer(tokenizer, name)
+        super().__init__(model=model, tokenizer=tokenizer, batch_size=batch_size, num_workers=num_workers, **kwargs)
+
+    def check_model_type(self, supported_models) -> None:
+        """Skips transformers' list of supported classes for our models, which it does not name."""
+        if not hasattr(self.model.config, "resolve_length_config"):
+            super().check_model_type(supported_models)
+
+    def _sanitize_parameters(
+        self,
+        budget=None,
+        length_config=None,
+        max_latency_ms=None,
+        max_macs=None,
+        min_f1=None,
+        speedup=None,
+        top_k="",
+        function_to_apply=None,
+        **tokenizer_options,
+    ):
+        check_options(tokenizer_options, OPTIONS)
+        if top_k != "":  # transformers' mark for "not given": `None` means all labels
+            check_count("top_k", top_k)
+        if isinstance(function_to_apply, str):
+            if function_to_apply.lower() not in FUNCTIONS:
+                raise ValueError(f"function_to_apply is {function_to_apply!r}; valid are {', '.join(map(repr, FUNCTIONS))}.")
+            function_to_apply = None if function_to_apply.lower() == "default" else function_to_apply
+        preprocess, _, postprocess = super()._sanitize_parameters(function_to_apply, top_k, **tokenizer_options)
+        limits = {"max_latency_ms": max_latency_ms, "max_macs": max_macs, "min_f1": min_f1, "speedup": speedup}
+        return preprocess, budget_of_call(self.model, budget, length_config, limits), postprocess
+
+    def __call__(self, inputs, batch_size=None, num_workers=None, **options):
+        """Classifies texts; see the class."""
+        check_batching(batch_size, num_workers)
+        if isinstance(inputs, list | tuple):
+            inputs = list(inputs)
+            if not inputs:
+                self._sanitize_parameters(**options)  # raises as any call does
+                return []
+        elif not isinstance(inputs, str | Mapping) and (isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__")):
+            inputs = Stream(inputs, lambda item, index: item)
+        return super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
+
+    def preprocess(self, inputs, **tokenizer_options):
+        """Tokenizes one text or pair."""
+        if isinstance(inputs, Mapping):
+            check_options(inputs, ("text", "text_pair"))
+        with TOKENIZING:
+            return super().preprocess(inputs, **tokenizer_options)
+
+    def _forward(self, model_inputs, **call):
+        return super()._forward({**model_inputs, **call})
