@@ -1,11 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Drop-and-restore as pure tensor functions: who votes, who stays, who comes back (arXiv 2010.07003, section 3.1).
+"""Drop-and-restore as pure tensor functions: scoring, selecting and restoring tokens (arXiv 2010.07003, section 3.1).
 
-Shapes: B examples, L tokens of the input, N tokens present before a layer drops, K slots after it, H hidden size, A heads.
-"Present" marks real tokens in slots: padding, and slots that an example does not fill, are not present.
+Shapes: B examples, L tokens of the input, N slots before a layer drops, K slots after it, H hidden size, A heads.
+A token mask marks the slots with a real token. A slot mask marks the slots with any token, padding included.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -30,13 +30,81 @@ class LayerPlan:
     width: int | torch.Tensor
 
 
-def plan_layers(config, subnetwork: SubNetwork, present: torch.Tensor) -> list[tuple[int, LayerPlan | None]]:
+@dataclass(frozen=True)
+class Selection:
+    """The tokens that a layer keeps.
+
+    Args:
+        slots (`torch.LongTensor` of shape `(B, K)`): their slots before the layer.
+        slot_mask (`torch.BoolTensor` of shape `(B, K)`): which entries are filled; the others are some valid slot.
+    """
+
+    slots: torch.Tensor
+    slot_mask: torch.Tensor
+
+
+@dataclass
+class TokenState:
+    """The tokens in the slots of a layer. A layer that drops tokens makes a new state.
+
+    Args:
+        positions (`torch.LongTensor` of shape `(B, N)`): the place of each slot's token in the input.
+        token_mask (`torch.BoolTensor` of shape `(B, N)`): slots with a real token.
+        slot_mask (`torch.BoolTensor` of shape `(B, N)`): slots with any token, padding included.
+        first (`torch.BoolTensor` of shape `(B, N)`): the first real token.
+        segment (`torch.BoolTensor` of shape `(B, N)`): tokens of the first segment.
+        attention_mask (`torch.Tensor`, *optional*): the mask that the attention function takes.
+        per_token (`dict[str, torch.Tensor]`, *optional*): further tensors `(B, N, ...)` that stay with their tokens, such as
+            rotary positions.
+    """
+
+    positions: torch.Tensor
+    token_mask: torch.Tensor
+    slot_mask: torch.Tensor
+    first: torch.Tensor
+    segment: torch.Tensor
+    attention_mask: torch.Tensor | None = None
+    per_token: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def terms(self, states: torch.Tensor) -> None:
+        """States and mask of the first segment, where they are known already; here the scorer looks for them itself."""
+        return
+
+    def select(self, importance: torch.Tensor, layer, plan: LayerPlan) -> Selection:
+        """The tokens that the layer keeps: first the protected ones, then those of the highest importance `(B, N)`."""
+        importance = importance.detach()
+        protected = self.first if layer.keep_cls else torch.zeros_like(self.first)
+        if layer.segment_goes == "last":
+            protected = protected | self.segment
+        elif layer.segment_goes == "first":
+            importance = importance.masked_fill(self.segment, torch.finfo(importance.dtype).min)
+        kept = select_tokens(importance, self.token_mask, protected, plan.counts)
+        return Selection(*compact_slots(kept, plan.width))
+
+    def drop(self, states: torch.Tensor, selection: Selection) -> torch.Tensor:
+        """The states `(B, K, H)` of the selected tokens."""
+        return take_tokens(states, selection.slots)
+
+    def take(self, selection: Selection) -> "TokenState":
+        """The state of the selected tokens, without an attention mask."""
+        slots, filled = selection.slots, selection.slot_mask
+        return TokenState(
+            positions=take_tokens(self.positions, slots),
+            token_mask=take_tokens(self.token_mask, slots) & filled,
+            slot_mask=filled,
+            first=take_tokens(self.first, slots) & filled,
+            segment=take_tokens(self.segment, slots) & filled,
+            per_token={name: take_tokens(tensor, slots) for name, tensor in self.per_token.items()},
+        )
+
+
+def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> list[tuple[int, LayerPlan | None]]:
     """The layers that run, and what each of them keeps of this batch.
 
     Args:
         config (`DynamicTinyBertConfig`): configuration of the model.
         subnetwork (`SubNetwork`): valid for the model.
-        present (`torch.BoolTensor` of shape `(B, L)`): real tokens.
+        token_mask (`torch.BoolTensor` of shape `(B, L)`): real tokens.
 
     Returns:
         `list[tuple[int, LayerPlan | None]]`: index and plan of each layer that runs; the plan is `None` where no example
@@ -45,11 +113,11 @@ def plan_layers(config, subnetwork: SubNetwork, present: torch.Tensor) -> list[t
     entries = subnetwork.layer_entries(config)
     if subnetwork.length_config is None:
         return [(layer, None) for layer, _ in entries]
-    lengths = present.sum(dim=1)
+    lengths = token_mask.sum(dim=1)
     counts = torch.stack([lengths if entry is None else _counts(entry, lengths) for _, entry in entries])  # (layers, B)
     counts = torch.where(lengths < config.min_tokens_to_drop, lengths, counts)
     if torch.compiler.is_compiling():  # shapes must not depend on data: the widths of an unpadded batch are an upper bound
-        full = present.shape[1]
+        full = token_mask.shape[1]
         widths = [full if entry is None else token_count(entry, full) for _, entry in entries]
         if config.min_tokens_to_drop:  # examples that keep all their tokens
             widths = [max(width, min(full, config.min_tokens_to_drop - 1)) for width in widths]
@@ -58,6 +126,10 @@ def plan_layers(config, subnetwork: SubNetwork, present: torch.Tensor) -> list[t
         before = torch.cat([lengths[None], counts[:-1]])
         widths = counts.max(dim=1).values.tolist()
         drops = (counts < before).any(dim=1).tolist()
+        if bool(_has_gaps(token_mask).any()):
+            # The first layer that may drop closes the gaps in every batch. If the layer closed them only where a batch mate
+            # loses a token, batch mates would change which tokens are neighbours, and so the scores of learned importance.
+            drops[[entry is None for _, entry in entries].index(False)] = True
     plans = []
     for index, (layer, _) in enumerate(entries):
         plan = LayerPlan(counts[index], max(1, widths[index])) if drops[index] else None
@@ -65,8 +137,14 @@ def plan_layers(config, subnetwork: SubNetwork, present: torch.Tensor) -> list[t
     return plans
 
 
+def _has_gaps(token_mask: torch.Tensor) -> torch.Tensor:
+    """Examples with a masked token between two real ones, `(B, L)` to `(B,)`."""
+    starts = token_mask[:, 1:] & ~token_mask[:, :-1]
+    return starts.sum(dim=1) + token_mask[:, 0] > 1
+
+
 def first_segment(
-    present: torch.Tensor,
+    token_mask: torch.Tensor,
     token_type_ids: torch.Tensor | None = None,
     input_ids: torch.Tensor | None = None,
     sep_token_id: int | None = None,
@@ -77,7 +155,7 @@ def first_segment(
     An example without a second segment has no first one either: its row is all `False`.
 
     Args:
-        present (`torch.BoolTensor` of shape `(B, L)`): real tokens.
+        token_mask (`torch.BoolTensor` of shape `(B, L)`): real tokens.
         token_type_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): 0 in the first segment, 1 in the second.
         input_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): needed to look for separators.
         sep_token_id (`int`, *optional*): the separator.
@@ -85,59 +163,59 @@ def first_segment(
     Returns:
         `torch.BoolTensor` of shape `(B, L)`.
     """
-    segment = torch.zeros_like(present)
+    segment = torch.zeros_like(token_mask)
     if input_ids is not None and sep_token_id is not None:
-        separators = (input_ids == sep_token_id) & present
-        segment = present & (separators.cumsum(dim=1) == separators)  # no separator strictly before the token
+        separators = (input_ids == sep_token_id) & token_mask
+        segment = token_mask & (separators.cumsum(dim=1) == separators)  # no separator strictly before the token
     if token_type_ids is not None:
-        second = (token_type_ids == 1) & present
-        segment = torch.where(second.any(dim=1, keepdim=True), present & ~second, segment)
-    has_second = (present & ~segment).any(dim=1, keepdim=True)
+        second = (token_type_ids == 1) & token_mask
+        segment = torch.where(second.any(dim=1, keepdim=True), token_mask & ~second, segment)
+    has_second = (token_mask & ~segment).any(dim=1, keepdim=True)
     return segment & has_second
 
 
-def first_token(present: torch.Tensor) -> torch.Tensor:
+def first_token(token_mask: torch.Tensor) -> torch.Tensor:
     """Marks each example's first real token (CLS), wherever the padding is: `(B, L)` to `(B, L)`, boolean."""
-    return present & (present.long().cumsum(dim=1) == 1)
+    return token_mask & (token_mask.long().cumsum(dim=1) == 1)
 
 
 def attention_received(
     query: torch.Tensor,
     key: torch.Tensor,
-    present: torch.Tensor,
-    voters: torch.Tensor,
+    token_mask: torch.Tensor,
+    query_mask: torch.Tensor,
     scaling: float,
 ) -> torch.Tensor:
-    """Attention probability that each token receives, summed over heads and over the rows that vote.
+    """Attention probability that each token receives, summed over heads and over some query rows.
 
-    Only the voting rows are computed, beside whatever kernel computes the attention itself, without dropout and without
-    gradients (the choice of tokens has none). An example in which no voter is present lets all its tokens vote.
+    Only these rows are computed, in addition to the attention itself, without dropout and without gradients (the selection
+    of tokens has none). In an example without any of these rows, all rows count.
 
     Args:
         query (`torch.Tensor` of shape `(B, A, N, H / A)`): projected queries.
         key (`torch.Tensor` of shape `(B, A, N, H / A)`): projected keys.
-        present (`torch.BoolTensor` of shape `(B, N)`): tokens that can be attended to.
-        voters (`torch.BoolTensor` of shape `(B, N)`): rows that vote; those not present are ignored.
+        token_mask (`torch.BoolTensor` of shape `(B, N)`): real tokens, the ones that receive attention.
+        query_mask (`torch.BoolTensor` of shape `(B, N)`): query rows that count; rows of other than real tokens do not.
         scaling (`float`): factor of the scores before the softmax.
 
     Returns:
-        `torch.FloatTensor` of shape `(B, N)`: importance; 0 where no token is present.
+        `torch.FloatTensor` of shape `(B, N)`: importance; 0 where there is no real token.
     """
     with torch.no_grad():
-        voters = voters & present
-        voters = torch.where(voters.any(dim=1, keepdim=True), voters, present)
+        query_mask = query_mask & token_mask
+        query_mask = torch.where(query_mask.any(dim=1, keepdim=True), query_mask, token_mask)
         if not torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
-            rows, voters = compact_slots(voters, data_size(voters.sum(dim=1).max()))
+            rows, query_mask = compact_slots(query_mask, data_size(query_mask.sum(dim=1).max()))
             index = rows[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             query = query.gather(2, index)
-        scores = (query @ key.transpose(2, 3)).float() * scaling  # (B, A, voters, N)
-        scores = scores.masked_fill(~present[:, None, None, :], torch.finfo(scores.dtype).min)
-        votes = scores.softmax(dim=-1).masked_fill(~voters[:, None, :, None], 0.0)
-        return votes.sum(dim=(1, 2)).masked_fill(~present, 0.0)
+        scores = (query @ key.transpose(2, 3)).float() * scaling  # (B, A, rows, N)
+        scores = scores.masked_fill(~token_mask[:, None, None, :], torch.finfo(scores.dtype).min)
+        received = scores.softmax(dim=-1).masked_fill(~query_mask[:, None, :, None], 0.0)
+        return received.sum(dim=(1, 2)).masked_fill(~token_mask, 0.0)
 
 
 def select_tokens(
-    scores: torch.Tensor, present: torch.Tensor, protected: torch.Tensor, counts: torch.Tensor
+    scores: torch.Tensor, token_mask: torch.Tensor, protected: torch.Tensor, counts: torch.Tensor
 ) -> torch.Tensor:
     """Chooses the most important tokens of each example.
 
@@ -146,45 +224,47 @@ def select_tokens(
 
     Args:
         scores (`torch.FloatTensor` of shape `(B, N)`): importance.
-        present (`torch.BoolTensor` of shape `(B, N)`): tokens that can be chosen.
+        token_mask (`torch.BoolTensor` of shape `(B, N)`): real tokens, the ones that can be chosen.
         protected (`torch.BoolTensor` of shape `(B, N)`): tokens that stay as long as the budget has room for them.
-        counts (`torch.LongTensor` of shape `(B,)`): how many stay, not more than are present.
+        counts (`torch.LongTensor` of shape `(B,)`): how many stay, at most the real tokens.
 
     Returns:
         `torch.BoolTensor` of shape `(B, N)`: those that stay.
     """
-    ranking = scores.masked_fill(protected, torch.inf).masked_fill(~present, -torch.inf)
+    ranking = scores.masked_fill(protected, torch.inf).masked_fill(~token_mask, -torch.inf)
     order = ranking.sort(dim=1, descending=True, stable=True).indices
     best = torch.arange(order.shape[1], device=order.device) < counts[:, None]
-    return torch.zeros_like(present).scatter(1, order, best)
+    return torch.zeros_like(token_mask).scatter(1, order, best)
 
 
 def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
-    """Gathers slots: `(B, N)` or `(B, N, H)` with slots `(B, K)` gives `(B, K)` or `(B, K, H)`."""
+    """Gathers slots: `(B, N)` or `(B, N, H)` with slots `(B, K)` gives `(B, K)` or `(B, K, H)`; more axes likewise."""
     if tokens.dim() == 2:
         return tokens.gather(1, slots)
+    if tokens.dim() > 3:
+        return take_tokens(tokens.flatten(2), slots).view(*slots.shape, *tokens.shape[2:])
     batch, length, size = tokens.shape
     rows = slots + length * torch.arange(batch, device=slots.device)[:, None]  # whole rows are copied, not single numbers
     return tokens.reshape(-1, size).index_select(0, rows.flatten()).view(*slots.shape, size)
 
 
 def restore_tokens(
-    restored: torch.Tensor, hidden_states: torch.Tensor, positions: torch.Tensor, filled: torch.Tensor
+    restored: torch.Tensor, hidden_states: torch.Tensor, positions: torch.Tensor, slot_mask: torch.Tensor
 ) -> torch.Tensor:
     """Writes the states of the tokens that are still there over what the full-length sequence held for them.
 
     Args:
         restored (`torch.Tensor` of shape `(B, L, ...)`): each token's latest state so far.
         hidden_states (`torch.Tensor` of shape `(B, K, ...)`): states of the tokens still there.
-        positions (`torch.LongTensor` of shape `(B, K)`): where they stand in the full sequence.
-        filled (`torch.BoolTensor` of shape `(B, K)`): slots that hold a token; the others write nothing.
+        positions (`torch.LongTensor` of shape `(B, K)`): their places in the full sequence.
+        slot_mask (`torch.BoolTensor` of shape `(B, K)`): slots with a token; the others write nothing.
 
     Returns:
         `torch.Tensor` of shape `(B, L, ...)`: a new tensor.
     """
     length = restored.shape[1]
     spare = restored.new_zeros(restored.shape[0], 1, *restored.shape[2:])  # empty slots write here
-    positions = positions.masked_fill(~filled, length)
+    positions = positions.masked_fill(~slot_mask, length)
     index = positions.reshape(*positions.shape, *[1] * (restored.dim() - 2)).expand_as(hidden_states)
     return torch.cat([restored, spare], dim=1).scatter(1, index, hidden_states.to(restored.dtype))[:, :length]
 
@@ -202,12 +282,12 @@ def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.
         width (`int`, or a scalar tensor in a trace): K.
 
     Returns:
-        `torch.LongTensor` of shape `(B, K)`, and `torch.BoolTensor` of shape `(B, K)`: which are filled. The others, at the
-        end, are some valid slot.
+        `torch.LongTensor` of shape `(B, K)`, and `torch.BoolTensor` of shape `(B, K)`: which slots are filled. The
+        others, at the end, are some valid slot.
     """
     counted, order = mask.long().cumsum(dim=1), torch.arange(width, device=mask.device)
     total = counted[:, -1:]
-    before = torch.minimum(order, total - 1)  # marked tokens before a slot's own; what is not filled repeats the last
+    before = torch.minimum(order, total - 1)  # marked tokens before a slot's own; the others repeat the last
     if torch.jit.is_tracing():  # counted: graphs search slowly (OpenVINO 2026.4)
         slots = torch.where(counted[:, None, :] <= before[:, :, None], 1, 0).sum(dim=2)
     else:

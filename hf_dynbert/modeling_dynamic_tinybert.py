@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""DynamicTinyBert: transformers' BERT with a dial. Each class docstring lists only what differs from its parent."""
+"""DynamicTinyBert: transformers' BERT that drops tokens. Each class docstring lists only what differs from the parent."""
 
 import importlib
 import inspect
@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import (
@@ -21,32 +19,30 @@ from transformers.modeling_outputs import (
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import (
     BertEmbeddings,
-    BertEncoder,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertLayer,
     BertModel,
+    BertPooler,
     BertPreTrainedModel,
-    BertSelfAttention,
     eager_attention_forward,
 )
 from transformers.utils.generic import TransformersKwargs, can_return_tuple
-from transformers.utils.output_capturing import capture_outputs
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .configuration_dynamic_tinybert import IMPORTANCES, DynamicTinyBertConfig
+from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .drop_and_restore import (
     LayerPlan,
-    attention_received,
-    compact_slots,
+    Selection,
+    TokenState,
     first_segment,
     first_token,
     plan_layers,
     restore_tokens,
-    select_tokens,
     take_tokens,
 )
+from .importance import IMPORTANCES, TokenScorer
 from .int8_quantizer import DynamicInt8Config  # noqa: F401 (registers int8 also where this file is loaded alone)
-from .late_interaction import soft_matches, take_segment, window_coverage
 from .subnetwork import SubNetwork, dropping_layers, refuse_unknown_arguments, resolve_arguments
 
 
@@ -56,19 +52,14 @@ if TYPE_CHECKING:
     from .int8_layers import Int8Linear  # noqa: F401
 
 
-# Where untrained scorers start. Of two states of the same word in different places the cosine is well above 3/8, of others
-# mostly below; a softplus of -0.7 is 0.4, so that four windows of ten terms give scores of a few units.
-SLOPE, THRESHOLD, TERM_WEIGHT = 8.0, 3.0, -0.7
-
-
 @dataclass
 class DynamicTinyBertOutput:
-    """What every output of this module has beside its parent's fields; L is the input's length.
+    """The fields that every output of this module has in addition to its parent's; L is the length of the input.
 
     Args:
         token_scores (`tuple[torch.FloatTensor]`, *optional*, with `output_token_scores=True`):
-            Learned importance, one `(batch, L)` a layer that ran and may drop; minus infinity where the token was gone or
-            is padding.
+            Learned importance, one `(batch, L)` for each layer that ran and may drop; minus infinity for tokens that an
+            earlier layer dropped and for padding.
         kept_tokens (`torch.BoolTensor` of shape `(batch, L)`, *optional*, when tokens were dropped):
             Tokens that passed every layer.
     """
@@ -93,35 +84,116 @@ class DynamicTinyBertSequenceClassifierOutput(DynamicTinyBertOutput, SequenceCla
 
 
 @dataclass
-class TokenTable:
-    """The tokens that are still there, slot by slot; N slots. A layer that drops makes a new table.
+class Attention:
+    """The result of a layer's attention; K query tokens and N tokens that they attend to.
 
     Args:
-        positions (`torch.LongTensor` of shape `(batch, N)`): where each slot's token stands in the input.
-        present (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a real token.
-        filled (`torch.BoolTensor` of shape `(batch, N)`): slots that hold a token, padding included.
-        cls (`torch.BoolTensor` of shape `(batch, N)`): the first token, where it is to stay; nothing where it need not.
-        segment (`torch.BoolTensor` of shape `(batch, N)`): tokens of the first segment.
-        voters (`torch.BoolTensor` of shape `(batch, N)`, *optional*): tokens whose attention counts; `None` if none does.
+        context (`torch.Tensor` of shape `(B, K, H)`): before the output projection.
+        query, key (`torch.Tensor` of shapes `(B, A, K, H / A)` and `(B, A, N, H / A)`): projected states.
+        scaling (`float`): factor of the attention scores.
+        weights (`torch.Tensor` of shape `(B, A, K, N)`, *optional*): attention probabilities, with eager attention.
     """
 
-    positions: torch.Tensor
-    present: torch.Tensor
-    filled: torch.Tensor
-    cls: torch.Tensor
-    segment: torch.Tensor
-    voters: torch.Tensor | None
+    context: torch.Tensor
+    query: torch.Tensor
+    key: torch.Tensor
+    scaling: float
+    weights: torch.Tensor | None = None
 
-    def take(self, slots: torch.Tensor, filled: torch.Tensor) -> "TokenTable":
-        """The table of the chosen slots."""
-        return TokenTable(
-            positions=take_tokens(self.positions, slots),
-            present=take_tokens(self.present, slots) & filled,
-            filled=filled,
-            cls=take_tokens(self.cls, slots),
-            segment=take_tokens(self.segment, slots),
-            voters=None if self.voters is None else take_tokens(self.voters, slots),
-        )
+
+class BertAdapter:
+    """Access to the parts of a BERT encoder: layers with LayerNorm after each residual connection.
+
+    An encoder of another architecture brings an adapter of its own, with the same functions.
+    """
+
+    @staticmethod
+    def layers(encoder_model: nn.Module) -> nn.ModuleList:
+        """The layers of a model without a head."""
+        return encoder_model.encoder.layer
+
+    @staticmethod
+    def attention_module(layer: nn.Module) -> nn.Module:
+        """The module that attention functions take, with `scaling` and `dropout`."""
+        return layer.attention.self
+
+    @staticmethod
+    def project(layer: nn.Module, states: torch.Tensor, query_states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Queries of `query_states`, keys and values of `states`, each `(B, A, tokens, H / A)`."""
+        attention = layer.attention.self
+
+        def heads(projection, tokens):
+            return projection(tokens).view(*tokens.shape[:-1], -1, attention.attention_head_size).transpose(1, 2)
+
+        return heads(attention.query, query_states), heads(attention.key, states), heads(attention.value, states)
+
+    @staticmethod
+    def attention_output(layer: nn.Module, context: torch.Tensor, query_states: torch.Tensor) -> torch.Tensor:
+        """The states after attention, with the residual connection."""
+        return layer.attention.output(context, query_states)
+
+    @staticmethod
+    def feed_forward(layer: nn.Module, attended: torch.Tensor) -> torch.Tensor:
+        """The states after the FFN, with the residual connection."""
+        return layer.feed_forward_chunk(attended)
+
+
+def attend(layer, states, query_states, tokens: TokenState, selection: Selection | None = None, **kwargs) -> Attention:
+    """Attention of `query_states`, which are all states or those of `selection`, in the configured attention function."""
+    mask = tokens.attention_mask
+    if selection is not None and getattr(mask, "ndim", 4) != 4:
+        # The masks of flash and flex attention are made for as many queries as keys
+        attention = attend(layer, states, states, tokens, **kwargs)
+        attention.context = take_tokens(attention.context, selection.slots)
+        return attention
+    if mask is not None and selection is not None:
+        mask = mask[:, :, : query_states.shape[1]]  # all rows of the mask are alike
+    module = layer.adapter.attention_module(layer)
+    query, key, value = layer.adapter.project(layer, states, query_states)
+    attention_function = ALL_ATTENTION_FUNCTIONS.get_interface(layer.config._attn_implementation, eager_attention_forward)
+    dropout = module.dropout.p if layer.training else 0.0
+    context, weights = attention_function(module, query, key, value, mask, dropout=dropout, scaling=module.scaling, **kwargs)
+    return Attention(context.reshape(query_states.shape).contiguous(), query, key, module.scaling, weights)
+
+
+def layer_step(
+    layer, states, tokens: TokenState, plan: LayerPlan | None, attend=attend, output_token_scores=False, **kwargs
+) -> tuple[torch.Tensor, TokenState, torch.Tensor | None, Attention]:
+    """One layer: attend, select, feed forward. The eager encoder and the exported graph both run this function.
+
+    With `config.early_selection_until` a layer selects before attention, and only the tokens that stay are queries.
+
+    Args:
+        layer ([`DynamicTinyBertLayer`]): the layer.
+        states (`torch.Tensor` of shape `(B, N, H)`): states of the tokens that enter the layer.
+        tokens ([`TokenState`]): these tokens.
+        plan ([`LayerPlan`], *optional*): how many tokens of each example stay; `None` keeps all.
+        attend (`Callable`, *optional*): the attention, see [`attend`].
+        output_token_scores (`bool`, *optional*, defaults to `False`): whether to score the tokens where all stay, too.
+        kwargs: arguments of the attention function.
+
+    Returns:
+        The states and the tokens that leave the layer, the scores `(B, N)` of the tokens that entered the layer (`None`
+        without scores), and the attention.
+    """
+    importance = IMPORTANCES[layer.config.importance]
+    needs_scores = plan is not None or (output_token_scores and layer.may_drop)
+    scores, selection, query_states = None, None, states
+    if needs_scores and layer.selects_early:
+        scores = importance.score(layer, states, tokens, None)
+        if plan is not None:
+            selection = tokens.select(scores, layer, plan)
+            query_states = tokens.drop(states, selection)
+    attention = attend(layer, states, query_states, tokens, selection, **kwargs)
+    attended = layer.adapter.attention_output(layer, attention.context, query_states)
+    if needs_scores and not layer.selects_early:
+        scores = importance.score(layer, attended, tokens, attention)
+        if plan is not None:
+            selection = tokens.select(scores, layer, plan)
+            attended = tokens.drop(attended, selection)
+    if selection is not None:
+        tokens = tokens.take(selection)
+    return layer.adapter.feed_forward(layer, attended), tokens, scores, attention
 
 
 class DynamicTinyBertEmbeddings(BertEmbeddings):
@@ -142,206 +214,102 @@ class DynamicTinyBertEmbeddings(BertEmbeddings):
         )
 
     def _counted_positions(self, input_ids, inputs_embeds):
-        if input_ids is None:  # padding cannot be told: RoBERTa counts every token then
+        if input_ids is None:  # embeddings do not show padding: RoBERTa counts every token then
             length, device = inputs_embeds.shape[1], inputs_embeds.device
             return self.position_ids_start + torch.arange(length, device=device).expand(inputs_embeds.shape[0], -1)
         token = (input_ids != self.pad_token_id).long()
         return token.cumsum(dim=1) * token + self.position_ids_start - 1
 
 
-class DynamicTinyBertSelfAttention(BertSelfAttention):
-    """Modifications: encoder only; with `table.voters`, a third result is the attention that each token receives.
+class DynamicTinyBertLayer(BertLayer):
+    """Modifications: between attention and FFN, drops the least important tokens; see [`layer_step`]."""
 
-    The attention itself runs in whatever kernel is configured; the votes are a small product beside it. `asking`
-    `(batch, K, hidden_size)` are the states of those that ask, where not all do.
-    """
-
-    def forward(self, hidden_states, attention_mask=None, table: TokenTable | None = None, asking=None, **kwargs):
-        asking = hidden_states if asking is None else asking
-        query, key, value = (
-            projection(states).view(*states.shape[:-1], -1, self.attention_head_size).transpose(1, 2)
-            for projection, states in ((self.query, asking), (self.key, hidden_states), (self.value, hidden_states))
-        )
-        received = None
-        if table is not None and table.voters is not None:
-            received = attention_received(query, key, table.present, table.voters, self.scaling)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        dropout = self.dropout.p if self.training else 0.0
-        context, weights = attend(self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs)
-        return context.reshape(asking.shape).contiguous(), weights, received
-
-
-class TokenScorer(nn.Module):
-    """Learned importance: a linear unit on a token's state, and how much of the question is near.
-
-    Early layers do not know yet which word answers. What they can see is which words the question and a passage share, so
-    with `config.importance_match` the late interaction of the first segment with the token's surroundings, in several
-    windows, joins the unit's score. An example without a second segment has only the unit, and so have the layers from
-    `config.importance_match_until` on.
-    """
+    adapter = BertAdapter
 
     def __init__(self, config: DynamicTinyBertConfig, layer_idx: int = 0):
-        super().__init__()
-        until = config.importance_match_until
-        self.rank = config.importance_match if until is None or layer_idx < until else 0
-        self.windows = config.importance_windows
-        self.unit = nn.Linear(config.hidden_size, 1)
-        if self.rank:
-            self.query = nn.Linear(config.hidden_size, self.rank, bias=False)
-            self.key = nn.Linear(config.hidden_size, self.rank, bias=False)
-            self.term_weight = nn.Linear(config.hidden_size, len(self.windows))
-            self.slope, self.threshold = nn.Parameter(torch.tensor(SLOPE)), nn.Parameter(torch.tensor(THRESHOLD))
-
-    def forward(self, hidden_states, present, segment, terms: tuple[torch.Tensor, torch.Tensor] | None = None):
-        """States `(B, N, H)`, real tokens and those of the first segment `(B, N)` give scores `(B, N)`.
-
-        Who knows the first segment's states `(B, J, H)`, and which of these are there, spares looking for them.
-        """
-        if not self.rank:
-            return self.unit(hidden_states).squeeze(-1).float()
-        terms, filled = terms or take_segment(hidden_states, segment)
-        scores, keys = self.unit(hidden_states), self.key(hidden_states)
-        weights, queries = self.term_weight(terms), self.query(terms)
-        matches = soft_matches(keys, queries, self.slope, self.threshold)
-        matches = matches.masked_fill((segment | ~present)[:, None, :], 0.0)  # the question is no evidence for itself
-        weights = torch.where(filled[:, :, None], F.softplus(weights.float()), 0.0)
-        return scores.squeeze(-1).float() + window_coverage(matches, weights, self.windows)
-
-
-class DynamicTinyBertLayer(BertLayer):
-    """Modifications: between attention and FFN, drops the least important tokens that are over the layer's budget.
-
-    With `config.early_selection_until` it chooses before attention, and only the tokens that stay ask.
-    Returns the states, the table of the tokens still there, and the learned scores of the tokens that came in (or `None`).
-    """
-
-    def __init__(self, config: DynamicTinyBertConfig, layer_idx: int | None = None):
         super().__init__(config, layer_idx=layer_idx)
-        self.attention.self = DynamicTinyBertSelfAttention(config, layer_idx=layer_idx)
-        self.may_drop = (layer_idx or 0) in dropping_layers(config)
-        self.token_scorer = None
-        if config.importance == "learned" and self.may_drop:
-            self.token_scorer = TokenScorer(config, layer_idx or 0)
+        self.config, self.layer_idx = config, layer_idx
+        self.may_drop = layer_idx in dropping_layers(config)
+        self.token_scorer = IMPORTANCES[config.importance].make_scorer(config, layer_idx) if self.may_drop else None
+        self.keep_cls = config.keep_cls
         until = config.protect_first_segment_until
-        self.segment_goes = "last" if until is None or (layer_idx or 0) < until else "first"
+        self.segment_goes = "last" if until is None or layer_idx < until else "first"
         if not config.protect_first_segment:
             self.segment_goes = "by importance"
-        self.config, self.layer_idx = config, layer_idx or 0
 
     @property
     def selects_early(self) -> bool:
-        """Whether it chooses before its attention."""
-        return self.layer_idx < self.config.early_selection_until and self.token_scorer is not None
+        """Whether the layer selects tokens before its attention."""
+        return self.may_drop and self.layer_idx in self.config.early_layers
 
     def forward(
         self,
         hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        table: TokenTable,
+        tokens: TokenState,
         plan: LayerPlan | None = None,
         output_token_scores: bool = False,
         **kwargs,
-    ) -> tuple[torch.Tensor, TokenTable, torch.Tensor | None]:
-        learned = self.token_scorer is not None and (plan is not None or output_token_scores)
-        scores, slots, after, asking = None, None, table, hidden_states
-        if learned and self.selects_early:
-            scores = self._score(hidden_states, table)
-            if plan is not None:
-                slots, after = self._choose(scores, table, plan)
-                asking = take_tokens(hidden_states, slots)
-        votes = None if plan is None else table
-        context, _, received = self._attend(hidden_states, asking, slots, attention_mask, table=votes, **kwargs)
-        attended = self.attention.output(context, asking)
-        if learned and not self.selects_early:
-            scores = self._score(attended, table)
-        if plan is not None and slots is None:
-            slots, after = self._choose(received if scores is None else scores, table, plan)
-            attended = take_tokens(attended, slots)
-        return self.feed_forward_chunk(attended), after, scores if output_token_scores else None
-
-    def _attend(self, hidden_states, asking, slots, attention_mask, **kwargs):
-        """The attention of those that ask, who are in these slots, to all; without slots all ask."""
-        if slots is None:
-            return self.attention.self(hidden_states, attention_mask, **kwargs)
-        if attention_mask is None or getattr(attention_mask, "ndim", 0) == 4:
-            rows = None if attention_mask is None else attention_mask[:, :, : asking.shape[1]]  # all rows are alike
-            return self.attention.self(hidden_states, rows, asking=asking, **kwargs)
-        # Flash and flex attention's masks are for as many that ask as are asked
-        context, *others = self.attention.self(hidden_states, attention_mask, **kwargs)
-        return take_tokens(context, slots), *others
-
-    def _score(self, states, table: TokenTable) -> torch.Tensor:
-        """Learned importance."""
-        return self.token_scorer(states, table.present, table.segment & table.present)
-
-    def _choose(self, importance, table: TokenTable, plan: LayerPlan) -> tuple[torch.Tensor, TokenTable]:
-        """The slots that stay, and their table."""
-        kept = self._select(importance.detach(), table.present, table.cls, table.segment, plan.counts)
-        slots, filled = compact_slots(kept, plan.width)
-        return slots, table.take(slots, filled)
-
-    def _select(self, importance, present, cls, segment, counts) -> torch.Tensor:
-        """The tokens that stay, see `select_tokens`."""
-        protected = cls
-        if self.segment_goes == "last":
-            protected = cls | segment
-        elif self.segment_goes == "first":
-            importance = importance.masked_fill(segment, torch.finfo(importance.dtype).min)
-        return select_tokens(importance, present, protected, counts)
+    ) -> tuple[torch.Tensor, TokenState, torch.Tensor | None, torch.Tensor | None]:
+        """See [`layer_step`]; the last result is the attention probabilities."""
+        states, tokens, scores, attention = layer_step(
+            self, hidden_states, tokens, plan, output_token_scores=output_token_scores, **kwargs
+        )
+        return states, tokens, scores, attention.weights
 
 
-class DynamicTinyBertEncoder(BertEncoder):
-    """Modifications: carries the table of tokens from layer to layer and restores the dropped ones at the end."""
+class DynamicTinyBertEncoder(nn.Module):
+    """BERT's encoder that passes the tokens' state from layer to layer and restores dropped tokens at the end."""
 
     def __init__(self, config: DynamicTinyBertConfig):
-        super().__init__(config)
+        super().__init__()
+        self.config = config
         self.layer = nn.ModuleList([DynamicTinyBertLayer(config, layer_idx=i) for i in range(config.num_hidden_layers)])
 
     def forward(
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        table: TokenTable,
+        tokens: TokenState,
         subnetwork: SubNetwork,
         output_hidden_states: bool = False,
         output_token_scores: bool = False,
         **kwargs,
     ) -> DynamicTinyBertModelOutput:
-        restored, whole = hidden_states, table
+        restored, whole = hidden_states, tokens
         states, scores = [hidden_states], []
-        mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
-        for index, plan in plan_layers(self.config, subnetwork, table.present):
+        tokens.attention_mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
+        for index, plan in plan_layers(self.config, subnetwork, tokens.token_mask):
             if plan is not None:
-                restored = self._restore(restored, hidden_states, table, whole)
-            before = table
-            hidden_states, table, importance = self.layer[index](
-                hidden_states, mask, table, plan, output_token_scores, **kwargs
+                restored = self._restore(restored, hidden_states, tokens, whole)
+            before = tokens
+            hidden_states, tokens, importance, _ = self.layer[index](
+                hidden_states, tokens, plan, output_token_scores, **kwargs
             )
-            if table is not before:
-                mask = create_bidirectional_mask(self.config, hidden_states, table.present.to(torch.long))
+            if tokens is not before:
+                tokens.attention_mask = create_bidirectional_mask(self.config, hidden_states, tokens.token_mask.long())
             if output_token_scores and self.layer[index].may_drop:
-                absent = importance.new_full(whole.present.shape, -torch.inf)
-                importance = importance.masked_fill(~before.present, -torch.inf)
-                scores.append(restore_tokens(absent, importance, before.positions, before.present))
+                absent = importance.new_full(whole.token_mask.shape, -torch.inf)
+                importance = importance.masked_fill(~before.token_mask, -torch.inf)
+                scores.append(restore_tokens(absent, importance, before.positions, before.token_mask))
             if output_hidden_states:
-                states.append(self._restore(restored, hidden_states, table, whole))
+                states.append(self._restore(restored, hidden_states, tokens, whole))
         kept = None
-        if table is not whole:
-            nothing = torch.zeros_like(whole.present)
-            kept = restore_tokens(nothing, table.present, table.positions, table.present)
+        if tokens is not whole:
+            nothing = torch.zeros_like(whole.token_mask)
+            kept = restore_tokens(nothing, tokens.token_mask, tokens.positions, tokens.token_mask)
         return DynamicTinyBertModelOutput(
-            last_hidden_state=self._restore(restored, hidden_states, table, whole),
+            last_hidden_state=self._restore(restored, hidden_states, tokens, whole),
             hidden_states=tuple(states) if output_hidden_states else None,
             token_scores=tuple(scores) if output_token_scores else None,
             kept_tokens=kept,
         )
 
     @staticmethod
-    def _restore(restored, hidden_states, table: TokenTable, whole: TokenTable) -> torch.Tensor:
-        """All tokens' latest states; nothing to do as long as all are there."""
-        if table is whole:
+    def _restore(restored, hidden_states, tokens: TokenState, whole: TokenState) -> torch.Tensor:
+        """The latest states of all tokens."""
+        if tokens is whole:
             return hidden_states
-        return restore_tokens(restored, hidden_states, table.positions, table.filled)
+        return restore_tokens(restored, hidden_states, tokens.positions, tokens.slot_mask)
 
 
 def _package_module(name: str):
@@ -357,46 +325,34 @@ def _package_module(name: str):
 
 
 class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
-    """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
+    """Modifications: configuration class; the encoder collects the hidden states, since it restores them."""
 
     config_class = DynamicTinyBertConfig
     _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
-    _can_record_outputs = {"attentions": DynamicTinyBertSelfAttention}
+    _can_record_outputs = {"attentions": OutputRecorder(DynamicTinyBertLayer, index=3)}
     _keys_to_ignore_on_load_unexpected = [r"\.token_scorer\."]  # another importance or fewer `drop_layers` leave them out
-
-    def __init__(self, config: DynamicTinyBertConfig, *inputs, **kwargs):
-        config.check()  # a list or dictionary in it may have been changed since it was made
-        super().__init__(config, *inputs, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, TokenScorer):  # untrained, it knows which words question and passage share, and no more
-            init.zeros_(module.unit.weight)
-            init.zeros_(module.unit.bias)
-            if module.rank:
-                init.normal_(module.query.weight, std=module.rank**-0.5)  # a random projection keeps cosines
-                init.copy_(module.key.weight, module.query.weight)
-                init.zeros_(module.term_weight.weight)
-                init.constant_(module.term_weight.bias, TERM_WEIGHT)
-                init.constant_(module.slope, SLOPE)
-                init.constant_(module.threshold, THRESHOLD)
+        if isinstance(module, TokenScorer):
+            module.initialize()
 
     def save_pretrained(self, *args, **kwargs) -> None:
-        """Writes the model, and this code beside it for those who load it with `trust_remote_code=True`.
+        """Writes the model, and this code beside it, which `trust_remote_code=True` loads.
 
-        Parameters have their present names, whatever older ones they were loaded from: older BERT checkpoints say
-        `LayerNorm.gamma`, which a Trainer of transformers 5.5 that resumes does not know.
+        Parameters have their present names, also after loading older ones: older BERT checkpoints have `LayerNorm.gamma`,
+        from which the Trainer of transformers 5.5 cannot resume.
         """
         kwargs.setdefault("save_original_format", False)
         self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
 
     def _upload_modified_files(self, working_dir: str, repo_id: str, *args, **kwargs):
-        """What both ways of pushing come to, with our card where transformers has put its template."""
+        """The last step of both ways of pushing; writes this package's model card over the template of transformers."""
         try:
             from hf_dynbert.hub.model_card import write_card
-        except ImportError:  # who loaded this file with a repository's code has not the rest
+        except ImportError:  # this file was loaded from a repository and the package is not installed
             pass
         else:
             write_card(working_dir, repo_id)
@@ -404,11 +360,11 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """As everywhere in transformers; weights that cannot be read are one clear error.
+        """Loads a model as everywhere in transformers, with one clear error for weights that cannot be read.
 
         Raises:
-            OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
-            ValueError: weights of other shapes than the configuration's, or an impossible configuration.
+            OSError: the weights are damaged, incomplete, a pickle of more than tensors, or their download broke off.
+            ValueError: the weights have other shapes than the configuration's, or the configuration is impossible.
         """
         try:
             from hf_dynbert.backbones.convert import one_clear_error
@@ -419,21 +375,22 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
 
     @classmethod
     def from_backbone(cls, source, layers: Sequence[int] | None = None, **config_overrides):
-        """Makes this model from a BERT, RoBERTa or DistilBERT encoder, with or without a head; answers stay the same.
+        """Makes this model from a BERT, RoBERTa, XLM-RoBERTa, CamemBERT or DistilBERT model; outputs stay the same.
 
         Args:
             source (`str` or `PreTrainedModel`): a folder, a Hub id or a model.
-            layers (`list[int]`, *optional*): take these layers of it alone, counted from 0 as in `drop_layers`; a student
-                to distil, with the answers of none. Budgets of a deeper DynamicTinyBert are left behind.
-            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`; and for a Hub id
-                `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`.
+            layers (`list[int]`, *optional*): indices from 0 of the layers to take; the result is a student that needs
+                distillation. The budgets of a deeper DynamicTinyBert are left out.
+            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`; `dtype`,
+                `attn_implementation` and `device_map` (one device); and for a Hub id `revision`, `token`, `cache_dir`,
+                `local_files_only`, `force_download`, `subfolder`.
 
         Returns:
-            A model of this class; weights that the source does not have are new, and a warning names them.
+            A model of this class in evaluation mode. A warning names weights that are new because the source has none.
 
         Raises:
-            ValueError: the source's architecture is not supported (the error lists those that are), it lacks one of
-                `layers`, is in int8, or a field is unknown.
+            ValueError: the source's architecture is not supported (the error lists those that are), the source lacks one of
+                `layers` or is in int8, or a field is unknown.
         """
         return _package_module("backbones.convert").load_backbone(cls, source, layers, **config_overrides)
 
@@ -448,39 +405,42 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
         return _package_module("budgets.choosing").choose_budget_of(self, **limits)
 
     def set_importance(self, importance: str) -> None:
-        """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
+        """Changes the importance of tokens, in the model and in its configuration; adds scorers or removes them.
 
-        New scorers know which words the first segment shares with the second, and no more: they need training.
+        New scorers of `"learned"` find the words that both segments share, and nothing else: they need training.
 
         Args:
             importance (`str`): see [`DynamicTinyBertConfig`].
 
         Raises:
-            ValueError: unknown importance.
+            ValueError: there is no such importance; the error lists the valid ones.
         """
-        if importance not in IMPORTANCES:
-            raise ValueError(f"importance is {importance!r}; valid are {', '.join(map(repr, IMPORTANCES))}.")
         self.config.importance = importance
-        for index, layer in enumerate(self.base_model.encoder.layer):
-            if importance != "learned" or not layer.may_drop:
-                layer.token_scorer = None
-            elif layer.token_scorer is None:
-                weight = layer.output.dense.weight
-                layer.token_scorer = TokenScorer(self.config, index).to(weight.device, weight.dtype)
-                layer.token_scorer.apply(self._init_weights)
+        strategy, layers = IMPORTANCES[importance], BertAdapter.layers(self.base_model)
+        for index, layer in enumerate(layers):
+            scorer = strategy.make_scorer(self.config, index) if layer.may_drop else None
+            if scorer is not None and type(scorer) is type(layer.token_scorer):
+                continue  # it may be trained
+            if scorer is not None:
+                weight = next(layer.parameters())
+                scorer = scorer.to(weight.device, weight.dtype)
+                scorer.apply(self._init_weights)
+            layer.token_scorer = scorer
 
 
 class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
     """Modifications: encoder only; `budget` and `length_config` as arguments of the call.
 
     With tokens dropped, `hidden_states` are restored to the input's length layer by layer, while `attentions` (eager
-    attention only, as everywhere) have the shape of the tokens that each layer saw: those that ask by those that are asked.
+    attention only, as everywhere) have the shape of each layer's tokens: query tokens by the tokens that they attend to.
     """
 
     def __init__(self, config: DynamicTinyBertConfig, add_pooling_layer: bool = True):
-        super().__init__(config, add_pooling_layer=add_pooling_layer)
+        config.check()  # a list or dictionary in it may have been changed since it was made
+        super(BertModel, self).__init__(config)  # BertModel's own would make layers that are thrown away
         self.embeddings = DynamicTinyBertEmbeddings(config)
         self.encoder = DynamicTinyBertEncoder(config)
+        self.pooler = BertPooler(config) if add_pooling_layer else None
         if self.pooler is not None:
             self.pooler.activation = ACT2FN[config.pooler_act]
         self.post_init()
@@ -505,7 +465,8 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
                 length configuration, a `dict` such as `{"layers": [0, 2]}`, or a
                 [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
             length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
-            output_token_scores (`bool`, *optional*): whether to return the learned importance of every layer.
+            output_token_scores (`bool`, *optional*, defaults to `False`): whether to return the learned importance of every
+                layer.
 
         Raises:
             ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, or inputs
@@ -518,7 +479,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         self._check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
         subnetwork = resolve_arguments(self.config, budget, length_config)
         may_drop = subnetwork.length_config is not None
-        if output_token_scores and self.config.importance != "learned":
+        if output_token_scores and not IMPORTANCES[self.config.importance].is_learned:
             raise ValueError(
                 f"output_token_scores needs learned importance; this model has importance={self.config.importance!r}. "
                 'Load it with importance="learned", or call set_importance("learned").'
@@ -528,11 +489,11 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         hidden_states = self.embeddings(
             input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
         )
-        present = self._present(hidden_states, attention_mask, needed=may_drop)
+        token_mask = self._token_mask(hidden_states, attention_mask, needed=may_drop)
         output = self.encoder(
             hidden_states,
             attention_mask,
-            self._table(present, token_type_ids, input_ids, needed=may_drop or output_token_scores),
+            self._token_state(token_mask, token_type_ids, input_ids, needed=may_drop or output_token_scores),
             subnetwork,
             output_hidden_states=output_hidden_states,
             output_token_scores=output_token_scores,
@@ -552,7 +513,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         self.config.check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds, check_values)
 
     @staticmethod
-    def _present(hidden_states, attention_mask, needed: bool) -> torch.Tensor:
+    def _token_mask(hidden_states, attention_mask, needed: bool) -> torch.Tensor:
         """Real tokens, `(B, L)`."""
         if attention_mask is not None and attention_mask.dim() == 2:
             return attention_mask.bool()
@@ -563,17 +524,19 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             )
         return torch.ones(hidden_states.shape[:2], dtype=torch.bool, device=hidden_states.device)
 
-    def _table(self, present, token_type_ids, input_ids, needed: bool) -> TokenTable:
-        """The table of all tokens. Who votes and who is protected is worked out only where tokens may be dropped."""
-        positions = torch.arange(present.shape[1], device=present.device).expand(present.shape[0], -1)
-        nothing = torch.zeros_like(present)
-        filled, cls, segment, voters = torch.ones_like(present), nothing, nothing, None
+    def _token_state(self, token_mask, token_type_ids, input_ids, needed: bool) -> TokenState:
+        """The state of all tokens. Their roles are worked out only where tokens may be scored."""
+        first = segment = torch.zeros_like(token_mask)
         if needed:
-            first = first_token(present)
-            cls = first if self.config.keep_cls else nothing
-            segment = first_segment(present, token_type_ids, input_ids, self.config.sep_token_id)
-            voters = {"all": present, "question": segment, "cls": first, "learned": None}[self.config.importance]
-        return TokenTable(positions, present, filled, cls, segment, voters)
+            first = first_token(token_mask)
+            segment = first_segment(token_mask, token_type_ids, input_ids, self.config.sep_token_id)
+        return TokenState(
+            positions=torch.arange(token_mask.shape[1], device=token_mask.device).expand(token_mask.shape[0], -1),
+            token_mask=token_mask,
+            slot_mask=torch.ones_like(token_mask),
+            first=first,
+            segment=segment,
+        )
 
 
 class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertForQuestionAnswering):
@@ -585,8 +548,10 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
                 f"A question answering head has 2 outputs, start and end; this configuration has num_labels="
                 f"{config.num_labels}. To put a new head on the encoder, load it with num_labels=2."
             )
-        super().__init__(config)
+        super(BertForQuestionAnswering, self).__init__(config)  # its own would make an encoder that is thrown away
+        self.num_labels = config.num_labels
         self.bert = DynamicTinyBertModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     @can_return_tuple
@@ -607,8 +572,8 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
     ) -> DynamicTinyBertQuestionAnsweringOutput:
         r"""
         Args:
-            start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers start.
-            end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers end.
+            start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that starts each answer.
+            end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that ends each answer.
             budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
         """
         self._refuse_unknown(kwargs)
@@ -648,8 +613,12 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
     """Modifications: `budget` and `length_config`, see [`DynamicTinyBertModel`]."""
 
     def __init__(self, config: DynamicTinyBertConfig):
-        super().__init__(config)
+        super(BertForSequenceClassification, self).__init__(config)  # its own would make an encoder that is thrown away
+        self.num_labels = config.num_labels
         self.bert = DynamicTinyBertModel(config)
+        dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     @can_return_tuple
@@ -670,7 +639,7 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
         r"""
         Args:
             labels (`torch.Tensor` of shape `(batch,)` or `(batch, num_labels)`, *optional*): classes, targets of a
-                regression (`num_labels=1`), or one mark a label; `config.problem_type` says which when shapes do not.
+                regression (`num_labels=1`), or 0 and 1 for each label; `config.problem_type` decides between them.
             budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
         """
         self._refuse_unknown(kwargs)

@@ -37,7 +37,7 @@ $(1): $$($(1)_RESULT)
 
 $$($(1)_RESULT): $$($(1)_BEGUN)
 	cd $(WORK) && $$($(1)_COMMAND)
-	touch $$@
+	@test -e $$@ && touch $$@
 
 $$($(1)_BEGUN): $(5) $(foreach name,$(6),$($(name)_RESULT)) $(DATA_FILES)
 	$(if $(filter evaluate,$(2)),,@$(call set_aside,$(call in_work,$(3))))

@@ -107,7 +107,7 @@ def test_without_a_voter_all_vote():
 
 def test_plan_counts_real_tokens_and_skips_layers_that_drop_nothing():
     present = mask("xxxxxxxx", "xxxx....")
-    config = DynamicTinyBertConfig(num_hidden_layers=4)
+    config = DynamicTinyBertConfig(num_hidden_layers=4, min_tokens_to_drop=0)
 
     def plan(length_config, layers=None, tokens=present):
         return plan_layers(config, SubNetwork(length_config, layers), tokens)

@@ -284,6 +284,49 @@ def test_save_and_load_are_bit_equal(make_model, batch, tmp_path, importance):
     assert not torch.equal(logits(again, batch), logits(again, batch, length_config="full"))
 
 
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_batch_mates_change_nothing_where_a_mask_has_gaps(make_model, importance):
+    """A gap closes at the first layer that may drop, whether a batch mate loses tokens there or not."""
+    model = make_model(importance=importance, importance_windows=[0, 1, 3])
+    batch = make_batch((30, 30), width=30)
+    batch["attention_mask"][0, 8:12] = 0
+    batch["attention_mask"][0, 20] = 0
+    alone = {name: tensor[:1] for name, tensor in batch.items()}
+    for length_config in ([26, 25, 12, 8], [30, 25, 10, 9], [0.9, 0.9, 0.5, 0.3]):  # the first two drop in the mate only
+        together, one = model(**batch, budget=length_config), model(**alone, budget=length_config)
+        assert torch.equal(together.kept_tokens[0], one.kept_tokens[0])
+        real = alone["attention_mask"][0].bool()
+        torch.testing.assert_close(together.start_logits[0][real], one.start_logits[0][real], atol=TOLERANCE, rtol=0)
+
+
+def test_no_layer_is_made_to_be_thrown_away(bert, sizes, monkeypatch):
+    made, make = [], torch.nn.Linear.__init__
+
+    def count(self, *args, **kwargs):
+        made.append(self)
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Linear, "__init__", count)
+    for model_class in (
+        DynamicTinyBertModel,
+        DynamicTinyBertForQuestionAnswering,
+        hf_dynbert.DynamicTinyBertForSequenceClassification,
+    ):
+        made.clear()
+        model = model_class(DynamicTinyBertConfig(**sizes))
+        assert len(made) == sum(isinstance(module, torch.nn.Linear) for module in model.modules())
+
+
+@pytest.mark.parametrize("model_class", [DynamicTinyBertModel, DynamicTinyBertForQuestionAnswering])
+def test_gradient_checkpointing_of_the_configuration_is_used(sizes, model_class):
+    config = DynamicTinyBertConfig(**sizes)
+    assert not model_class(config).is_gradient_checkpointing
+    config.gradient_checkpointing = True
+    model = model_class(config)
+    layers = model.base_model.encoder.layer
+    assert model.is_gradient_checkpointing and all(layer.gradient_checkpointing for layer in layers)
+
+
 def test_a_call_leaves_nothing_on_the_model(make_model, batch):
     model = make_model(importance="learned")
     before = logits(model, batch)
@@ -427,7 +470,7 @@ IMPOSSIBLE = {
         "has the name": [{"a b": [0.5] * 4}, {"": [0.5] * 4}, {"x" * 65: [0.5] * 4}, {"<b>": [0.5] * 4}, {"a/b": [0.5] * 4}],
         "budgets (is|has)": [[0.5], "half", {3: [0.5] * 4}],
     },
-    "importance": {"'all', 'question', 'cls', 'learned'": ["attention", "", None]},
+    "importance": {"importance is": ["attention", "", None]},
     "dropped_logits": {"'restore', 'mask'": "zero"},
     "pooler_act": {"'tanh'": "nope"},
     "hidden_act": {"'gelu'": "nope"},

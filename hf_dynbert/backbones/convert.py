@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""BERT, RoBERTa and DistilBERT checkpoints as weights and configuration of one architecture."""
+"""Checkpoints of BERT, RoBERTa and its relatives, and DistilBERT as weights and configuration of one architecture."""
 
 import contextlib
 import difflib
@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pickle import UnpicklingError
 
+import torch
 import transformers
 from huggingface_hub.errors import HfHubHTTPError, HTTPError  # which HTTP library it stands on, its release decides
 from safetensors import SafetensorError
@@ -23,17 +24,24 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-# Of `from_pretrained`: where on the Hub, and how to get it
+# Arguments of `from_pretrained` that say where the weights are on the Hub, and how to get them
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
-# how each architecture calls what BERT calls otherwise; the first pattern that fits a name's start rewrites it
+# Arguments of `from_pretrained` that say how the model is kept in memory
+PLACING_ARGUMENTS = ("dtype", "attn_implementation", "device_map")
+
+ROBERTA_RENAMES = [
+    (r"^roberta\.", "bert."),
+    (r"^classifier\.dense\.", "bert.pooler.dense."),
+    (r"^classifier\.out_proj\.", "classifier."),
+]
+# For each architecture, the names that differ from BERT's; the first pattern that fits the start of a name rewrites it.
+# XLM-RoBERTa and CamemBERT have RoBERTa's modules under their own model types.
 RENAMES: dict[str, list[tuple[str, str]]] = {
     "bert": [],
-    "roberta": [
-        (r"^roberta\.", "bert."),
-        (r"^classifier\.dense\.", "bert.pooler.dense."),
-        (r"^classifier\.out_proj\.", "classifier."),
-    ],
+    "roberta": ROBERTA_RENAMES,
+    "xlm-roberta": ROBERTA_RENAMES,
+    "camembert": ROBERTA_RENAMES,
     "distilbert": [
         (r"^distilbert\.embeddings\.", "bert.embeddings."),
         (r"^pre_classifier\.", "bert.pooler.dense."),
@@ -57,7 +65,7 @@ AUTO_CLASSES = {
     "ForQuestionAnswering": AutoModelForQuestionAnswering,
     "ForSequenceClassification": AutoModelForSequenceClassification,
 }
-BY_LAYER = ("length_config", "budgets", "drop_layers")  # what says something of each layer, and nothing to fewer
+BY_LAYER = ("length_config", "budgets", "drop_layers")  # fields with values for each layer, meaningless for fewer layers
 SAME_CONFIG_FIELDS = (
     "vocab_size",
     "hidden_size",
@@ -84,17 +92,22 @@ SAME_CONFIG_FIELDS = (
 def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[int] | None = None, **config_overrides):
     """Makes a model of `model_class` from a supported checkpoint or model; see its `from_backbone`."""
     hub = {name: config_overrides.pop(name) for name in HUB_ARGUMENTS if name in config_overrides}
+    placing = {name: config_overrides.pop(name) for name in PLACING_ARGUMENTS if name in config_overrides}
+    _dtype(placing.get("dtype"), torch.float32)  # or an error, before anything is loaded
     model = source if isinstance(source, PreTrainedModel) else _load(source, model_class, **hub)
     if getattr(model.config, "quantization_config", None) is not None:
-        raise ValueError("The source is in int8, and a model starts from floats: give the checkpoint it was made of.")
+        raise ValueError("The source is in int8; a model starts from floats. Give the checkpoint that the int8 was made of.")
     if layers is not None:
         _check_layers(layers, model.config.num_hidden_layers)
         of_other_depths = {"num_hidden_layers": len(layers), **dict.fromkeys(BY_LAYER)}
         config_overrides = of_other_depths | config_overrides
     config = convert_config(model_class.config_class, model.config, **config_overrides)
     if model_class.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "qa_outputs"):
-        config.num_labels = 2  # whatever head the source has, it is not this one
-    target = model_class(config).to(dtype=model.dtype)
+        config.num_labels = 2  # the source has another head
+    config.name_or_path = model.config.name_or_path  # model cards name the checkpoint that a model was made of
+    if "attn_implementation" in placing:
+        config._attn_implementation = placing["attn_implementation"]
+    target = model_class(config).to(dtype=_dtype(placing.get("dtype"), model.dtype))
     weights = convert_state_dict(model)
     if layers is not None:
         weights = take_layers(weights, layers)
@@ -109,7 +122,31 @@ def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[i
     missing = target.load_state_dict(fitting, strict=False).missing_keys
     if missing:
         logger.warning(f"Newly initialized, train them before use: {', '.join(missing)}.")
-    return target.eval()
+    target.config.dtype = target.dtype
+    return _placed(target, placing.get("device_map")).eval()
+
+
+def _dtype(requested: str | torch.dtype | None, source: torch.dtype) -> torch.dtype:
+    """The type of the new model's weights: the requested one, or the source's."""
+    if requested is None or requested == "auto":
+        return source
+    dtype = getattr(torch, requested, None) if isinstance(requested, str) else requested
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f'dtype is {requested!r}; valid are "float32", "bfloat16", "float16" and "auto".')
+    return dtype
+
+
+def _placed(model: PreTrainedModel, device_map) -> PreTrainedModel:
+    """The model on one device."""
+    if device_map is None:
+        return model
+    if isinstance(device_map, dict) and len(device_map) == 1 and "" in device_map:
+        device_map = device_map[""]
+    if device_map == "auto":
+        device_map = "cuda" if torch.cuda.is_available() else "cpu"
+    if isinstance(device_map, dict):
+        raise ValueError(f'device_map is {device_map!r}; from_backbone takes one device, for example device_map="cpu".')
+    return model.to(device_map)
 
 
 def convert_config(config_class, config: PreTrainedConfig, **overrides):
@@ -134,13 +171,13 @@ def convert_config(config_class, config: PreTrainedConfig, **overrides):
         return config_class.from_dict({**config.to_dict(), **overrides})
     if config.model_type not in RENAMES:
         raise ValueError(
-            f"A {config.model_type!r} model cannot become a {config_class.model_type!r}: its layers are different. "
-            f"Supported are {', '.join(map(repr, RENAMES))}."
+            f"A {config.model_type!r} model cannot become a {config_class.model_type!r}: there is no conversion for this "
+            f"architecture. Supported are {', '.join(map(repr, RENAMES))}."
         )
     if getattr(config, "is_decoder", False):
         raise ValueError("The source is a decoder (is_decoder=True); only encoders can drop tokens.")
     fields = {name: getattr(config, name) for name in SAME_CONFIG_FIELDS if hasattr(config, name)}
-    if config.model_type == "roberta":
+    if RENAMES[config.model_type] is ROBERTA_RENAMES:
         fields |= {"position_ids_start": config.pad_token_id + 1, "sep_token_id": config.eos_token_id}
     if config.model_type == "distilbert":
         fields |= {
@@ -189,7 +226,7 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 
 def _load(source: str, model_class, **hub) -> PreTrainedModel:
-    """Loads a checkpoint with the head it was saved with; where it names none that is known, with one for this model."""
+    """Loads a checkpoint with the head that it was saved with, or with one for this model where its head is unknown."""
     config = AutoConfig.from_pretrained(source, **hub)
     if config.model_type == model_class.config_class.model_type:
         return model_class.from_pretrained(source, **hub)
@@ -205,7 +242,7 @@ def _load(source: str, model_class, **hub) -> PreTrainedModel:
 
 @contextlib.contextmanager
 def one_clear_error(name: str):
-    """What loading weights may raise, told in one way.
+    """Turns the errors of loading weights into a few clear ones.
 
     Raises:
         OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
 
-from ..hub.model_card import TASKS, TRAINING, forget, origin, write_card
+from ..budgets.sampling import fit_length_config
+from ..hub.model_card import HEADS, write_card
+from ..hub.records import TRAINING, origin, remove_stale_records
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
-from ..subnetwork import fit_length_config
 from ..utils.atomic_files import replace_files
 from .convert import convert_config
 
@@ -58,14 +59,14 @@ def convert(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / TRAINING).write_text(json.dumps(origin(source)) + "\n", encoding="utf-8")
-    forget(output_dir, keep=[TRAINING, "model.safetensors"])
+    remove_stale_records(output_dir, keep=[TRAINING, "model.safetensors"])
     write_card(output_dir)
     return Path(output_dir)
 
 
 def _task(config, source: str) -> str:
     architectures = config.architectures or []
-    found = [task for head, task in TASKS.items() if any(head in architecture for architecture in architectures)]
+    found = [task for task, head in HEADS.items() if any(head in architecture for architecture in architectures)]
     if not found:
         raise ValueError(
             f"{source} is a {', '.join(architectures) or 'model that does not say its head'}: say what it shall be for with "

@@ -27,6 +27,7 @@ from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
 from ..subnetwork import count_macs
+from ..tasks import QUESTION_ANSWERING, task_of
 from ..tasks.question_answering.features import check_max_length, encode_windows
 from ..tasks.question_answering.squad import load_squad
 from ..utils.folder_config import load_config
@@ -56,6 +57,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     """
     import matplotlib  # noqa: F401 (missed before any work, not when all is measured)
 
+    task_of(load_config(args.model), QUESTION_ANSWERING.name, args.model)  # refuses a model with another head
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
     names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
     args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))

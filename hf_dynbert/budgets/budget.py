@@ -192,9 +192,13 @@ def choose_budget(
     reference = full.score if full is not None else max(budget.score for budget in budgets)
     if max_loss is None:
         max_loss = MAX_LOSS if least is None else 1.0
-    good = [b for b in budgets if b.score >= (1 - max_loss) * reference and (least is None or b.score >= least)]
-    fast = [b for b in budgets if _is_fast_enough(b, full, max_latency_ms, max_macs, speedup)]
-    fitting = [budget for budget in good if budget in fast]
+    good, fast, fitting = [], [], []
+    for budget in budgets:
+        is_good = budget.score >= (1 - max_loss) * reference and (least is None or budget.score >= least)
+        is_fast = _is_fast_enough(budget, full, max_latency_ms, max_macs, speedup)
+        for belongs, group in ((is_good, good), (is_fast, fast), (is_good and is_fast, fitting)):
+            if belongs:
+                group.append(budget)
     if fitting and wanted.keys() <= {"min_f1", "min_score", "max_loss"}:
         return min(fitting, key=_cost)
     if fitting:

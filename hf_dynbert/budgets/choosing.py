@@ -19,6 +19,7 @@ from .latency import load_measured, machine_name, measure_repeatably, store_meas
 
 QUESTION = 14  # tokens of a question with CLS and SEP, as in SQuAD
 SHORTEST = 16  # tokens; a shorter input costs the same, since runtimes pad it to a multiple of 16
+MOST_SIZES = 4096  # sizes of inputs whose latencies are kept: all lengths to 512 at eight batch sizes
 BATCH = 8  # examples of the call that measures what further examples of a batch cost
 UNTIMED = ("budgets", "_name_or_path", "auto_map", "length_config")  # fields of a configuration that change no latency
 
@@ -139,6 +140,7 @@ class _TimedBudgets:
         self.about = about
         self.path = store_path([*about.values(), json.dumps(settings, sort_keys=True, default=str)])
         self.points: dict[tuple[int, int], list[float]] = {}  # (batch, tokens) -> milliseconds of each measured budget
+        self.computed: dict[tuple[int, int], tuple] = {}  # (tokens, batch) -> the points and the budgets computed from them
         self.stored: set[tuple[int, int]] = set()  # the points that two rounds confirmed: only those go to the file
         self._read()
 
@@ -157,14 +159,23 @@ class _TimedBudgets:
             return self.measured  # the search ran on this machine
         if refresh or not needed <= points.keys():
             points = self._measure(model, needed, refresh)
-        latencies = np.array(self._latencies(points, tokens, batch_size))
+        computed_from, budgets = self.computed.get((tokens, batch_size), (None, []))
+        if computed_from is not points:
+            budgets = self._with_latencies(points, tokens, batch_size)
+            if len(self.computed) >= MOST_SIZES:
+                self.computed = {}
+            self.computed[tokens, batch_size] = points, budgets
+        return budgets
+
+    def _with_latencies(self, points: dict, tokens: int, batch_size: int) -> list[Budget]:
+        """The budgets with latencies that are computed from these points."""
+        latencies = self._latencies(points, tokens, batch_size)
         if tokens < self.least:
             full = [latency for latency, budget in zip(latencies, self.measured, strict=True) if budget.is_full]
-            latencies[:] = full or max(latencies)
+            latencies = [full[0] if full else max(latencies)] * len(latencies)
         place = {"machine": self.machine, "runtime": self.runtime, "tokens": tokens}
         return [
-            replace(budget, latency_ms=latency, **place)
-            for budget, latency in zip(self.measured, latencies.tolist(), strict=True)
+            replace(budget, latency_ms=latency, **place) for budget, latency in zip(self.measured, latencies, strict=True)
         ]
 
     def _lengths(self) -> list[int]:
@@ -268,7 +279,7 @@ def _time(model, budgets: list[Budget], batch: int, tokens: int) -> tuple[list[f
 
     def call(name: str) -> None:
         with torch.inference_mode():
-            model(**inputs, length_config=name)
+            model(**inputs, budget=name)
         if on_accelerator:  # a call returns before the result is there
             torch.get_device_module(device).synchronize(device)
 

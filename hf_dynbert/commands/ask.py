@@ -22,9 +22,10 @@ class AskArguments:
     question: str = field(metadata={"help": "The question."})
     context: str | None = field(default=None, metadata={"help": "Text to search for the answer."})
     context_file: str | None = field(default=None, metadata={"help": "File with the text; - reads standard input."})
-    length_config: str | None = field(
+    budget: str | None = field(
         default=None, metadata={"help": "Budget: a name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3."}
     )
+    length_config: str | None = field(default=None, metadata={"help": "The same as --budget."})
     max_latency_ms: float | None = field(
         default=None, metadata={"help": "Choose the most accurate budget within so many milliseconds."}
     )
@@ -45,8 +46,9 @@ class AskArguments:
         if (self.context is None) == (self.context_file is None):
             raise InputError("ask needs --context TEXT or --context_file FILE, one of the two.")
         given = [f"--{name}" for name in CHOICES if getattr(self, name) is not None]
-        if given and self.length_config:
-            raise InputError(f"--length_config and {', '.join(given)} both select a budget; give one of them.")
+        given += [f"--{name}" for name in ("budget", "length_config") if getattr(self, name) is not None]
+        if len(given) > 1 and not set(given) <= {f"--{name}" for name in CHOICES}:
+            raise InputError(f"{' and '.join(given)} all select a budget; give one of them.")
 
 
 def argument_classes() -> tuple[type, ...]:
@@ -58,19 +60,18 @@ def run(args: AskArguments) -> None:
     """Prints the answer."""
     text = _context(args)
     check_model(args.model, "--model")
-    from transformers import AutoTokenizer, pipeline  # takes seconds: what can be checked before is checked before
+    from transformers import pipeline  # takes seconds: what can be checked before is checked before
 
-    from ..loading import load_any
+    from ..loading import load, load_tokenizer
 
     with reading(args.model):
-        tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
-        model = load_any(args.model)
+        model, tokenizer = load(args.model, "question-answering"), load_tokenizer(args.model)
     answer = pipeline("extractive-qa", model=model, tokenizer=tokenizer)(
         question=args.question,
         context=text,
-        length_config=_budget(model, args),
         top_k=args.top_k,
         max_answer_len=args.max_answer_len,
+        **_budget(model, args),
     )
     answers = answer if isinstance(answer, list) else [answer]
     if args.json:
@@ -89,13 +90,12 @@ def _context(args: AskArguments) -> str:
         return Path(args.context_file).read_text(encoding="utf-8-sig")
 
 
-def _budget(model, args: AskArguments):
-    """The budget of the options: named, listed, or chosen by the model."""
-    from ..subnetwork import parse_length_config
+def _budget(model, args: AskArguments) -> dict:
+    """The arguments of the pipeline that select the budget: its value, or criteria."""
+    from ..budgets.sampling import parse_length_config
 
     criteria = {name: getattr(args, name) for name in CHOICES if getattr(args, name) is not None}
-    if not criteria:
-        return None if args.length_config is None else parse_length_config(args.length_config)
-    if not hasattr(model, "choose_budget"):
+    if criteria and not hasattr(model, "choose_budget"):
         raise InputError(f"{type(model).__name__} has no budgets to choose from; give a length-adaptive model.")
-    return model.choose_budget(**criteria)
+    value = args.budget or args.length_config
+    return criteria if value is None else {"budget": parse_length_config(value)}

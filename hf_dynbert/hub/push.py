@@ -1,49 +1,56 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""A folder on the Hub: in one commit, or not at all."""
+"""Uploads a model folder to the Hub in one commit."""
 
-import json
-import re
+import logging
 from fnmatch import fnmatch
 from pathlib import Path
-from xml.etree import ElementTree
 
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
-from safetensors import SafetensorError, safe_open
 
-from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
-from .model_card import EVALUATION, OF_A_MODEL, QUANTIZATION, TRAINING, for_repository, is_generated, is_ours, write_card
+from ..utils.errors import InputError
+from ..utils.folder_config import load_config
+from ..utils.model_folders import check_folder
+from .model_card import MARKS, is_generated, make_card, write_card
+from .records import EVALUATION, OF_A_MODEL, OPENVINO_FILES, QUANTIZATION, TRAINING, is_ours
 
 
-# What belongs to a model; checkpoints, logs, pickles and a person's notes stay where they are
+# Names of the files that belong to a model. Checkpoints, logs, pickles, notes and secrets are not uploaded
 WANTED = (
-    "*.jinja",
-    "*.png",
-    "LICENSE*",
+    "LICENSE",
+    "LICENSE.md",
+    "LICENSE.txt",
     "README.md",
     "added_tokens.json",
+    "benchmark.png",
+    "chat_template.jinja",
     "config.json",
+    "curve.png",
+    "front*.png",
     "generation_config.json",
     "merges.txt",
     "model*.safetensors",
     "model.safetensors.index.json",
-    "openvino_*.bin",
-    "openvino_*.xml",
-    "openvino_config.json",
-    "sentence*.model",
+    *OPENVINO_FILES,
+    "sentencepiece.bpe.model",
+    "sentencepiece.model",
+    "spiece.model",
     "special_tokens_map.json",
-    "token*.json",
+    "tokenizer.json",
     "tokenizer.model",
-    "vocab.*",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
     TRAINING,
     QUANTIZATION,
     EVALUATION,
-    *(path.name for path in Path(__file__).parent.glob("*.py")),  # the code that `save_pretrained` puts beside the weights
+    *(path.name for path in Path(__file__).parents[1].glob("*.py")),  # the code that `save_pretrained` writes
 )
 ENTRIES = ".eval_results/squad.yaml"
-CONSTANT = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')
 FORBIDDEN, UNAUTHORIZED = 403, 401
+
+logger = logging.getLogger(__name__)
 
 
 def push_folder(
@@ -53,20 +60,22 @@ def push_folder(
     revision: str | None = None,
     message: str = "Upload model",
     token: str | None = None,
+    clean: bool = False,
 ) -> str:
-    """Uploads a folder that a verb of ours or `save_pretrained` wrote: model, tokenizer, budgets, card, plots.
+    """Uploads the model in a folder: weights, configuration, tokenizer, card, plots.
 
-    All files come with one commit, so that nobody ever pulls half of them; a push that broke off is repeated with the same
-    call and sends large files that arrived no second time. What an earlier model left in the repository goes with it; a card
-    that a person wrote there stays.
+    All files come with one commit, so that nobody pulls half of them. After a broken connection, the same call sends the
+    missing large files only. A card in the repository that a person wrote stays.
 
     Args:
-        folder (`str` or `Path`): a PyTorch model in safetensors, or an OpenVINO one, with its tokenizer.
-        repo_id (`str`): `user/name`; made if it is not there.
-        private (`bool`, *optional*): whether a new repository is private; else what its owner's default is.
-        revision (`str`, *optional*): branch, made from main if it is not there.
-        message (`str`, *optional*): of the commit.
-        token (`str`, *optional*): with the right to write; that of `hf auth login` or `HF_TOKEN` when not given.
+        folder (`str` or `Path`): a PyTorch model in safetensors, or an OpenVINO model, with its tokenizer.
+        repo_id (`str`): `user/name`; made if it does not exist.
+        private (`bool`, *optional*): whether a new repository is private; by default as its owner's settings say.
+        revision (`str`, *optional*): branch, made from main if it does not exist.
+        message (`str`, *optional*): message of the commit.
+        token (`str`, *optional*): token with the right to write; by default that of `hf auth login` or `HF_TOKEN`.
+        clean (`bool`, *optional*, defaults to `False`): whether to delete weights and records in the repository that the
+            folder does not have, for example those of an earlier model.
 
     Returns:
         `str`: address of the commit.
@@ -90,8 +99,9 @@ def push_folder(
         if "README.md" in there and not _is_our_card(api, repo_id, revision):
             paths = [path for path in paths if path != folder / "README.md"]
         changes = [_added(path, folder, repo_id) for path in paths]
-        left = {ENTRIES, *OF_A_MODEL} & set(there) - {change.path_in_repo for change in changes}
-        changes += [CommitOperationDelete(name) for name in sorted(left)]
+        if clean:
+            left = {ENTRIES, *OF_A_MODEL} & set(there) - {change.path_in_repo for change in changes}
+            changes += [CommitOperationDelete(name) for name in sorted(left)]
         return api.create_commit(repo_id, changes, commit_message=message, revision=revision).commit_url
     except RepositoryNotFoundError as error:
         raise OSError(f"{repo_id} is not there, or not yours to write: {_who()} ({_first_line(error)})") from error
@@ -113,86 +123,46 @@ def _is_our_card(api: HfApi, repo_id: str, revision: str | None) -> bool:
 
 
 def _added(path: Path, folder: Path, repo_id: str) -> CommitOperationAdd:
-    """A file as it will be there; the card says where."""
+    """A file as it will be in the repository. A generated card has the name of the repository."""
     name = path.relative_to(folder).as_posix()
-    if name != "README.md":
-        return CommitOperationAdd(name, path)
-    return CommitOperationAdd(name, for_repository(path.read_text(encoding="utf-8"), repo_id).encode())
+    if name == "README.md" and is_ours(folder) and any(mark in path.read_text(encoding="utf-8") for mark in MARKS[:2]):
+        return CommitOperationAdd(name, str(make_card(folder, repo_id)).encode())
+    return CommitOperationAdd(name, path)
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a folder that make a model on the Hub.
+    """The files of a folder that make a model on the Hub. Links are left out: their targets may be private.
 
     Raises:
-        ValueError: no configuration, no weights that are safe to load, damaged ones, or no tokenizer.
+        ValueError: no configuration, no weights that are safe to load, damaged ones, no tokenizer, a card that the Hub would
+            refuse.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder. Give one that hf-dynbert train or save_pretrained wrote.")
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and any(fnmatch(path.name, one) for one in WANTED)]
-    names = {path.name for path in paths}
-    if "config.json" not in names:
-        raise ValueError(f"{folder} holds no config.json: it is no model. A checkpoint-* folder in it may be one.")
-    _check_config(folder / "config.json")
-    weights = [path for path in paths if fnmatch(path.name, "model*.safetensors")]
-    if not weights and not {"openvino_model.xml", "openvino_model.bin"} <= names:
-        pickles = [path.name for path in folder.iterdir() if path.name in ("pytorch_model.bin", "model.pt", "model.pkl")]
-        said = f"only {pickles[0]}, a pickle, which is not safe to load" if pickles else "no weights"
-        raise ValueError(f"{folder} holds {said}: save the model with save_pretrained, which writes model.safetensors.")
-    _check_shards(folder, names)
-    for path in weights:
-        try:
-            with safe_open(path, "numpy") as file:
-                file.keys()
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or incomplete ({error}); save the model again.") from error
-    if "openvino_model.bin" in names:
-        _check_openvino(folder)
-    if not names & {"tokenizer.json", "vocab.txt", "tokenizer.model"}:
-        raise ValueError(
-            f"{folder} holds no tokenizer, without which nobody can ask: tokenizer.save_pretrained({str(folder)!r})"
-        )
+        raise InputError(f"{folder} is no folder. Give one that hf-dynbert train or save_pretrained wrote.")
+    paths = [
+        path for path in sorted(folder.iterdir()) if path.is_file() and any(fnmatch(path.name, name) for name in WANTED)
+    ]
+    if (folder / ENTRIES).is_file():
+        paths.append(folder / ENTRIES)
+    links = [path for path in paths if folder.resolve() / path.relative_to(folder) != path.resolve()]
+    for path in links:
+        if path.name == "config.json" or fnmatch(path.name, "model*.safetensors") or path.name in OPENVINO_FILES:
+            raise InputError(f"{path} is a link, and push follows none: copy the file it points to into the folder.")
+        logger.warning(f"{path} is a link: it is not uploaded.")
+    check_folder(folder)
+    if is_ours(folder):
+        load_config(folder)  # refuses impossible budgets
     _check_card(folder / "README.md")
-    return paths + [folder / ENTRIES] * (folder / ENTRIES).exists()
-
-
-def _check_shards(folder: Path, names: set[str]) -> None:
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        missing = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) - names
-        if missing:
-            raise ValueError(f"{index} names {', '.join(sorted(missing))}, which is not there; save the model again.")
-
-
-def _check_config(path: Path) -> None:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); save the model again.") from error
-    if not isinstance(values, dict) or "model_type" not in values:
-        raise ValueError(f"{path} says no model_type: it is no configuration of transformers.")
-    if is_ours(path.parent):
-        DynamicTinyBertConfig.from_dict(values)  # refuses impossible budgets
-
-
-def _check_openvino(folder: Path) -> None:
-    """OpenVINO's graph says where in the weights each constant lies."""
-    graph, weights = folder / "openvino_model.xml", folder / "openvino_model.bin"
-    try:
-        ElementTree.parse(graph)
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{graph} is damaged or incomplete ({error}). Save the model again.") from error
-    ends = [int(begin) + int(size) for begin, size in CONSTANT.findall(graph.read_text(encoding="utf-8"))]
-    if max(ends, default=0) > weights.stat().st_size:
-        raise ValueError(f"{weights} is incomplete: {graph.name} names {max(ends)} bytes. Save the model again.")
+    return [path for path in paths if path not in links]
 
 
 def _check_card(path: Path) -> None:
-    if not path.exists():
+    if not path.is_file():
         return
     try:
         ModelCard.load(path)
     except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise ValueError(
+        raise InputError(
             f"The metadata between the first two lines of --- in {path} is broken ({_first_line(error)}). Mend it, or "
             "delete the file and let hf-dynbert write it."
         ) from error

@@ -31,8 +31,8 @@ from .export import DIAL, attach_dial, dial_to_input, has_dial, input_to_dial, w
 
 # Transformers without this package reads config.json too, and must find an architecture that it has
 FOREIGN_TYPE = "bert"
-# Precision of everything that is not int8. By default OpenVINO takes bf16 where the CPU has it: the answers differ from those
-# of other CPUs, and at these sizes bf16 is slower (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
+# Precision of everything that is not int8. By default OpenVINO takes bf16 where the CPU has it: the answers then differ from
+# those of other CPUs, and at these sizes bf16 is slower (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
 ROOM = 2**17  # tokens of the shapes whose tensors a request keeps: 3 MB, enough for all lengths to 512 at a batch of 8
 DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # values of the inputs that a caller leaves out
@@ -113,7 +113,7 @@ class LengthAdaptiveOVModel:
         Args:
             model_id (`str` or `Path`): a folder or a Hub id.
             config ([`DynamicTinyBertConfig`], *optional*): in place of the one in the folder.
-            kwargs: arguments of Optimum-Intel's `from_pretrained`, such as `export`, `subfolder`, `ov_config`, `compile_only`.
+            kwargs: arguments of Optimum-Intel's `from_pretrained`, such as `export`, `subfolder`, `ov_config`.
 
         Raises:
             TypeError: an unknown argument.
@@ -121,7 +121,8 @@ class LengthAdaptiveOVModel:
             OSError: there is no model, or a download broke off.
         """
         refuse_unknown_arguments(kwargs, [*HUB_ARGUMENTS, *LOADING_ARGUMENTS])
-        kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})  # here too: compile_only compiles before __init__
+        # Here too, since with compile_only=True Optimum compiles before __init__, and on the device AUTO if there is none
+        kwargs |= {"ov_config": PRECISION | (kwargs.get("ov_config") or {}), "device": kwargs.get("device") or "CPU"}
         with one_clear_error(model_id), _without_false_alarms(model_id):
             if config is None:
                 config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
@@ -293,7 +294,7 @@ class LengthAdaptiveOVModel:
 
 @contextlib.contextmanager
 def _without_false_alarms(model_id: str | Path) -> Iterator[None]:
-    """Hides a warning of Optimum's: offline, Optimum takes every local folder for a Hub id and reports that it is missing."""
+    """Hides a false warning: offline, Optimum takes every local folder for a Hub id and reports that it is missing."""
 
     def is_true(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("Could not infer whether the model was already converted")

@@ -10,8 +10,9 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from ..hub.model_card import QUANTIZATION as RECORD
-from ..hub.model_card import TRAINING, forget, write_card
+from ..hub.model_card import write_card
+from ..hub.records import QUANTIZATION as RECORD
+from ..hub.records import TRAINING, remove_stale_records
 from ..tasks.question_answering.evaluate import evaluate_squad
 from ..tasks.question_answering.features import check_max_length
 from ..tasks.question_answering.squad import load_squad, split_by_article
@@ -70,7 +71,7 @@ def quantize(args: QuantizeArguments) -> Path:
         if training.exists():
             shutil.copy(training, folder / TRAINING)
         made = [path.name for path in folder.iterdir()]
-    forget(args.output_dir, keep=made)
+    remove_stale_records(args.output_dir, keep=made)
     write_card(args.output_dir)
     return Path(args.output_dir)
 

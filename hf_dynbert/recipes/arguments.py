@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a recipe says of its model and of its data; how it trains is in `DistillationArguments`."""
+"""Arguments of a recipe: its model and its data. Those of the training are in `DistillationArguments`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,34 +16,39 @@ class ModelArguments:
 
     Args:
         model_name_or_path (`str`): folder or Hub id of a BERT, RoBERTa, DistilBERT or DynamicTinyBert checkpoint.
-        layers (`list[int]`): take these layers of it alone, counted from 0; see `from_backbone`.
-        freeze_layers (`int`): so many of the lowest layers, and the embeddings, stay as they are: less to compute.
-        config_overrides (`str`): fields of its configuration to change, as JSON; the model then starts from nothing, in any
-            shape, for example `{"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200}`.
-        length_adaptive (`bool`): whether it becomes a DynamicTinyBert; `False` fine-tunes a model of any architecture that
-            transformers knows for the task as what it is, for example a teacher (with `length_drop=False`).
+        layers (`list[int]`): take only these layers of the checkpoint, counted from 0; see `from_backbone`.
+        freeze_layers (`int`): number of the lowest layers that are not trained; the embeddings are not trained either.
+        config_overrides (`str`): fields of its configuration to change, as JSON; the model then starts from random weights,
+            for example `{"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200}`.
+        length_adaptive (`bool`): whether the model becomes a DynamicTinyBert; `False` fine-tunes a model of any architecture
+            of transformers unchanged, for example a teacher (with `length_drop=False`).
         teacher_model_name_or_path (`str`): folder or Hub id of a model for the same task, of any architecture and with any
             tokenizer, whose answers are learned too (see `teacher_predictions` and `teacher_logits`), or whose layers.
-        teacher_dtype (`str`): of its weights while it answers; bfloat16 halves the time on CPUs that multiply it fast.
-        teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, where its own configuration
-            says only LABEL_0 and so on.
+        teacher_dtype (`str`): type of the teacher's weights; bfloat16 halves the time on CPUs with fast bfloat16 kernels.
+        teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, if its configuration has
+            only LABEL_0 and so on.
         protect_first_segment, protect_first_segment_until, dropped_logits, early_selection_until, importance_match,
-            importance_match_until, importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; budgets as JSON.
-        hidden_dropout_prob, attention_probs_dropout_prob (`float`): as in training; unset, the checkpoint's own.
-        attn_implementation (`str`): attention in training; eager is the faster one on CPUs when gradients are needed.
+            importance_match_until, importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; unset, the
+            checkpoint's own. Budgets as JSON.
+        hidden_dropout_prob, attention_probs_dropout_prob (`float`): dropout in training; unset, the checkpoint's own.
+        attn_implementation (`str`): attention kernel in training, see [`~transformers.PreTrainedModel`].
     """
 
     model_name_or_path: str = field(metadata={"help": "Folder or Hub id to start from."})
-    layers: list[int] | None = field(default=None, metadata={"help": "Take these layers alone, from 0."})
-    freeze_layers: int = field(default=0, metadata={"help": "So many of the lowest layers stay as they are."})
-    config_overrides: str | None = field(default=None, metadata={"help": "Configuration of a model from nothing, JSON."})
-    length_adaptive: bool = field(default=True, metadata={"help": "Make a DynamicTinyBert of it; false: as it is."})
+    layers: list[int] | None = field(default=None, metadata={"help": "Take only these layers, counted from 0."})
+    freeze_layers: int = field(default=0, metadata={"help": "Number of lowest layers that are not trained."})
+    config_overrides: str | None = field(
+        default=None, metadata={"help": "Configuration of a model with random weights, JSON."}
+    )
+    length_adaptive: bool = field(default=True, metadata={"help": "Convert the model to a DynamicTinyBert."})
     teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Folder or Hub id of a teacher."})
-    teacher_dtype: Literal["float32", "bfloat16"] = field(default="float32", metadata={"help": "Of the teacher's weights."})
+    teacher_dtype: Literal["float32", "bfloat16"] = field(
+        default="float32", metadata={"help": "Type of the teacher's weights."}
+    )
     teacher_class_names: list[str] | None = field(default=None, metadata={"help": "The teacher's labels in its order."})
-    protect_first_segment: bool = field(default=True, metadata={"help": "Drop the question last."})
+    protect_first_segment: bool | None = field(default=None, metadata={"help": "Drop the question last."})
     protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
-    dropped_logits: str = field(default="restore", metadata={"help": "What a dropped token answers: restore or mask."})
+    dropped_logits: str | None = field(default=None, metadata={"help": "What a dropped token answers: restore or mask."})
     early_selection_until: int | None = field(default=None, metadata={"help": "Layers that choose before attention."})
     importance_match: int | None = field(default=None, metadata={"help": "Dimensions of the match with the question."})
     importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match; none: all."})
@@ -67,18 +72,20 @@ class DataArguments:
         train_file (`list[str]`): files: SQuAD's for questions; `.json`, `.jsonl`, `.csv` with `text_columns` (and `label`),
             or `.txt` with a text a line, for texts. Unset, `dataset_name` is used.
         dataset_name, dataset_config_name (`str`): data set on the Hub; for questions `rajpurkar/squad` when not given.
-        streaming (`bool`): read plain text while training (with `max_steps`), for what is too large to be kept.
-        text_columns (`list[str]`): of a text, or of a pair of texts.
-        class_names (`list[str]`): names of labels that the data has only numbers of.
-        max_train_samples (`int`): use so many rows, spread over the data.
-        held_out (`float`): part of the questions, whole articles, that training does not see.
-        max_length, stride (`int`): of questions' windows, see `encode_windows`; texts end at `max_length`, plain text is
-            cut into pieces of it. When `max_length` is not given, 384 for questions and 128 for texts.
-        augmentation_model_name_or_path (`str`): a masked language model that writes questions, or texts, anew before
-            training, see `WordSubstitution`.
-        augmentation_copies (`int`): how many times each.
-        teacher_cache_dir (`str`): where a teacher's answers are kept for the next student; with the other caches of
-            `datasets` when not given.
+        streaming (`bool`): read plain text while training (with `max_steps`), for data that do not fit on the disk.
+        text_columns (`list[str]`): column of a text, or the two columns of a pair.
+        label_column (`str`): column of the labels of texts.
+        class_names (`list[str]`): names of the labels, for data that have only numbers.
+        max_train_samples (`int`): use at most this many rows, spread over the data.
+        eval_file (`list[str]`): files of the same kind as `train_file`, measured during training as `eval_strategy` says.
+        validation_fraction (`float`): share of the data that training does not see: whole articles of questions, rows of
+            texts. With `eval_strategy` it is measured during training.
+        max_length, stride (`int`): of the windows of questions, see `encode_windows`; texts are truncated to `max_length`,
+            and plain text is split into pieces of it. When `max_length` is not given, 384 for questions and 128 for texts.
+        augmentation_model_name_or_path (`str`): a masked language model that rewrites questions or texts before training,
+            see `WordSubstitution`.
+        augmentation_copies (`int`): rewritten copies of each row.
+        teacher_cache_dir (`str`): folder of the cache of a teacher's answers; the cache folder of `datasets` when not given.
     """
 
     train_file: list[str] | None = field(default=None, metadata={"help": "Files to train on."})
@@ -89,28 +96,33 @@ class DataArguments:
     text_columns: list[str] = field(
         default_factory=lambda: ["text"], metadata={"help": "Columns of a text, or of a pair of texts."}
     )
-    class_names: list[str] | None = field(default=None, metadata={"help": "Names of labels that are only numbers."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many rows."})
-    held_out: float = field(default=0.0, metadata={"help": "Part of the questions to hold out, by article."})
+    label_column: str = field(default="label", metadata={"help": "Column of the labels of texts."})
+    class_names: list[str] | None = field(default=None, metadata={"help": "Names of numbered labels."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Most rows to train on."})
+    eval_file: list[str] | None = field(default=None, metadata={"help": "Files to measure on, with eval_strategy."})
+    validation_fraction: float = field(default=0.0, metadata={"help": "Share of the data that training does not see."})
     max_length: int | None = field(default=None, metadata={"help": "Tokens of a window, or of a text."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
     augmentation_model_name_or_path: str | None = field(default=None, metadata={"help": "Masked language model."})
-    augmentation_copies: int = field(default=20, metadata={"help": "New texts for each (TinyBERT's N)."})
-    teacher_cache_dir: str | None = field(default=None, metadata={"help": "Where a teacher's answers are kept."})
+    augmentation_copies: int = field(default=20, metadata={"help": "Rewritten copies of each row (TinyBERT's N)."})
+    teacher_cache_dir: str | None = field(default=None, metadata={"help": "Folder of the cache of a teacher's answers."})
 
     def __post_init__(self):
         if self.task not in TASKS:
             raise ValueError(f"task is {self.task!r}; valid are {', '.join(map(repr, TASKS))}.")
-        if self.task != "question-answering":
-            if self.held_out:
-                raise ValueError(f"held_out={self.held_out} holds out articles of questions; texts have none, use 0.")
-            if not (self.train_file or self.dataset_name):
-                raise ValueError(f"task {self.task} needs texts: give train_file or dataset_name.")
+        if self.task != "question-answering" and not (self.train_file or self.dataset_name):
+            raise ValueError(f"task {self.task} needs texts: give train_file or dataset_name.")
         if len(self.text_columns) not in (1, 2) or (self.task == "plain-text" and len(self.text_columns) != 1):
             raise ValueError(
                 f"text_columns is {self.text_columns}; valid are one column, and two that make a pair to classify."
             )
         if self.augmentation_model_name_or_path and self.task == "plain-text":
-            raise ValueError("Plain text needs no augmentation: give more of it. Unset augmentation_model_name_or_path.")
+            raise ValueError("Plain text takes no augmentation; leave augmentation_model_name_or_path out.")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction is {self.validation_fraction}; valid are numbers in [0, 1), such as 0.1.")
+        if self.validation_fraction and self.eval_file:
+            raise ValueError("eval_file and validation_fraction both choose the data to measure on; give one of them.")
+        if self.task == "plain-text" and (self.validation_fraction or self.eval_file):
+            raise ValueError("Plain text has no labels to measure on; leave eval_file and validation_fraction out.")
         if self.streaming and self.task != "plain-text":
-            raise ValueError(f"streaming=True reads plain text; task {self.task} is kept whole, use streaming=False.")
+            raise ValueError(f"streaming=True reads plain text; task {self.task} does not; use streaming=False.")

@@ -1,32 +1,37 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""One recipe run: from a checkpoint and data to a length-adaptive model in a folder."""
+"""One recipe run: from a checkpoint and data to a trained model in a folder."""
 
 import json
 from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import logging
 
 from ..backbones.convert import convert_config
-from ..hub.model_card import TRAINING, forget, origin
+from ..hub.records import TRAINING, origin, remove_stale_records
 from ..modeling_dynamic_tinybert import TokenScorer
 from ..tasks.question_answering.features import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
 from ..training.attention_capture import encoder_layers
-from ..training.collator import DistillationCollator
 from ..training.trainer import DistillationTrainer
 from ..utils.atomic_files import replace_files
 from .arguments import DataArguments, ModelArguments
+from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
 from .tasks import TASKS, Task
 
 
-# What a card repeats of a recipe, besides what the trainer knows
+# Options that the card repeats beside the trainer's
 REPEATED = ("max_length", "stride", "max_train_samples", "augmentation_model_name_or_path", "augmentation_copies")
 SHAPED = ("layers", "freeze_layers", "config_overrides")
 
+logger = logging.get_logger(__name__)
+
 
 def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> Path:
-    """Trains, resuming from the last checkpoint in `args.output_dir` if there is one, and saves model and tokenizer there.
+    """Trains a model and saves it with its tokenizer in `args.output_dir`.
+
+    The folder records its run. The same run resumes from its last whole checkpoint, and does nothing if it has finished;
+    another run is refused, unless `args.overwrite_output_dir` is set.
 
     Args:
         model_args ([`ModelArguments`]): where to start.
@@ -37,56 +42,63 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         `Path`: the folder with the model.
 
     Raises:
-        ValueError: bad data, an unsupported checkpoint, impossible budgets, options that do not go together; before any
-            training.
+        ValueError: bad data, an unsupported checkpoint, impossible budgets, options that do not go together, or a folder
+            that another run made; before any training.
     """
+    output = Path(args.output_dir)
     check_together(model_args, data_args, args)
+    settings = run_settings(model_args, data_args, args)
+    if not args.overwrite_output_dir:
+        check_run(output, settings)
     task = TASKS[data_args.task](data_args, args)
     if data_args.streaming:
-        args.accelerator_config.dispatch_batches = False  # batches of several processes are padded each for itself
+        args.accelerator_config.dispatch_batches = False  # with several processes, each pads its own batches
     if not model_args.config_overrides:
         task.follow(AutoConfig.from_pretrained(model_args.model_name_or_path))
-    set_seed(args.seed)  # before the model: what is new in it is random
+    set_seed(args.seed)  # before the model: its new weights are random
     model = load_model(model_args, args, task)
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
-    if data_args.max_length:
-        check_max_length(model.config, data_args.max_length, default=0)
-    features, teacher = task.features(tokenizer), None
-    if not data_args.streaming:
-        check_lengths(model.config, features["length"])
+    teacher = None
     if model_args.teacher_model_name_or_path:
         teacher = load_teacher(model_args, args, task).to(args.device)
+    if data_args.max_length:
+        check_max_length(model.config, data_args.max_length, default=0)
+    contents = run_contents(model, tokenizer, {"training": task.data, "validation": task.validation}, teacher)
+    with args.main_process_first(local=False, desc="run record"):
+        finished = begin_run(output, settings, contents, args.overwrite_output_dir and args.process_index == 0)
+    if finished:
+        logger.warning(f"{output} holds the finished model of this run; nothing is trained.")
+        return output
+    checkpoint = checkpoint_to_resume(output, args.resume_from_checkpoint)
+    features = task.features(tokenizer)
+    if not data_args.streaming:
+        check_lengths(model.config, features["length"])
+    if teacher is not None:
         features = task.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
     trainer = DistillationTrainer(
         model,
         args,
         teacher=teacher if args.learns_layers else None,
         train_dataset=features,
-        data_collator=DistillationCollator(tokenizer),
+        eval_dataset=task.validation_features(tokenizer),
         processing_class=tokenizer,
         about=_about(model_args, data_args, task),
     )
-    output = Path(args.output_dir)
-    trainer.train(resume_from_checkpoint=last_checkpoint(output))
+    trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
-            trainer.save_model(str(folder), _internal_call=True)  # else it would publish the folder it writes beside
-        forget(output, keep=[TRAINING, "model.safetensors"])
+            trainer.save_model(str(folder), _internal_call=True)  # a public call would push this temporary folder
+        remove_stale_records(output, keep=[TRAINING, "model.safetensors"])
         trainer.create_model_card()
+        finish_run(output)
     trainer.accelerator.wait_for_everyone()
     if args.push_to_hub:
         trainer.push_to_hub()
     return output
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that is whole: transformers writes `trainer_state.json` last."""
-    found = [path.parent for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/trainer_state.json")]
-    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
-
-
 def load_model(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
-    """The model that a recipe starts from, converted if it is of another supported architecture."""
+    """The model that a recipe starts from, converted if it has another supported architecture."""
     source = model_args.model_name_or_path
     overrides = {
         "hidden_dropout_prob": model_args.hidden_dropout_prob,
@@ -121,10 +133,10 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
 
 
 def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
-    """Keeps the embeddings and so many of the lowest layers as they are, so that no gradient is computed for them.
+    """Freezes the embeddings and the lowest layers, so that no gradient is computed for them.
 
     Raises:
-        ValueError: not fewer than the model has.
+        ValueError: no layer would be left to train.
     """
     if not 0 <= layers < model.config.num_hidden_layers:
         raise ValueError(f"freeze_layers={layers}, but the model has {model.config.num_hidden_layers} layers; freeze fewer.")
@@ -135,9 +147,9 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
     frozen += [
         m for name, m in model.base_model.named_modules() if name in ("embeddings", "encoder.relative_attention_bias")
     ]
-    for module in frozen:  # MPNet keeps the bias of positions, which every layer reads, beside its layers
+    for module in frozen:  # MPNet keeps the position bias of all layers in its encoder
         module.requires_grad_(False)
-    for module in blocks.modules():  # learned importance is new, and nothing without training
+    for module in blocks.modules():  # learned importance starts untrained
         if isinstance(module, TokenScorer):
             module.requires_grad_(True)
 
@@ -146,7 +158,8 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
     """The teacher, with its labels named.
 
     Raises:
-        ValueError: answers are learned, but the checkpoint has no head that gives them; or other labels than are named.
+        ValueError: its answers are learned, but the checkpoint has no trained head; or `teacher_class_names` has another
+            number of labels.
     """
     source = model_args.teacher_model_name_or_path
     teacher, found = task.auto_class.from_pretrained(source, dtype=model_args.teacher_dtype, output_loading_info=True)
@@ -164,17 +177,18 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
 
 
 def _about(model_args: ModelArguments, data_args: DataArguments, task: Task) -> dict:
-    """For the card: names, never where files lie."""
+    """For the model card: names of data and models, without local paths."""
     sources = data_args.train_file or [data_args.dataset_name or task.default_dataset]
     names = [_name(source) for source in sources if source]
     dataset = names[0] if names and not Path(sources[0]).exists() else None
-    held_out = f", without {100 * data_args.held_out:g} % of the articles" if data_args.held_out else ""
+    fraction = data_args.validation_fraction
+    without = f", without {100 * fraction:g} % {task.unit}" if fraction else ""
     anew = {"started_from": "random weights"} if model_args.config_overrides else None
     return (anew or origin(model_args.model_name_or_path)) | {
         "teacher": _name(model_args.teacher_model_name_or_path),
         "dataset": dataset,
-        "data": ", ".join(names) + held_out,
-        "held_out": data_args.held_out,
+        "data": ", ".join(names) + without,
+        "validation_fraction": fraction,
         "options": {name: getattr(data_args, name) for name in REPEATED if getattr(data_args, name)}
         | {name: getattr(model_args, name) for name in SHAPED if getattr(model_args, name)},
     }
@@ -185,7 +199,7 @@ def _name(source: str | None) -> str | None:
 
 
 def _is_ours(source: str, task: Task) -> bool:
-    """Whether `from_pretrained` of the length-adaptive model takes it."""
+    """Whether `from_pretrained` of the length-adaptive model takes the source."""
     return AutoConfig.from_pretrained(source).model_type in ("bert", task.model_class.config_class.model_type)
 
 
@@ -225,6 +239,15 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
             and not (teacher and data_args.task == "question-answering"),
             "importance_target='teacher' needs teacher_model_name_or_path and task question-answering; use "
             "importance_target='own'.",
+        ),
+        (
+            args.eval_strategy != "no" and not (data_args.eval_file or data_args.validation_fraction),
+            f"eval_strategy={args.eval_strategy} measures on data that training does not see; give eval_file, or "
+            "validation_fraction=0.1 to hold out a part, or leave eval_strategy out.",
+        ),
+        (
+            args.eval_strategy == "no" and data_args.eval_file,
+            "eval_file is measured during training; give eval_strategy=epoch (or steps) too, or leave eval_file out.",
         ),
         (
             data_args.task == "plain-text" and (args.length_drop or not args.learns_layers),

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a recipe can train: for each task its models, its data as features, and what a teacher says of them."""
+"""The tasks of a recipe: for each task its models, its data as features, and a teacher's answers."""
 
 from abc import ABC, abstractmethod
 
@@ -19,8 +19,9 @@ from ..modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
+from ..tasks.base import get_task
 from ..tasks.question_answering.features import MAX_LENGTH, training_features
-from ..tasks.question_answering.squad import load_squad, split_by_article, spread_over
+from ..tasks.question_answering.squad import load_squad, spread_over
 from ..tasks.text_classification.data import (
     LABEL,
     MAX_TEXT_LENGTH,
@@ -43,23 +44,24 @@ from .arguments import DataArguments
 from .augmentation import WordSubstitution, augment
 
 
-SHUFFLED = 10_000  # pieces of a stream that are mixed: a few thousand articles, so that a batch is not of one
+SHUFFLED = 10_000  # pieces of a stream to shuffle: a few thousand articles, so that a batch mixes many
 
 logger = logging.get_logger(__name__)
 
 
 class Task(ABC):
-    """One task of a recipe, on its data.
+    """One task of a recipe, with its data.
 
     Args:
-        data_args ([`DataArguments`]): which data.
-        args ([`DistillationArguments`]): its seed and device, and what is learned.
+        data_args ([`DataArguments`]): the data to load.
+        args ([`DistillationArguments`]): seed, device, and weights of the objective.
 
     Attributes:
-        model_class, auto_class: of the student, and of what stays as it is.
-        has_answers (`bool`): whether models have a head for it.
-        default_dataset (`str`, *optional*): on the Hub, where no data is named.
-        data (`datasets.Dataset`): the rows.
+        model_class, auto_class: class of a length-adaptive student, and of a model that stays as it is.
+        has_answers (`bool`): whether models have a head for the task.
+        default_dataset (`str`, *optional*): on the Hub, for recipes that name no data.
+        unit (`str`): what `validation_fraction` counts, for the model card.
+        data, validation (`datasets.Dataset`): rows to train on, and to measure on (`None` without a validation split).
     """
 
     model_class: type[PreTrainedModel]
@@ -67,41 +69,53 @@ class Task(ABC):
     max_length: int
     has_answers = True
     default_dataset: str | None = None
+    unit = "of the rows"
 
     def __init__(self, data_args: DataArguments, args: DistillationArguments):
         self.args, self.training = data_args, args
         self.max_length = data_args.max_length or self.max_length
-        self.data = _spread(self.load(), data_args.max_train_samples)
+        self.data, self.validation = self.load()
+        self.data = _spread(self.data, data_args.max_train_samples)
         if data_args.augmentation_model_name_or_path:
             self.data = augment(self.data, self.free_columns, self._substitution(), data_args.teacher_cache_dir)
 
     @property
     def free_columns(self) -> list[str]:
-        """Texts that may be written in other words."""
+        """Columns of texts that augmentation may rewrite."""
         return self.args.text_columns
 
     @abstractmethod
-    def load(self) -> Dataset:
-        """All rows to train on."""
+    def load(self) -> tuple[Dataset, Dataset | None]:
+        """The rows to train on, and the rows to measure on, if there are any."""
 
     @abstractmethod
+    def encode(self, data, tokenizer) -> Dataset:
+        """The student's features of these rows."""
+
     def features(self, tokenizer) -> Dataset:
-        """What the student reads."""
+        """The student's features to train on."""
+        return self.encode(self.data, tokenizer)
+
+    def validation_features(self, tokenizer) -> Dataset | None:
+        """The student's features to measure on; `None` without evaluation."""
+        if self.validation is None or self.training.eval_strategy == "no":
+            return None
+        return self.encode(self.validation, tokenizer)
 
     @abstractmethod
     def inputs(self, teacher_tokenizer, tokenizer) -> Dataset:
-        """What a teacher reads beside it, for terms between layers."""
+        """What a teacher reads beside the features, for terms between layers."""
 
     def answers(self, teacher, teacher_tokenizer, tokenizer, student) -> Dataset | None:
-        """What a teacher answers, if it has a task."""
+        """A teacher's answers; `None` without a head for the task."""
         return None
 
     def config(self) -> dict:
-        """What the data says of a model's configuration."""
+        """Fields of the model's configuration that the data decide."""
         return {}
 
     def with_teacher(self, features, teacher, source: str, tokenizer, student):
-        """The features with what the objective needs of a teacher beside them: its tokens, its answers, or both."""
+        """The features, with the columns that the objective needs of a teacher: its tokens, its answers, or both."""
         args, teacher_tokenizer, columns = self.training, AutoTokenizer.from_pretrained(source), [features]
         teacher_tokenizer.model_max_length = readable_tokens(teacher, teacher_tokenizer)
         if args.learns_layers and tokenizer_parts(teacher_tokenizer) != tokenizer_parts(tokenizer):
@@ -111,7 +125,7 @@ class Task(ABC):
         return concatenate_datasets([column for column in columns if column is not None], axis=1)
 
     def follow(self, config) -> None:
-        """Lets a head that knows the task keep its meaning, whatever the order of the data's labels."""
+        """Numbers the labels as the checkpoint's head does, so that a trained head keeps its meaning."""
         return
 
     def _substitution(self) -> WordSubstitution:
@@ -123,19 +137,23 @@ class Task(ABC):
 
 
 class QuestionAnswering(Task):
-    """Spans of contexts."""
+    """Extractive question answering: spans of contexts."""
 
     model_class, auto_class, max_length = DynamicTinyBertForQuestionAnswering, AutoModelForQuestionAnswering, MAX_LENGTH
     default_dataset = "rajpurkar/squad"
+    unit = "of the articles"
 
-    def load(self) -> Dataset:
-        """Questions with their contexts, without the articles that are held out."""
-        data = load_squad(self.args.train_file or self.args.dataset_name or self.default_dataset)
-        return split_by_article(data, self.args.held_out)[0] if self.args.held_out else data
+    def load(self) -> tuple[Dataset, Dataset | None]:
+        """Questions with their contexts; the validation split has whole articles."""
+        args = self.args
+        data = load_squad(args.train_file or args.dataset_name or self.default_dataset)
+        if args.validation_fraction:
+            return get_task(args.task).split(data, args.validation_fraction)
+        return data, load_squad(args.eval_file) if args.eval_file else None
 
-    def features(self, tokenizer) -> Dataset:
+    def encode(self, data, tokenizer) -> Dataset:
         """Windows with the positions of the answer."""
-        return training_features(self.data, tokenizer, **self._windows)
+        return training_features(data, tokenizer, **self._windows)
 
     def inputs(self, teacher_tokenizer, tokenizer) -> Dataset:
         """The same windows as the teacher's tokens."""
@@ -162,16 +180,31 @@ class TextClassification(Task):
     model_class, auto_class = DynamicTinyBertForSequenceClassification, AutoModelForSequenceClassification
     max_length = MAX_TEXT_LENGTH
 
-    def load(self) -> Dataset:
-        """Texts with their labels as numbers."""
+    def load(self) -> tuple[Dataset, Dataset | None]:
+        """Texts with their labels as numbers; the validation split is drawn by row."""
         args = self.args
-        data = load_texts(args.train_file or args.dataset_name, args.text_columns, args.dataset_config_name)
+        how = {"label_column": args.label_column}
+        data = load_texts(args.train_file or args.dataset_name, args.text_columns, args.dataset_config_name, **how)
         data, self.names = number_labels(data, args.class_names)
-        return data
+        if args.validation_fraction:
+            return get_task(args.task).split(data, args.validation_fraction)
+        if not args.eval_file:
+            return data, None
+        validation, names = number_labels(load_texts(args.eval_file, args.text_columns, **how), args.class_names)
+        if names is not None and self.names is not None and names != self.names:
+            unknown = sorted(set(names) - set(self.names))
+            if unknown:
+                raise ValueError(
+                    f"eval_file has the labels {', '.join(unknown)}, which the training data do not have; they have "
+                    f"{', '.join(self.names)}."
+                )
+            numbers = {name: number for number, name in enumerate(self.names)}
+            validation = validation.align_labels_with_mapping(numbers, LABEL)
+        return data, validation
 
-    def features(self, tokenizer) -> Dataset:
+    def encode(self, data, tokenizer) -> Dataset:
         """Tokens and labels."""
-        return text_features(self.data, tokenizer, self.args.text_columns, self.max_length)
+        return text_features(data, tokenizer, self.args.text_columns, self.max_length)
 
     def inputs(self, teacher_tokenizer, tokenizer) -> Dataset:
         """The same texts as the teacher's tokens."""
@@ -189,7 +222,10 @@ class TextClassification(Task):
         if not self.names or theirs == self.names or generic_names(theirs) or len(theirs) != len(self.names):
             return
         if sorted(name.lower() for name in theirs) == sorted(name.lower() for name in self.names):
-            self.data = self.data.align_labels_with_mapping({name: number for number, name in enumerate(theirs)}, LABEL)
+            numbers = {name: number for number, name in enumerate(theirs)}
+            self.data = self.data.align_labels_with_mapping(numbers, LABEL)
+            if self.validation is not None:
+                self.validation = self.validation.align_labels_with_mapping(numbers, LABEL)
             self.names = theirs
         else:
             logger.warning(
@@ -210,24 +246,28 @@ class TextClassification(Task):
 
 
 class PlainText(Task):
-    """Running text without labels: all that is learned is in a teacher's layers."""
+    """Running text without labels: the student learns from a teacher's layers alone."""
 
     model_class, auto_class, max_length = DynamicTinyBertModel, AutoModel, MAX_TEXT_LENGTH
     has_answers = False
 
-    def load(self) -> Dataset | IterableDataset:
+    def load(self) -> tuple[Dataset | IterableDataset, None]:
         """Text of any length."""
         args = self.args
         source = args.train_file or args.dataset_name
-        return load_texts(source, args.text_columns, args.dataset_config_name, streaming=args.streaming)
+        return load_texts(source, args.text_columns, args.dataset_config_name, streaming=args.streaming), None
 
     def features(self, tokenizer) -> Dataset | IterableDataset:
         """Pieces as long as a window."""
         [column] = self.args.text_columns
         self.data = cut_texts(self.data.select_columns([column]), tokenizer, column, self.max_length)
-        if isinstance(self.data, IterableDataset):  # which the Trainer does not shuffle
+        if isinstance(self.data, IterableDataset):  # the Trainer does not shuffle a stream
             self.data = self.data.shuffle(self.training.seed, buffer_size=SHUFFLED)
-        return text_features(self.data, tokenizer, [column], self.max_length)
+        return self.encode(self.data, tokenizer)
+
+    def encode(self, data, tokenizer) -> Dataset | IterableDataset:
+        """Tokens of the pieces."""
+        return text_features(data, tokenizer, self.args.text_columns, self.max_length)
 
     def inputs(self, teacher_tokenizer, tokenizer) -> Dataset:
         """The same pieces as the teacher's tokens."""
@@ -238,7 +278,7 @@ TASKS = {"question-answering": QuestionAnswering, "text-classification": TextCla
 
 
 def _spread(data, most: int | None):
-    """So many rows, spread over the data; of a stream the first."""
+    """At most `most` rows, spread over the data; the first rows of a stream."""
     if most and isinstance(data, IterableDataset):
         return data.take(most)
     return spread_over(data, most) if most else data

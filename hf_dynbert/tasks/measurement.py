@@ -56,7 +56,7 @@ def measure(model, evaluator: Evaluator, budget=None, latency_samples: int = 50)
         model: any model of transformers or Optimum for the evaluator's task.
         evaluator ([`Evaluator`]): data and metrics.
         budget (*optional*): for length-adaptive models, see [`SubNetwork.parse`]; `None` is the model's default.
-        latency_samples (`int`, *optional*, defaults to 50): inputs to time at batch 1, spread over the lengths; 0 times none.
+        latency_samples (`int`, *optional*, defaults to 50): inputs to time at batch 1, spread over the lengths; 0 for none.
 
     Raises:
         ValueError: a budget that the model cannot run, or negative `latency_samples`; before any work.

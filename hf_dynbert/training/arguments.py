@@ -80,6 +80,8 @@ class DistillationArguments(TrainingArguments):
             their type, which loses small updates; for mixed precision use `bf16=True`.
         eval_budgets (`list[str]`, *optional*): budgets of the model at which each evaluation also measures, as
             `eval_{budget}_loss` and so on; usable as `metric_for_best_model`.
+        early_stopping_patience (`int`, *optional*): evaluations without improvement of `metric_for_best_model` after which
+            training stops; needs `load_best_model_at_end`.
         overwrite_output_dir (`bool`): recipes only: start anew in a folder that holds another run.
     """
 
@@ -128,6 +130,9 @@ class DistillationArguments(TrainingArguments):
     importance_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the scorers."})
     float32_weights: bool = field(default=True, metadata={"help": "Train 16-bit weights in float32."})
     eval_budgets: list[str] | None = field(default=None, metadata={"help": "Budgets that each evaluation measures too."})
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Evaluations without improvement after which training stops."}
+    )
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Start anew in a folder that holds another run."})
 
     def __post_init__(self):
@@ -214,6 +219,13 @@ class DistillationArguments(TrainingArguments):
         if self.length_drop and not self.always_smallest and not self.num_sandwich:
             raise ValueError(
                 "always_smallest=False with num_sandwich=0 leaves no sub-network to train; use num_sandwich=1 or more."
+            )
+        if self.early_stopping_patience is not None and not (
+            self.early_stopping_patience > 0 and self.load_best_model_at_end
+        ):
+            raise ValueError(
+                f"early_stopping_patience is {self.early_stopping_patience}; valid are 1 and more, together with "
+                "load_best_model_at_end=True and an eval_strategy."
             )
         if self.gradient_checkpointing:
             given = self.gradient_checkpointing_kwargs or {}

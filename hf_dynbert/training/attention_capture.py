@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a layer's attention is made of, seen from outside: BERT and all that is built like it, by forward hooks."""
+"""Queries, keys and values of attention layers, captured by forward hooks: BERT and models built like it."""
 
 import contextlib
 import inspect
@@ -12,18 +12,18 @@ from torch import nn
 from .losses import relation_scores
 
 
-# What the models of transformers call these layers: BERT, RoBERTa and ELECTRA; MPNet; DistilBERT
+# Names of these layers in transformers: BERT, RoBERTa and ELECTRA; MPNet; DistilBERT
 NAMES = {"query": ("query", "q", "q_lin"), "key": ("key", "k", "k_lin"), "value": ("value", "v", "v_lin")}
 
 
 @dataclass
 class AttentionView:
-    """One layer's attention in one call.
+    """The attention of one layer in one call.
 
     Args:
-        heads (`int`): its attention heads.
+        heads (`int`): attention heads of the layer.
         query, key, value (`torch.Tensor` of shape `(B, L, H)`): projected states.
-        bias (`torch.Tensor` of shape `(1 or B, A, L, L)`, *optional*): what the layer adds to its scores by position.
+        bias (`torch.Tensor` of shape `(1 or B, A, L, L)`, *optional*): position bias that the layer adds to its scores.
     """
 
     heads: int
@@ -37,9 +37,9 @@ class AttentionView:
         scores = relation_scores(self.query, self.key, self.heads)
         return scores if self.bias is None else scores + self.bias
 
-    def take(self, places: torch.Tensor) -> "AttentionView":
-        """The same of other tokens: `places` `(B, T)` among this one's; those below 0 give any."""
-        chosen = places.clamp(min=0)
+    def take(self, positions: torch.Tensor) -> "AttentionView":
+        """The attention of the tokens at these positions `(B, T)`; a position below 0 gives an arbitrary token."""
+        chosen = positions.clamp(min=0)
         moved = {name: take_states(getattr(self, name), chosen) for name in NAMES}
         bias = self.bias
         if bias is not None:
@@ -50,27 +50,27 @@ class AttentionView:
         return AttentionView(self.heads, bias=bias, **moved)
 
 
-def take_states(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """States `(B, L, H)` of the tokens in these places `(B, T)`; places below 0 give any."""
-    return states.gather(1, places.clamp(min=0)[:, :, None].expand(-1, -1, states.shape[-1]))
+def take_states(states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """States `(B, L, H)` at these positions `(B, T)`; a position below 0 gives an arbitrary token."""
+    return states.gather(1, positions.clamp(min=0)[:, :, None].expand(-1, -1, states.shape[-1]))
 
 
 @contextlib.contextmanager
 def capture_attention(model: nn.Module, layers: Iterable[int]):
-    """Watches the attention of some layers while the block runs.
+    """Captures the attention of some layers while the block runs.
 
     Args:
         model (`PreTrainedModel`): an encoder built like BERT.
-        layers (`list[int]`): which, counted from 1.
+        layers (`list[int]`): layers to capture, counted from 1.
 
     Yields:
-        `dict[int, AttentionView]`: by layer, of the last call in the block.
+        `dict[int, AttentionView]`: attention by layer, of the last call in the block.
 
     Raises:
-        ValueError: a model whose attention has no queries, keys and values of their own.
+        ValueError: the model's attention has no separate queries, keys and values.
     """
     views, handles = {layer: AttentionView(model.config.num_attention_heads) for layer in sorted(set(layers))}, []
-    blocks = encoder_layers(model) if views else []  # whose attention nobody asks for may be built in any way
+    blocks = encoder_layers(model) if views else []  # without layers to capture, a model may be built in any way
     try:
         for layer, view in views.items():
             owner, projections = _attention(blocks[layer - 1])
@@ -83,26 +83,26 @@ def capture_attention(model: nn.Module, layers: Iterable[int]):
 
 
 def encoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The encoder's layers, wherever the architecture keeps them."""
+    """The list of the encoder's layers."""
     depth = model.config.num_hidden_layers
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth and _attention(module[0], needed=False):
             return module
     raise ValueError(
-        f"{type(model).__name__} has no list of {depth} layers whose attention has queries, keys and values of their own; "
+        f"{type(model).__name__} has no list of {depth} layers with separate queries, keys and values; "
         "losses of layers work with models built like BERT, RoBERTa, DistilBERT or MPNet."
     )
 
 
 def _attention(block: nn.Module, needed: bool = True) -> tuple[nn.Module, dict[str, nn.Linear]] | None:
-    """The module that holds queries, keys and values of a layer, and these."""
+    """The module of a layer that holds the projections of queries, keys and values, and these projections."""
     for module in block.modules():
         children = dict(module.named_children())
         found = {part: children[name] for part, names in NAMES.items() for name in names if name in children}
         if len(found) == len(NAMES):
             return module, found
     if needed:
-        raise ValueError(f"{type(block).__name__} has no queries, keys and values of its own.")
+        raise ValueError(f"{type(block).__name__} has no separate queries, keys and values.")
     return None
 
 

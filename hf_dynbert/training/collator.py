@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Batches of features with what concerns a teacher beside them."""
+"""Padded batches of features, with the columns that concern a teacher."""
 
 import torch
 from transformers import DataCollatorWithPadding
@@ -8,14 +8,14 @@ from .batches import INPUTS, LOGITS, MASK, PLACES, TARGETS, TYPES
 
 
 class DistillationCollator(DataCollatorWithPadding):
-    """[`~transformers.DataCollatorWithPadding`] that pads what concerns a teacher too, on the same side.
+    """[`~transformers.DataCollatorWithPadding`] that also pads the columns of a teacher, on the same side.
 
-    The teacher's distributions get zeros, places of tokens -1, and the teacher's tokens 0 with a `teacher_attention_mask`;
-    a teacher's logits need no padding.
+    It pads the teacher's distributions with 0, positions of tokens with -1, and the teacher's tokens with 0 and a
+    `teacher_attention_mask`. A teacher's logits need no padding.
     """
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """One padded batch; features without a teacher are as ever."""
+        """One padded batch; without columns of a teacher, the same as the parent's."""
         features = [dict(feature) for feature in features]
         columns = [name for name in (*TARGETS, LOGITS, PLACES, INPUTS, TYPES) if name in features[0]]
         rows = {name: [torch.as_tensor(feature.pop(name)) for feature in features] for name in columns}

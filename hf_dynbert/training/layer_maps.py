@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Which layer of a teacher each layer of a student learns from. Plain Python."""
+"""The layer of a teacher that each layer of a student learns from. Plain Python."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ def layer_map(how: str | Sequence[int], student_layers: int, teacher_layers: int
         student_layers, teacher_layers (`int`): depths.
 
     Returns:
-        `list[int]`: one number of a teacher's layer for each layer of the student.
+        `list[int]`: for each layer of the student, the number of a layer of the teacher.
 
     Raises:
-        ValueError: an unknown name, depths that do not divide for `"uniform"`, a teacher with fewer layers, or a list that
-            has another length, falls, or names layers that the teacher does not have.
+        ValueError: the name is unknown, the depths do not divide for `"uniform"`, the teacher has fewer layers, or the list
+            has another length, decreases, or names layers that the teacher does not have.
     """
     if isinstance(how, str):
         return _named(how, student_layers, teacher_layers)
@@ -28,7 +28,7 @@ def layer_map(how: str | Sequence[int], student_layers: int, teacher_layers: int
     if len(layers) != student_layers:
         raise ValueError(f"the layer map {layers} has {len(layers)} layers; the student has {student_layers}.")
     if sorted(layers) != layers or not all(1 <= layer <= teacher_layers for layer in layers):
-        raise ValueError(f"the layer map is {layers}; valid are rising layers of the teacher, 1 to {teacher_layers}.")
+        raise ValueError(f"the layer map is {layers}; valid are increasing layers of the teacher, 1 to {teacher_layers}.")
     return layers
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Losses as pure tensor functions: every one a mean over examples, in which padding has no part.
+"""Losses as pure tensor functions. Each is a mean over examples and leaves padding out.
 
 Shapes: B examples, C classes or positions, L tokens, H hidden size, A heads.
 """
@@ -26,7 +26,7 @@ def divergence(
         student (`torch.FloatTensor` of shape `(B, C)`): logits that learn.
         teacher (`torch.FloatTensor` of shape `(B, C)`): logits to learn from; no gradient reaches them.
         mask (`torch.BoolTensor` of shape `(B, C)`, *optional*): entries that count; both predictions are normalised over
-            them alone.
+            these entries.
         temperature (`float`, *optional*, defaults to 1): softens both predictions (arXiv 1503.02531, section 2).
         direction (`str`, *optional*, defaults to `"forward"`): `"forward"` is KL(teacher ‖ student); `"reference"` is
             KL(student ‖ teacher), what the published code of the Length-Adaptive Transformer (arXiv 2010.07003) computes,
@@ -103,8 +103,8 @@ def soft_cross_entropy(scores: torch.Tensor, target: torch.Tensor, mask: torch.T
 
     Args:
         scores (`torch.FloatTensor` of shape `(B, C)`): scores that learn; normalised over the entries that count.
-        target (`torch.FloatTensor` of shape `(B, C)`): non-negative; each row is made to sum to 1. What it has on entries
-            that do not count is lost, so an example weighs as much as it has on those that do.
+        target (`torch.FloatTensor` of shape `(B, C)`): non-negative; each row is normalised to sum to 1 before the
+            mask. The weight of an example is its probability on the entries that count.
         mask (`torch.BoolTensor` of shape `(B, C)`): entries that count.
 
     Returns:
@@ -121,12 +121,12 @@ def target_divergence(
 ) -> torch.Tensor:
     """Kullback-Leibler divergence from a distribution, mean over examples, times the squared temperature.
 
-    As a soft cross-entropy (TinyBERT, arXiv 1909.10351, equation 10) without what no student can change: its least is 0.
+    The soft cross-entropy (TinyBERT, arXiv 1909.10351, equation 10) minus the target's entropy, so that its minimum is 0.
 
     Args:
         scores (`torch.FloatTensor` of shape `(B, C)`): logits that learn.
-        target (`torch.FloatTensor` of shape `(B, C)`): a teacher's probabilities, softened by the temperature already.
-        mask (`torch.BoolTensor` of shape `(B, C)`): entries that count; both are normalised over them alone.
+        target (`torch.FloatTensor` of shape `(B, C)`): a teacher's probabilities, computed at the same temperature.
+        mask (`torch.BoolTensor` of shape `(B, C)`): entries that count; both are normalised over these entries.
         temperature (`float`, *optional*, defaults to 1): divides the scores.
 
     Returns:
@@ -139,7 +139,7 @@ def target_divergence(
 
 
 def answer_distribution(start_logits: torch.Tensor, end_logits: torch.Tensor) -> torch.Tensor:
-    """Where a model sees the ends of the answer: mean of its start and end distributions, `(B, C)`."""
+    """Mean of the start and end distributions, `(B, C)`."""
     return (F.softmax(start_logits.float(), dim=-1) + F.softmax(end_logits.float(), dim=-1)) / 2
 
 
@@ -159,31 +159,33 @@ def state_error(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
 
 
 def relation_scores(left: torch.Tensor, right: torch.Tensor, heads: int) -> torch.Tensor:
-    """How every token relates to every other, before the softmax: scaled dot products in each head.
+    """Scaled dot products of every pair of tokens in each head, before the softmax.
 
     Queries with keys give a layer's attention scores. Queries, keys or values with themselves give the self-attention
     relations of MiniLM (arXiv 2002.10957, equation 8) and MiniLMv2 (2012.15828, equation 7), whose number of heads is free.
 
     Args:
         left, right (`torch.Tensor` of shape `(B, L, H)`): projected states; `H` is a multiple of `heads`.
-        heads (`int`): how many parts the width is cut into.
+        heads (`int`): number of parts that the width is split into.
 
     Returns:
         `torch.FloatTensor` of shape `(B, A, L, L)`.
     """
     if left.shape[-1] % heads:
-        raise ValueError(f"{left.shape[-1]} dimensions cannot be cut into {heads} relation heads; valid are its divisors.")
+        raise ValueError(
+            f"{left.shape[-1]} dimensions cannot be split into {heads} relation heads; valid are divisors of that number."
+        )
     left, right = (states.float().unflatten(-1, (heads, -1)).transpose(1, 2) for states in (left, right))
     return left @ right.transpose(-1, -2) / left.shape[-1] ** 0.5
 
 
 def relation_divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """KL(teacher ‖ student) of what each token relates to (MiniLM, arXiv 2002.10957, equations 7 and 9; MiniLMv2, 5).
+    """KL(teacher ‖ student) of the relations of each token (MiniLM, arXiv 2002.10957, equations 7 and 9; MiniLMv2, 5).
 
     Args:
         student (`torch.FloatTensor` of shape `(B, A, L, L)`): scores that learn, see `relation_scores`.
         teacher (`torch.FloatTensor` of shape `(B, A, L, L)`): scores to learn from; no gradient reaches them.
-        mask (`torch.BoolTensor` of shape `(B, L)`): tokens that count, as those that relate and those related to.
+        mask (`torch.BoolTensor` of shape `(B, L)`): tokens that count, as queries and as keys.
 
     Returns:
         `torch.FloatTensor`: a scalar; mean over heads and an example's tokens, then over examples.
@@ -206,7 +208,7 @@ def score_error(
         student (`torch.FloatTensor` of shape `(B, A, L, L)`): scores before the softmax that learn, see `relation_scores`.
         teacher (`torch.FloatTensor` of shape `(B, A, L, L)`): scores to learn from; no gradient reaches them.
         mask (`torch.BoolTensor` of shape `(B, L)`): tokens that count, as queries and as keys.
-        probabilities (`bool`, *optional*, defaults to `False`): compare what the softmax makes of the scores, as
+        probabilities (`bool`, *optional*, defaults to `False`): compare the softmax of the scores, as
             Dynamic-TinyBERT's published code does (2111.09645), rather than the scores, as TinyBERT does.
 
     Returns:
@@ -221,19 +223,20 @@ def score_error(
 
 
 def _mean_by_example(terms: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of terms `(B, L)` over the tokens that count in each example, then over examples: batch mates change nothing."""
+    """Mean of terms `(B, L)` over the tokens that count in each example, then over examples."""
     return (terms.masked_fill(~mask, 0.0).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)).mean()
 
 
 def saliency(logits: torch.Tensor, hidden_states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """How much a classification hangs on each token, layer by layer: gradient times input, in absolute value.
+    """How much a classification depends on each token, layer by layer: absolute value of gradient times input.
 
     Args:
-        logits (`torch.FloatTensor` of shape `(B, C)`): the predictions; each example's highest is what is explained.
-        hidden_states (`list[torch.FloatTensor]` of shape `(B, L, H)`): states in the graph that made the logits.
+        logits (`torch.FloatTensor` of shape `(B, C)`): the predictions; each example's highest logit is explained.
+        hidden_states (`list[torch.FloatTensor]` of shape `(B, L, H)`): states from which the logits were computed.
 
     Returns:
-        `list[torch.FloatTensor]`: one of shape `(B, L)` a layer, without gradients. Zero where nothing reads a token.
+        `list[torch.FloatTensor]`: one of shape `(B, L)` for each layer, without gradients. Zero for a token that the logits
+            do not depend on.
     """
     best = logits.float().max(dim=-1).values.sum()
     gradients = torch.autograd.grad(best, hidden_states, retain_graph=True)

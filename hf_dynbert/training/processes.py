@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Several processes that trained together, and how they part."""
+"""How several processes that trained together end."""
 
 import gc
 
@@ -8,15 +8,15 @@ from transformers import Trainer
 
 
 def end_together(trainer: Trainer | None = None) -> None:
-    """The last call of a script that several processes run; where there is one, it does nothing.
+    """Ends the process group; the last call of a script that several processes run. In a single process it does nothing.
 
-    Two things make a process abort at its very end, and the whole launch fail: that it leaves while others still talk, and
-    that Python ends while a thread of Gloo still lets go of the last message, for which it needs Python. Those threads end
-    with the process group, which lives for as long as the wrapped model does, whatever `end_training` of accelerate says. So
-    all wait for each other, the wrapped model goes, and then the group.
+    Without it a launch may fail at its very end, for two reasons: a process exits while another process still communicates,
+    or Python exits while a thread of Gloo still releases its last message, for which the thread needs Python. These threads
+    end with the process group, and the group ends only after the wrapped model is freed. So all processes wait for each
+    other, free the wrapped model, and destroy the group.
 
     Args:
-        trainer (`Trainer`, *optional*): one that the script still holds. It can save afterwards, but train no more.
+        trainer (`Trainer`, *optional*): a trainer that the script still holds. It can save afterwards, but not train.
 
     Example:
 
@@ -33,5 +33,5 @@ def end_together(trainer: Trainer | None = None) -> None:
     if trainer is not None:
         trainer.model_wrapped = trainer.model
         trainer.accelerator.free_memory()
-    gc.collect()  # a trainer that was let go of, and its wrapped model, are parts of a circle
+    gc.collect()  # a trainer and its wrapped model refer to each other
     state.destroy_process_group()

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a model's card says of its training."""
+"""The record of a training: what repeats it and what it took, for the model card."""
 
 import dataclasses
 import json
@@ -10,13 +10,14 @@ import transformers
 from transformers import TrainingArguments
 
 from ..budgets.latency import machine_name
-from ..hub.model_card import TRAINING, forget, origin, write_card
+from ..hub.model_card import write_card
+from ..hub.records import TRAINING, origin, remove_stale_records
 from ..utils.atomic_files import replace_files
 from ..version import __version__
 from .arguments import DistillationArguments
 
 
-USUAL = (  # of TrainingArguments, what repeats a training; paths, names and tokens are nobody's business
+USUAL = (  # fields of TrainingArguments that repeat a training; paths, names and tokens stay private
     "num_train_epochs",
     "max_steps",
     "per_device_train_batch_size",
@@ -31,15 +32,15 @@ USUAL = (  # of TrainingArguments, what repeats a training; paths, names and tok
 
 
 def training_record(trainer, about: dict) -> dict:
-    """What repeats a training, and what it took.
+    """The settings that repeat a training, its time and its machine.
 
     Args:
-        trainer (`DistillationTrainer`): after training.
-        about (`dict`): what it does not know: `base_model` or `started_from`, `teacher`, `dataset` (a Hub id), `data` (a
-            person's words).
+        trainer (`DistillationTrainer`): a trainer after `train`.
+        about (`dict`): what the trainer does not have: `base_model` or `started_from`, `teacher`, `dataset` (a Hub id),
+            `data` (free text).
 
     Returns:
-        `dict`: as JSON can write it.
+        `dict`: values that JSON can store.
     """
     args = trainer.args
     inherited = {field.name for field in dataclasses.fields(TrainingArguments)}
@@ -60,7 +61,7 @@ def training_record(trainer, about: dict) -> dict:
     if trainer.train_dataset is not None and hasattr(trainer.train_dataset, "__len__"):
         record["examples"] = len(trainer.train_dataset)
     times = [entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry]
-    if times and not trainer.resumed:  # which knows of its last part alone
+    if times and not trainer.resumed:  # a resumed run has the time of its last part only
         record |= {"minutes": round(times[-1] / 60, 1), "machine": _machine(args.device)}
     return record | {
         "versions": {"hf_dynbert": __version__, "transformers": transformers.__version__, "torch": torch.__version__}
@@ -68,11 +69,11 @@ def training_record(trainer, about: dict) -> dict:
 
 
 def write_record(trainer, about: dict, folder: str | Path, repo_id: str | None = None) -> None:
-    """Writes a training's record into the folder of its model, and the card; what an earlier model left there goes."""
+    """Writes the record and the card into the model's folder; records of an earlier model there are removed."""
     text, path = json.dumps(training_record(trainer, about), indent=1) + "\n", Path(folder) / TRAINING
     known = path.read_text(encoding="utf-8") if path.exists() else None
-    if known != text:  # else it is the same model, with what was measured of it
-        forget(folder, keep=["model.safetensors"])
+    if known != text:  # an equal record means the same model: keep its measurements
+        remove_stale_records(folder, keep=["model.safetensors"])
     with replace_files(Path(folder)) as beside:
         (beside / TRAINING).write_text(text, encoding="utf-8")
     write_card(folder, repo_id)

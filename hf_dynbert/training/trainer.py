@@ -9,7 +9,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import (
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+)
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
@@ -97,6 +104,8 @@ class DistillationTrainer(Trainer):
         self._check_objective()
         self.model_accepts_loss_kwargs = False  # the loss is a mean over the batch, whatever the accumulation
         self.add_callback(TimeEstimate())
+        if args.early_stopping_patience:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The objective in training; in evaluation the task's own loss, which does not depend on padding."""

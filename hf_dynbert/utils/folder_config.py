@@ -33,7 +33,8 @@ def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
             "Optimum-Intel's own class, or make it length-adaptive first: "
             "DynamicTinyBertForQuestionAnswering.from_backbone(checkpoint)."
         )
-    return DynamicTinyBertConfig.from_dict(values)
+    # With its model type, a file of v0.1 gets the values that v0.1 had in place of fields that are newer
+    return DynamicTinyBertConfig.from_dict(values | {"model_type": model_type})
 
 
 def _has_config(model_id: str | Path, arguments: dict) -> bool:

@@ -14,6 +14,10 @@ from .errors import InputError, one_line
 PICKLES = ("pytorch_model.bin", "model.pt", "model.pkl")
 # A file of one of these names is enough to make a tokenizer
 TOKENIZERS = {"tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"}
+# Files of a model that a loader or a card reads; a person may keep others beside them
+JSON_FILES = ("config.json", "generation_config.json", "openvino_config.json", "tokenizer.json", "tokenizer_config.json")
+JSON_FILES += ("added_tokens.json", "special_tokens_map.json", "vocab.json")
+JSON_FILES += ("training.json", "quantization.json", "evaluation.json")
 OPENVINO = {"openvino_model.xml", "openvino_model.bin"}
 CONSTANT = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')  # place of a constant of OpenVINO's graph in its .bin file
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -54,7 +58,7 @@ def check_folder(folder: Path, weights: bool = True, pickles: bool = False) -> N
     if "config.json" not in names:
         raise InputError(f"{folder} holds no config.json: it is not a model. A checkpoint-* folder in it may be one.")
     for name in sorted(names):
-        if name.endswith(".json"):
+        if name in JSON_FILES:
             read_json(folder / name)
     config = read_json(folder / "config.json")
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):

@@ -52,7 +52,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     """
     _check(columns, rows)
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("|" + "".join(f" {_cell(cell)} |" if cell else " |" for cell in line) for line in lines)
 
 
 def _cell(text: str) -> str:

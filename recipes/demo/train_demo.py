@@ -10,7 +10,7 @@ good model: the demo shows the way, recipes/dynamic-minilm-squad shows what it i
 import time
 from pathlib import Path
 
-from demo import OUTPUT, ask_some, measure
+from demo import OUTPUT, answer_some, measure
 from rich.console import Console
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from weights import fetch_minilm
@@ -35,13 +35,13 @@ def main() -> None:
     arguments = parse_arguments([str(HERE / "train_demo.yaml")], (ModelArguments, DataArguments, DistillationArguments))
     folder = run_recipe(*arguments)
 
-    console.rule("3. Pulling it back and measuring")
+    console.rule("3. Load and measure")
     model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    held_out = load_squad(str(HERE.parent / "data" / "held-out.json"))
-    measure(console, model, tokenizer, held_out, BUDGETS, "MiniLM-L6, trained")
+    validation = load_squad(str(HERE.parent / "data" / "held-out.json"))
+    measure(console, model, tokenizer, validation, BUDGETS, "MiniLM-L6, trained")
 
-    console.rule("4. Asking")
-    ask_some(console, model, tokenizer, held_out, BUDGETS)
+    console.rule("4. Answer")
+    answer_some(console, model, tokenizer, validation, BUDGETS)
     console.print(f"\nDone in {(time.perf_counter() - begin) / 60:.1f} minutes. The model is in {folder}.")
 
 

@@ -77,7 +77,7 @@ def train(args, mixture: dict, folder: Path, options: list[str]) -> None:
     """One run by the recipe, on a sample."""
     argv = [str(RECIPE), "--model_name_or_path", args.student, "--teacher_model_name_or_path", args.teacher]
     argv += ["--train_file", *args.train_file, "--output_dir", str(folder), "--num_train_epochs", "1"]
-    argv += ["--held_out", str(args.held_out), "--max_train_samples", str(args.samples), *options]
+    argv += ["--validation_fraction", str(args.held_out), "--max_train_samples", str(args.samples), *options]
     for option, value in mixture.items():
         argv += [f"--{option}", str(value)]
     run_recipe(*parse_arguments(argv, (ModelArguments, DataArguments, DistillationArguments)))

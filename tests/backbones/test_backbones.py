@@ -9,6 +9,8 @@ from transformers import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertModel,
+    CamembertConfig,
+    CamembertForSequenceClassification,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
@@ -19,6 +21,10 @@ from transformers import (
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
     RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaForQuestionAnswering,
+    XLMRobertaForSequenceClassification,
+    XLMRobertaModel,
 )
 
 from hf_dynbert import (
@@ -44,7 +50,12 @@ SOURCES = [
     DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
     DistilBertModel,
+    XLMRobertaForQuestionAnswering,
+    XLMRobertaForSequenceClassification,
+    XLMRobertaModel,
+    CamembertForSequenceClassification,
 ]
+ROBERTAS = {"Roberta": RobertaConfig, "XLMRoberta": XLMRobertaConfig, "Camembert": CamembertConfig}
 
 
 def make_source(model_class, sizes):
@@ -52,9 +63,10 @@ def make_source(model_class, sizes):
     labels = 3 if "Sequence" in model_class.__name__ else 2
     if model_class.__name__.startswith("Distil"):
         return model_class(DistilBertConfig(**DISTIL, initializer_range=0.2, num_labels=labels)).eval()
-    if model_class.__name__.startswith("Roberta"):
-        sizes = {**sizes, "type_vocab_size": 1, "pad_token_id": 1, "eos_token_id": 3, "hidden_act": "relu"}
-        return model_class(RobertaConfig(**sizes, num_labels=labels)).eval()
+    for name, config_class in ROBERTAS.items():
+        if model_class.__name__.startswith(name):
+            sizes = {**sizes, "type_vocab_size": 1, "pad_token_id": 1, "eos_token_id": 3, "hidden_act": "relu"}
+            return model_class(config_class(**sizes, num_labels=labels)).eval()
     return model_class(BertConfig(**sizes, num_labels=labels)).eval()
 
 
@@ -67,7 +79,7 @@ def test_answers_stay_the_same(source_class, sizes, tmp_path, from_folder):
     target = target_class.from_backbone(str(tmp_path) if from_folder else source)
     inputs = make_batch()
     del inputs["token_type_ids"]
-    if source.config.model_type == "roberta":
+    if isinstance(source.config, tuple(ROBERTAS.values())):
         inputs["input_ids"] = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, 1)
     with torch.no_grad():
         one, two = source(**inputs), target(**inputs)
@@ -87,7 +99,7 @@ def test_answers_stay_the_same(source_class, sizes, tmp_path, from_folder):
 
 def test_question_protection_works_on_roberta_without_token_types(sizes):
     target = DynamicTinyBertForQuestionAnswering.from_backbone(
-        make_source(RobertaForQuestionAnswering, sizes), protect_first_segment=True
+        make_source(RobertaForQuestionAnswering, sizes), protect_first_segment=True, min_tokens_to_drop=0
     )
     inputs = make_batch((20,))
     del inputs["token_type_ids"]
@@ -99,6 +111,28 @@ def test_another_head_is_new_and_named(sizes, caplog):
     assert model.config.num_labels == 2
     assert "qa_outputs.weight" in caplog.text
     DynamicTinyBertForQuestionAnswering.from_backbone(make_source(BertForMaskedLM, sizes))
+
+
+def test_arguments_of_loading_are_used_or_refused(bert, bert_folder):
+    for source in (bert, str(bert_folder)):
+        made = DynamicTinyBertForQuestionAnswering.from_backbone(
+            source, dtype="bfloat16", attn_implementation="eager", device_map="cpu"
+        )
+        assert {parameter.dtype for parameter in made.parameters()} == {torch.bfloat16}
+        assert made.dtype == made.config.dtype == torch.bfloat16
+        assert made(**make_batch(), output_attentions=True).attentions is not None
+    assert made.config.name_or_path == str(bert_folder)
+    assert DynamicTinyBertForQuestionAnswering.from_backbone(bert, dtype=torch.float64).dtype == torch.float64
+    for wrong in (
+        {"dtype": "int8"},
+        {"dtype": "half-float"},
+        {"attn_implementation": "nope"},
+        {"device_map": {"a": 0, "b": 1}},
+    ):
+        with pytest.raises(
+            ValueError, match=next(iter(wrong.values())) if "attn" in next(iter(wrong)) else next(iter(wrong))
+        ):
+            DynamicTinyBertForQuestionAnswering.from_backbone(bert, **wrong)
 
 
 def test_overrides_reach_the_configuration(bert):
@@ -145,9 +179,12 @@ def test_layers_that_are_not_there_are_refused(bert, layers):
 def test_unsupported_architectures_are_refused(sizes, tmp_path):
     sizes = {name: value for name, value in sizes.items() if name != "initializer_range"}
     ElectraModel(ElectraConfig(**sizes, embedding_size=32)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="'bert', 'roberta', 'distilbert'"):
+    with pytest.raises(
+        ValueError,
+        match="no conversion for this architecture.*'bert', 'roberta', 'xlm-roberta', 'camembert', 'distilbert'",
+    ):
         DynamicTinyBertModel.from_backbone(str(tmp_path))
-    with pytest.raises(ValueError, match="'electra' checkpoint.*'roberta' and 'distilbert'"):
+    with pytest.raises(ValueError, match="'electra' checkpoint.*'camembert' and 'distilbert'"):
         DynamicTinyBertModel.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="decoder"):
         DynamicTinyBertModel.from_backbone(BertModel(BertConfig(**sizes, is_decoder=True)))

@@ -244,21 +244,21 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def model(make_model, clock):
     """A model whose calls take a time that the budget and the size of the input alone decide."""
-    model = make_model()
+    model = make_model(min_tokens_to_drop=0)
     model.config.budgets = entries("another machine", runtime_name(model))
     milliseconds, calls = {"full": 12, "a": 8, "b": 3}, []
 
     def pass_time(module, args, kwargs):
         batch, tokens = kwargs["input_ids"].shape
-        calls.append((batch, tokens, kwargs["length_config"]))
-        clock.pass_time(milliseconds.get(kwargs["length_config"], 1) * (1 + batch * tokens / 64))
+        calls.append((batch, tokens, kwargs["budget"]))
+        clock.pass_time(milliseconds.get(kwargs["budget"], 1) * (1 + batch * tokens / 64))
 
     model.register_forward_pre_hook(pass_time, with_kwargs=True)
     return model, calls, milliseconds
 
 
 def test_a_budget_chosen_by_a_model(make_model, batch, tmp_path, cache):
-    model = make_model()
+    model = make_model(min_tokens_to_drop=0)
     model.config.budgets = entries(machine_name(threads_of(model)), runtime_name(model))
     model.save_pretrained(tmp_path / "saved")
     again = DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "saved").eval()
@@ -288,7 +288,7 @@ def test_latencies_of_another_machine_are_timed_here_once(model, cache, caplog, 
     assert content["machine"] == machine_name(threads_of(model)) and content["budgets"]["full"] == [None, None]
     [point] = content["points"]
     assert (point["batch_size"], point["tokens"]) == (1, 24) and all(ms > 3 for ms in point["latency_ms"].values())
-    another = make_model()  # a process that starts later
+    another = make_model(min_tokens_to_drop=0)  # a process that starts later
     another.config.budgets = model.config.budgets
     point["latency_ms"] = {"a": 2.0, "b": 1.0, "full": 7.0}
     file.write_text(json.dumps(content))
@@ -296,13 +296,13 @@ def test_latencies_of_another_machine_are_timed_here_once(model, cache, caplog, 
     assert another.choose_budget(max_latency_ms=2) == [0.9, 0.8, 0.7, 0.6]
     for damaged in ("{half", "[]", json.dumps(content | {"points": [point | {"latency_ms": {"a": -1.0}}]})):
         file.write_text(damaged)
-        third = make_model()
+        third = make_model(min_tokens_to_drop=0)
         third.config.budgets = model.config.budgets
         assert third.choose_budget(max_latency_ms=1e9) == "full"  # timed again
 
 
 def test_a_call_of_choose_budget_is_fast(make_model, cache):
-    model = make_model()
+    model = make_model(min_tokens_to_drop=0)
     model.config.budgets = entries("another machine", runtime_name(model))
     arguments = [{"speedup": 0.001}, {"max_latency_ms": 1e9, "tokens": 100}, {"max_latency_ms": 1e9, "batch_size": 4}]
     for limits in arguments:
@@ -388,5 +388,5 @@ def test_budgets_of_both_kinds_live_together():
             DynamicTinyBertConfig(num_hidden_layers=4, budgets=wrong)
     with pytest.raises(ValueError, match=r'budgets\["a"\]: length_config increases'):
         DynamicTinyBertConfig(num_hidden_layers=4, budgets={"a": {"length_config": [0.5, 0.6, 0.5, 0.4], "f1": 1.0}})
-    with pytest.raises(ValueError, match=r'budgets\["a"\]: length_config is None'):
+    with pytest.raises(ValueError, match=r'budgets\["a"\]: a budget other than "full" needs'):
         DynamicTinyBertConfig(num_hidden_layers=4, budgets={"a": {"f1": 1.0}})

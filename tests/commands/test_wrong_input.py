@@ -218,7 +218,7 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
         (["ask", *RIGHT["ask"], "--context_file", "CONTEXT"], "one of the two"),
         (["ask", *RIGHT["ask"][:4]], "one of the two"),
         (["ask", *RIGHT["ask"][:4], "--context_file", "nowhere.txt"], "nowhere.txt"),
-        (["ask", *RIGHT["ask"], "--length_config", "full", "--speedup", "2"], "both select a budget"),
+        (["ask", *RIGHT["ask"], "--length_config", "full", "--speedup", "2"], "all select a budget"),
         (["ask", *RIGHT["ask"], "--speedup", "2"], "no budgets to choose from"),
         (["convert", *RIGHT["convert"], "--budgets", "{"], "--budgets is not JSON"),
         (["convert", *RIGHT["convert"], "--budgets", DEEP], "--budgets is not JSON"),
@@ -232,7 +232,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(files, monkeypatch):
     def fault(*args, **kwargs):
         return list(zip([1], [1, 2], strict=True))
 
-    monkeypatch.setattr(evaluating.SquadSample, "evaluate", fault)
+    monkeypatch.setattr(evaluating.QuestionAnsweringEvaluator, "evaluate", fault)
     with pytest.raises(ValueError, match="longer"):
         main(["evaluate", "--model", files["MODEL"], "--data", files["DATA"]])
 

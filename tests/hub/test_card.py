@@ -8,7 +8,8 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from hf_dynbert import DistillationArguments, DistillationCollator, DistillationTrainer, training_features
 from hf_dynbert.commands.main import main
-from hf_dynbert.hub.model_card import OURS, PLACE, for_repository, hub_id, write_card, write_evaluation
+from hf_dynbert.hub.model_card import MARK, PLACE, write_card, write_evaluation
+from hf_dynbert.hub.records import hub_id
 
 
 BUDGETS = {
@@ -55,7 +56,7 @@ def test_the_dearest_budget_comes_first(folder):
 
 
 def test_the_snippet_runs(folder, capsys):
-    card = for_repository(write_card(folder).read_text(), str(folder))
+    card = write_card(folder).read_text().replace(PLACE, str(folder))
     code = re.search(r"```python\n(.*?)```", card, re.S)[1]
     exec(compile(code, "card", "exec"), {})  # noqa: S102 (our own text: that it runs is what is tested)
     assert capsys.readouterr().out.count("'answer'") == 2 and 'length_config="fast"' in code
@@ -69,6 +70,50 @@ def test_budgets_are_told_with_what_was_measured(folder):
     assert "## Evaluation" not in card and "## Training" not in card and "front.png" not in card and "±" not in card
     (folder / "front.png").write_bytes(b"a picture")
     assert "](front.png)" in write_card(folder).read_text()
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "![](http://tracker)",
+    "a | b\n# A title",
+    '")\nimport os #',
+    "`code`",
+    "x" * 5_000_000,
+)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: value[:10])
+def test_values_of_records_are_no_code_no_html_and_not_long(folder, value):
+    config = json.loads((folder / "config.json").read_text())
+    config["budgets"] = {
+        "half": BUDGETS["half"],
+        "fast": BUDGETS["fast"] | {"machine": value, "runtime": value, "sample": value},
+    }
+    values = dict.fromkeys(
+        ("teacher", "data", "started_from", "machine", "license", "language", "dataset", "base_model"), value
+    )
+    training = values | {"tags": [value], "minutes": 1.0, "examples": value, "hyperparameters": {value: value}}
+    training |= {"versions": {value: value}}
+    int8 = {"arguments": {value: [value]}, "kept_in_fp32": [value], "f1_int8": {value: 1.0, "full": value}, "f1_fp32": {}}
+    results = {"half": RESULT, "0" + value: RESULT | {value: 1.0, "f1": value}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "training.json").write_text(json.dumps(training))
+    (folder / "quantization.json").write_text(json.dumps(int8))
+    (folder / "evaluation.json").write_text(
+        json.dumps(evaluated(data=value, dataset=value, split=value) | {"results": results})
+    )
+    text = write_card(folder).read_text()
+    body = text.split("\n---\n", 1)[1]
+    assert len(text) < 50_000
+    assert (
+        "<script>" not in body
+        and "![](http" not in body
+        and "import os" not in re.search(r"```python\n(.*?)```", body, re.S)[1]
+    )
+    assert "\n# A title" not in body and body.count("\n# ") == 1 and "`code`" not in body
+    code = re.search(r"```python\n(.*?)```", body, re.S)[1]
+    assert 'length_config="half"' in code and compile(code, "card", "exec")
+    assert ModelCard(text).data.to_dict()["library_name"] == "transformers"
 
 
 def test_metadata(folder):
@@ -126,13 +171,12 @@ def test_other_questions_replace_an_evaluation(folder):
 
 def test_a_persons_card_stays(folder):
     path = write_card(folder)
-    path.write_text(path.read_text().replace(OURS, "").replace("# tiny-squad", "# My own words"))
+    path.write_text(path.read_text().replace(MARK, "").replace("# tiny-squad", "# My own words"))
     assert write_card(folder) is None and "My own words" in path.read_text()
     write_evaluation(folder, evaluated(), "full", FULL)
     assert "My own words" in path.read_text() and (folder / ".eval_results" / "squad.yaml").exists()
     (folder / "evaluation.json").unlink()  # of a model that is there no more
     assert write_card(folder) is None and not (folder / ".eval_results" / "squad.yaml").exists()
-    assert for_repository(path.read_text(), "ada/tiny") == path.read_text()
 
 
 def test_a_recipe_writes_the_card(bert_folder, squad_file, articles_file, tmp_path):
@@ -170,7 +214,7 @@ def test_a_trainers_card(make_model, tokenizer, questions, tmp_path):
     trainer.save_model()
     trainer.create_model_card(dataset="rajpurkar/squad", finetuned_from="org/base")
     card = ModelCard.load(tmp_path / "out" / "README.md")
-    assert card.data.base_model == "org/base" and OURS in card.content and PLACE in card.content
+    assert card.data.base_model == "org/base" and MARK in card.content and PLACE in card.content
 
 
 def test_scores_of_int8_under_names_that_are_others_now_are_not_told(folder):

@@ -26,7 +26,7 @@ from hf_dynbert import (
     training_features,
 )
 from hf_dynbert.commands.main import main
-from hf_dynbert.hub.model_card import GENERATED, OURS, write_evaluation
+from hf_dynbert.hub.model_card import MARK, MARKS, write_evaluation
 from hf_dynbert.hub.push import push_folder
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
@@ -88,7 +88,7 @@ def test_the_card_knows_where_it_stands_and_survives(hub, folder, make_model):
 
 def test_a_persons_card_on_the_hub_stays(hub, folder, make_model, tokenizer, questions, tmp_path):
     push_folder(folder, "ada/tiny")
-    own = hub.files("ada/tiny")["README.md"].replace(OURS.encode(), b"My own words.")
+    own = hub.files("ada/tiny")["README.md"].replace(MARK.encode(), b"My own words.")
     hub.repos["ada/tiny"].commit("main", hub.files("ada/tiny") | {"README.md": own})
     push_folder(folder, "ada/tiny")
     assert hub.files("ada/tiny")["README.md"] == own
@@ -96,16 +96,66 @@ def test_a_persons_card_on_the_hub_stays(hub, folder, make_model, tokenizer, que
     assert b"My own words." in hub.files("ada/tiny")["README.md"]
 
 
-def test_what_an_earlier_model_left_goes(hub, folder):
-    old = dict.fromkeys(("evaluation.json", "front.png", "openvino_model.xml", "notes.txt"), b"old")
-    hub.create("ada/tiny", **old | {".eval_results/squad.yaml": b"old"})
-    (folder / "notes-of-mine.txt").write_text("nobody's business")
-    push_folder(folder, "ada/tiny")
+@pytest.mark.parametrize("clean", [False, True])
+def test_what_is_in_the_repository_stays_unless_asked(hub, folder, clean):
+    old = dict.fromkeys(("evaluation.json", "front.png", "openvino_model.xml", ".eval_results/squad.yaml"), b"old")
+    hub.create("ada/tiny", **old, **{"notes.txt": b"old"})
+    command = ["push", "--model", str(folder), "--repo", "ada/tiny", *(["--clean"] if clean else [])]
+    assert main(command) == 0
     files = hub.files("ada/tiny")
     assert files["notes.txt"] == b"old" and "model.safetensors" in files
-    assert not {"evaluation.json", "front.png", "openvino_model.xml", ".eval_results/squad.yaml", "notes-of-mine.txt"} & set(
-        files
-    )
+    assert {name for name in old if name in files} == (set() if clean else set(old))
+
+
+SECRETS = (
+    "notes-of-mine.txt",
+    "token.json",
+    "tokens_of_ada.json",
+    "token",
+    "LICENSE.key",
+    "secret.png",
+    "vocab.bak",
+    ".env",
+)
+
+
+def test_only_files_of_a_model_are_uploaded(hub, folder):
+    for name in SECRETS:
+        (folder / name).write_text("nobody's business")
+    (folder / "LICENSE").write_text("Apache-2.0")
+    push_folder(folder, "ada/tiny")
+    files = hub.files("ada/tiny")
+    assert not set(SECRETS) & set(files) and files["LICENSE"] == b"Apache-2.0"
+    assert not [name for name, content in files.items() if b"nobody's business" in content]
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "README.md", "front.png", "vocab.txt", ".eval_results"])
+def test_links_are_not_followed(hub, folder, tmp_path, name):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "squad.yaml").write_text("a private key")
+    target = tmp_path / "private" / ("" if name == ".eval_results" else "squad.yaml")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(target)
+    push_folder(folder, "ada/tiny")
+    assert not [content for content in hub.files("ada/tiny").values() if b"a private key" in content]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_model_of_links_is_refused(hub, folder, tmp_path, name):
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} is a link"):
+        push_folder(folder, "ada/tiny")
+    assert not hub.log
+
+
+@pytest.mark.parametrize("way", ["push_folder", "push_to_hub"])
+def test_the_title_of_a_card_is_the_name_of_its_repository(hub, folder, make_model, way):
+    if way == "push_folder":
+        push_folder(folder, "ada/tiny")
+    else:
+        make_model(budgets=BUDGETS).push_to_hub("ada/tiny")
+    assert "\n# tiny\n" in hub.files("ada/tiny")["README.md"].decode()
 
 
 def test_what_is_public_is_not_taken_for_private(hub, folder):
@@ -170,7 +220,7 @@ def test_push_to_hub_of_transformers(hub, make_model, tokenizer, pull):
     tokenizer.push_to_hub("tiny")
     assert hub.repos["ada/tiny"].private
     card = hub.files("ada/tiny")["README.md"].decode()
-    assert 'from_pretrained("ada/tiny")' in card and "| `half` | 0.8, 0.6, 0.5, 0.3 |" in card and GENERATED not in card
+    assert 'from_pretrained("ada/tiny")' in card and "| `half` | 0.8, 0.6, 0.5, 0.3 |" in card and MARKS[-1] not in card
     assert torch.equal(answers(pull("ada/tiny")), answers(model))
     assert pull("ada/tiny", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
 

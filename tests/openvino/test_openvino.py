@@ -25,8 +25,8 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     evaluate_squad,
-    latency,
 )
+from hf_dynbert.budgets import latency
 from hf_dynbert.budgets.budget import Budget
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import machine_name
@@ -74,6 +74,7 @@ def checkpoints(sizes, tokenizer, tmp_path_factory):
         torch.manual_seed(0)
         importance = name if name in IMPORTANCES else "learned"
         defaults = {"importance": importance, "budgets": BUDGETS, "length_config": [0.9, 0.6, 0.6, 0.5]}
+        defaults |= {"min_tokens_to_drop": 0}  # most inputs here are short
         model = randomize_scorers(model_class(DynamicTinyBertConfig(**sizes, **defaults, **options)))
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
@@ -396,6 +397,33 @@ def test_searched_budgets_survive_and_are_asked(exported, tmp_path, monkeypatch)
     by_name, by_list = (again(**inputs, length_config=config).start_logits for config in ("fast", fast.length_config))
     assert torch.equal(by_name, by_list)
     assert (by_name - again(**inputs, length_config="full").start_logits).abs().max() > 0.01  # more than two graphs differ
+
+
+@pytest.mark.parametrize("name", ["learned", "early"])
+def test_equal_scores_keep_the_same_tokens_as_eager(checkpoints, tmp_path, name):
+    """Ties go to the earlier token in both."""
+    eager = eager_class(name).from_pretrained(checkpoints / name, importance_match=0, min_tokens_to_drop=0).eval()
+    for layer in eager.bert.encoder.layer:
+        torch.nn.init.zeros_(layer.token_scorer.unit.weight)
+    eager.save_pretrained(tmp_path)
+    model = ov_class(name).from_pretrained(tmp_path, export=True, ov_config=EXACT)
+    for batch in BATCHES:
+        for length_config in ("few", "fast", [0.5] * 4):
+            one, two = (outputs(each, batch, length_config=length_config) for each in (eager, model))
+            torch.testing.assert_close(one, torch.as_tensor(two), atol=TOLERANCE, rtol=0)
+
+
+def test_short_examples_keep_their_tokens_in_the_graph(checkpoints, tmp_path):
+    eager = eager_class("cls").from_pretrained(checkpoints / "cls", min_tokens_to_drop=24).eval()
+    eager.save_pretrained(tmp_path)
+    model = ov_class("cls").from_pretrained(tmp_path, export=True, ov_config=EXACT)
+    free = eager_class("cls").from_pretrained(checkpoints / "cls", min_tokens_to_drop=0).eval()
+    for batch in BATCHES:
+        one, two = (outputs(each, batch, length_config="fast") for each in (eager, model))
+        torch.testing.assert_close(one, torch.as_tensor(two), atol=TOLERANCE, rtol=0)
+    assert (
+        outputs(free, BATCHES[0], length_config="fast") - outputs(eager, BATCHES[0], length_config="fast")
+    ).abs().max() > 0.01
 
 
 def test_bad_budgets_name_the_good(exported):

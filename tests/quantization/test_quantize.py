@@ -13,7 +13,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
 from hf_dynbert.commands import main as cli
-from hf_dynbert.hub.model_card import for_repository
+from hf_dynbert.hub.model_card import PLACE
 from hf_dynbert.int8_layers import Int8Linear
 from hf_dynbert.quantization.arguments import QuantizeArguments
 from hf_dynbert.utils.atomic_files import replace_files
@@ -146,7 +146,7 @@ def test_record_says_how(quantized):
 
 
 def test_card_says_how_and_its_snippet_runs(quantized, capsys):
-    card = for_repository((quantized / "README.md").read_text(), str(quantized))
+    card = (quantized / "README.md").read_text().replace(PLACE, str(quantized))
     assert (
         "in int8 for OpenVINO" in card
         and "| smooth_quant_alpha | 0.85 |" in card

@@ -1,6 +1,8 @@
 """The stages of recipes: what runs, what is not repeated, what goes on."""
 
+import importlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from hf_dynbert.commands.parsing import parse_arguments
 
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -18,7 +22,7 @@ COMMAND = """
 import sys
 from pathlib import Path
 verb, *words = sys.argv[1:]
-last = {"train": "training.json", "quantize": "quantization.json", "search": "front.json", "evaluate": "evaluation.json"}
+last = {"train": "model.safetensors", "quantize": "quantization.json", "search": "front.json", "evaluate": "evaluation.json"}
 options = {}
 for word in words:
     if word.startswith("--"):
@@ -137,6 +141,16 @@ def test_a_killed_stage_goes_on_in_its_folder(work):
     assert not list(work.glob("outputs/*.old-*"))
 
 
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_options_of_each_stage_are_valid(work, chain):
+    plan = make(work, chain, "-n", command="hf-dynbert").stdout.splitlines()
+    commands = [shlex.split(line)[4:] for line in plan if "&& hf-dynbert " in line]
+    assert [words[0] for words in commands] == [call.split()[0] for call in ALL[chain]]
+    for verb, *words in commands:
+        output = ["--output_dir", str(work / "out")] if verb == "train" else []  # its arguments make the folder
+        parse_arguments([*words, *output], importlib.import_module(f"hf_dynbert.commands.{verb}").argument_classes())
+
+
 def test_recipes_share_a_teacher(work):
     make(work, "tinybert-squad")
     calls(work)
@@ -146,7 +160,7 @@ def test_recipes_share_a_teacher(work):
 
 def test_a_stage_made_elsewhere_is_taken(work):
     (work / "outputs/pairs-teacher").mkdir(parents=True)
-    (work / "outputs/pairs-teacher/training.json").write_text("{}")
+    (work / "outputs/pairs-teacher/model.safetensors").write_text("{}")
     assert make(work, "simplified-tinybert", "-t", "teacher").returncode == 0
     assert make(work, "simplified-tinybert").returncode == 0 and calls(work) == ["train simplified-tinybert"]
 

@@ -142,7 +142,7 @@ def test_the_same_words_in_another_tokenizer(tokenizer, mpnet_tokenizer):
 def test_tokenizers_that_cut_differently_are_refused(tokenizer, mpnet_tokenizer):
     mine = tokenizer("who?", "ada wrote")["input_ids"]
     theirs = mpnet_tokenizer("who?", "ada writes")["input_ids"]
-    with pytest.raises(ValueError, match="cuts 'wrote' into .* need tokenizers that cut words alike"):
+    with pytest.raises(ValueError, match="splits 'wrote' into .* need tokenizers that split words alike"):
         same_tokens(mine, theirs, tokenizer, mpnet_tokenizer)
 
 

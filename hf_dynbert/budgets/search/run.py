@@ -10,15 +10,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ...configuration_dynamic_tinybert import FULL
-from ...hub.model_card import TRAINING, write_card
+from ...hub.model_card import write_card
+from ...hub.records import TRAINING
 from ...loading import load, load_tokenizer
-from ...subnetwork import MIN_SHARE, SubNetwork, dropping_layers, parse_length_config
+from ...subnetwork import SubNetwork, dropping_layers
 from ...tasks import DataOptions, Evaluator, Task, task_of
 from ...utils.atomic_files import replace_files
 from ...utils.folder_config import load_config
 from ...utils.tables import markdown_table
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name
+from ..sampling import MIN_SHARE, parse_length_config
 from .arguments import SearchArguments
 from .evaluator import CONFIRM, SAMPLES, SEARCH, TRAINING_SAMPLE, Baseline, BudgetEvaluator, Kind
 from .plot import plot_front

@@ -184,7 +184,7 @@ def evaluate_squad(
         batch_size (`int`, *optional*, defaults to 32): windows of a batch, sorted by length and padded to the longest.
         max_length, stride: see `encode_windows`.
         max_answer_length, handle_impossible_answer: see [`QuestionAnsweringEvaluator`].
-        latency_samples (`int`, *optional*, defaults to 50): windows to time at batch 1, spread over the lengths; 0 times none.
+        latency_samples (`int`, *optional*, defaults to 50): windows to time at batch 1, spread over the lengths; 0 for none.
         progress (`bool`, *optional*, defaults to `True`): whether to show a progress bar.
         length_config (*optional*): short form of `budget` for a length configuration.
 

@@ -24,8 +24,8 @@ def load_texts(
     """Reads texts.
 
     Args:
-        source (`str` or `list[str]`): `.txt` (one text a line, column `text`), `.json`, `.jsonl`, `.csv`, `.tsv` or `.parquet`
-            files, all of one kind; or a data set on the Hub.
+        source (`str` or `list[str]`): `.txt` (one text a line, column `text`), `.json`, `.jsonl`, `.csv`, `.tsv` or
+            `.parquet` files, all of one kind; or a data set on the Hub.
         columns (`list[str]`): the text's column, or two columns that make a pair.
         name (`str`, *optional*): configuration of a data set on the Hub, for example `qnli` of `nyu-mll/glue`.
         split (`str`, *optional*, defaults to `"train"`): split of a data set on the Hub.

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a large model said of data, kept: several epochs and students cost one pass, and a pass that was stopped goes on."""
+"""A disk cache of a large model's outputs: one pass serves all epochs and students, and an interrupted pass resumes."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from datasets import Dataset, Features, concatenate_datasets
 from tqdm.auto import tqdm
 
 
-SHARD = 256  # rows that are kept at once: what a killed pass loses, a minute or two of a large teacher on two cores
+SHARD = 256  # rows stored at once: a killed pass loses at most this, a minute or two of a large teacher on two cores
 VERSION = 2  # raise it when the same models, data and settings give other answers
 NOT_ANSWERS = (
     "transformers_version",
@@ -20,7 +20,7 @@ NOT_ANSWERS = (
     "id2label",
     "label2id",
     "auto_map",
-)  # of a configuration: names, no numbers
+)  # fields of a configuration that do not change the outputs
 
 
 def map_in_shards(
@@ -32,22 +32,21 @@ def map_in_shards(
     description: str,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """Maps data shard by shard, and takes from the cache what was mapped before, here or in another process.
+    """Maps data shard by shard, and reads the shards that were mapped before from the cache.
 
-    Of several processes that train together each starts in another place, so that they share the work where they share the
-    folder.
+    Several processes that train together start at different shards, so processes that share the folder share the work.
 
     Args:
-        function (`Callable`): from a batch of rows to a batch of others, not always as many.
+        function (`Callable`): takes a batch of rows and returns a batch of rows, not always as many.
         data (`datasets.Dataset`): rows.
-        columns (`list[str]`): what `function` reads of them.
-        features (`datasets.Features`): of what it returns.
-        key (`str`): names all that this depends on but the rows, see `fingerprint`.
-        description (`str`): stands before the progress bar.
+        columns (`list[str]`): columns that `function` reads.
+        features (`datasets.Features`): features of the returned rows.
+        key (`str`): fingerprint of everything but the rows that the result depends on, see `fingerprint`.
+        description (`str`): label of the progress bar.
         cache_dir (`str` or `Path`, *optional*): folder; beside the other caches of `datasets` when not given.
 
     Returns:
-        `datasets.Dataset`: what `function` returned.
+        `datasets.Dataset`: the rows that `function` returned.
     """
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "hf_dynbert") / key
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,8 +61,8 @@ def map_in_shards(
             batched=True,
             batch_size=SHARD,
             remove_columns=columns,
-            cache_file_name=str(folder / f"{name}.arrow"),  # written beside and renamed by datasets
-            load_from_cache_file=True,  # even where caching is switched off: this is no cache of datasets
+            cache_file_name=str(folder / f"{name}.arrow"),  # `datasets` writes a temporary file and renames it
+            load_from_cache_file=True,  # also where caching of `datasets` is switched off: this cache is a separate one
             new_fingerprint=f"{key}-{name}",
             features=features,
         )
@@ -71,12 +70,12 @@ def map_in_shards(
 
 
 def fingerprint(model, tokenizers: list, settings: list) -> str:
-    """Of all that a model's answer depends on, but the row.
+    """Fingerprint of everything but the row that a model's outputs depend on.
 
     Args:
-        model (`PreTrainedModel`): configuration and weights.
-        tokenizers (`list[PreTrainedTokenizerBase]`): all that read the row.
-        settings (`list`): what JSON can write.
+        model (`PreTrainedModel`): its configuration and weights count.
+        tokenizers (`list[PreTrainedTokenizerBase]`): all tokenizers that read the row.
+        settings (`list`): values that JSON can store.
     """
     config = {name: value for name, value in model.config.to_diff_dict().items() if name not in NOT_ANSWERS}
     digest = hashlib.sha256(json.dumps([VERSION, type(model).__name__, config, settings], default=str).encode())
@@ -89,7 +88,7 @@ def fingerprint(model, tokenizers: list, settings: list) -> str:
 
 
 def tokenizer_parts(tokenizer) -> dict:
-    """What a tokenizer does to a text, without what each call sets."""
+    """The settings of a tokenizer that change its tokens, without those that each call sets."""
     parts = {name: getattr(tokenizer, name) for name in ("truncation_side", "model_input_names")}
     if not getattr(tokenizer, "is_fast", False):
         return parts | {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab(), **tokenizer.init_kwargs}

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a teacher answers, told on the student's tokens: both read the same characters, whatever their tokenizers."""
+"""A teacher's answers and inputs at the student's tokens: both models read the same characters with their own tokenizers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from .alignment import same_tokens, teacher_windows
 from .cache import fingerprint, map_in_shards
 
 
-ODD_TEXTS = 0.1  # part of the texts that may be cut differently: more is not the texts', but the tokenizers' doing
+ODD_TEXTS = 0.1  # share of texts that may be split differently; a larger share means that the tokenizers differ
 
 logger = logging.get_logger(__name__)
 
@@ -34,25 +34,25 @@ def teacher_predictions(
     batch_size: int = 16,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """A teacher's start and end distributions over the tokens of the student's features; computed once and kept.
+    """A teacher's start and end distributions over the tokens of the student's features; computed once and cached.
 
     Args:
         teacher (`PreTrainedModel`): any model for extractive question answering.
-        teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): of the teacher and of the student.
-        data (`datasets.Dataset`): the questions that `training_features` got.
+        teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): tokenizers of the teacher and of the student.
+        data (`datasets.Dataset`): the questions given to `training_features`.
         max_length, stride, max_question_length: as given to `training_features`.
-        temperature (`float`, *optional*, defaults to 1): divides the teacher's logits (arXiv 1503.02531, section 2). What is
-            kept are distributions: the student learns at the same one, `DistillationArguments(teacher_temperature=...)`.
-        batch_size (`int`, *optional*): windows that the teacher reads at once; changes nothing but time.
-        cache_dir (`str` or `Path`, *optional*): where results are kept, by teacher, data and settings; a pass that was
-            stopped goes on there. Beside the other caches of `datasets` when not given.
+        temperature (`float`, *optional*, defaults to 1): divides the teacher's logits (arXiv 1503.02531, section 2). Give
+            the student the same value: `DistillationArguments(teacher_temperature=...)`.
+        batch_size (`int`, *optional*): windows of a batch; changes only the time.
+        cache_dir (`str` or `Path`, *optional*): folder of the cache; results are stored by teacher, data and
+            settings, and an interrupted pass resumes. The cache folder of `datasets` when not given.
 
     Returns:
         `datasets.Dataset`: columns `teacher_start` and `teacher_end`, a row for each row of the features.
 
     Raises:
-        ValueError: many windows with more tokens of the teacher than it can read (a few get no answers, and a warning); a
-            slow tokenizer.
+        ValueError: many windows are longer than the teacher can read (a few get no answers and a warning), or a tokenizer
+            is slow.
     """
     _check_fast(teacher_tokenizer, tokenizer)
     settings = [max_length, stride, max_question_length, temperature]
@@ -81,34 +81,35 @@ def teacher_logits(
     batch_size: int = 32,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """A teacher's logits for the texts of the student's features, in the order of the student's labels; kept as above.
+    """A teacher's logits for the texts of the student's features, in the order of the student's labels; computed once and
+    cached.
 
-    Where the student's tokens end at `max_length`, the teacher's text ends too: both judge the same characters.
+    A text that the student's `max_length` truncates is truncated at the same character for the teacher.
 
     Args:
         teacher (`PreTrainedModel`): any model for sequence classification.
-        teacher_tokenizer (`PreTrainedTokenizerBase`): its tokenizer; it need not be like the student's.
-        tokenizer (`PreTrainedTokenizerFast`): of the student.
-        data (`datasets.Dataset`): what `text_features` got.
+        teacher_tokenizer (`PreTrainedTokenizerBase`): the teacher's tokenizer; any tokenizer.
+        tokenizer (`PreTrainedTokenizerFast`): the student's tokenizer.
+        data (`datasets.Dataset`): the rows given to `text_features`.
         columns (`list[str]`): the text, or two texts that make a pair.
         labels (`dict[int, str]`): the student's `config.id2label`.
         max_length (`int`, *optional*): as given to `text_features`.
-        batch_size (`int`, *optional*): texts that the teacher reads at once; changes nothing but time.
+        batch_size (`int`, *optional*): texts of a batch; changes only the time.
         cache_dir (`str` or `Path`, *optional*): see `teacher_predictions`.
 
     Returns:
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
 
     Raises:
-        ValueError: a teacher with other labels, see `label_order`, or of several labels at once; a text with more of its
-            tokens than it can read.
+        ValueError: the teacher has other labels (see `label_order`) or is a multi-label classifier, or a text is longer than
+            the teacher can read.
     """
     _check_fast(tokenizer)
     order = label_order(labels, teacher.config.id2label)
     if teacher.config.problem_type == "multi_label_classification":
         raise ValueError(
-            "The teacher says of each label whether it is there (problem_type multi_label_classification). What can be "
-            "learned are classes of which one is right, and real numbers. Take a teacher of such a task."
+            "The teacher is a multi-label classifier (problem_type multi_label_classification). teacher_logits takes "
+            "single-label classifiers and regression; DistillationTrainer(teacher=...) takes this teacher too."
         )
     teacher, limit = teacher.eval(), readable_tokens(teacher, teacher_tokenizer)
 
@@ -134,44 +135,46 @@ def teacher_logits(
 
 
 def label_order(labels: dict[int, str], teacher_labels: dict[int, str]) -> list[int]:
-    """Where a teacher's logits have each label of a student, by name.
+    """The index among a teacher's labels of each label of a student, by name.
 
     Args:
-        labels, teacher_labels (`dict[int, str]`): `config.id2label` of both; upper and lower case are the same.
+        labels, teacher_labels (`dict[int, str]`): `config.id2label` of both models; upper and lower case are equal.
 
     Returns:
-        `list[int]`: the teacher's number for each of the student's labels.
+        `list[int]`: the teacher's index for each of the student's labels.
 
     Raises:
-        ValueError: other labels, or names on one side and on the other only `LABEL_0`, `LABEL_1`, ..., which say nothing.
+        ValueError: the labels differ, or only one model has names and the other has `LABEL_0`, `LABEL_1` and so on.
     """
-    mine, theirs = ([str(names[index]) for index in range(len(names))] for names in (labels, teacher_labels))
-    if len(mine) == len(theirs) and (len(mine) == 1 or generic_names(mine) and generic_names(theirs)):
-        return list(range(len(mine)))
-    places = {name.lower(): index for index, name in enumerate(theirs)}
-    if sorted(places) != sorted({name.lower() for name in mine}) or len(places) != len(mine):
+    names = [str(labels[index]) for index in range(len(labels))]
+    teacher_names = [str(teacher_labels[index]) for index in range(len(teacher_labels))]
+    unnamed = generic_names(names) and generic_names(teacher_names)
+    if len(names) == len(teacher_names) and (len(names) == 1 or unnamed):
+        return list(range(len(names)))
+    places = {name.lower(): index for index, name in enumerate(teacher_names)}
+    if sorted(places) != sorted({name.lower() for name in names}) or len(places) != len(names):
         raise ValueError(
-            f"The student's labels are {', '.join(mine)}, the teacher's {', '.join(theirs)}: which of them are the same "
-            "cannot be told. Name the teacher's in their order with teacher_class_names (or teacher.config.id2label), and "
+            f"The student's labels are {', '.join(names)}, the teacher's {', '.join(teacher_names)}; they cannot be matched "
+            "by name. Name the teacher's in their order with teacher_class_names (or teacher.config.id2label), and "
             "those of data that has only numbers with class_names."
         )
-    return [places[name.lower()] for name in mine]
+    return [places[name.lower()] for name in names]
 
 
 def readable_tokens(model, tokenizer) -> int:
-    """How many tokens a model reads at once: what its tokenizer says, and no more than it has positions.
+    """The longest input of a model in tokens: the tokenizer's limit, and at most the number of position embeddings.
 
     Args:
-        model (`PreTrainedModel`): of any architecture; relative and rotary positions set no limit.
-        tokenizer (`PreTrainedTokenizerBase`): of the model.
+        model (`PreTrainedModel`): any architecture; relative and rotary positions set no limit.
+        tokenizer (`PreTrainedTokenizerBase`): the model's tokenizer.
 
     Returns:
-        `int`: tokens, special ones included.
+        `int`: tokens, special tokens included.
     """
     limits = [tokenizer.model_max_length]
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # RoBERTa and MPNet number positions after that of padding
+            # RoBERTa and MPNet count positions from the padding index on
             limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
     return min(limits)
 
@@ -184,11 +187,11 @@ def teacher_inputs(
     stride: int = STRIDE,
     max_question_length: int = MAX_QUESTION_LENGTH,
 ) -> Dataset:
-    """What a teacher reads beside the student's features, for losses of layers: both see the same tokens.
+    """The teacher's inputs beside the student's features, for terms between layers: both models read the same tokens.
 
     Args:
-        teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): of the teacher and of the student. They may number their
-            tokens differently and put other special tokens between, but must cut words alike, as those of MPNet and BERT do.
+        teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): tokenizers of the teacher and of the student. They may
+            number tokens differently and add other special tokens, but must split words alike, as MPNet's and BERT's do.
         data (`datasets.Dataset`): the questions that `training_features` got.
         max_length, stride, max_question_length: as given to `training_features`.
 
@@ -197,7 +200,7 @@ def teacher_inputs(
         a row for each row of the features.
 
     Raises:
-        ValueError: tokenizers that cut words differently; a slow one; a window that the teacher cannot read.
+        ValueError: the tokenizers split words differently, a tokenizer is slow, or the teacher cannot read a window.
     """
 
     _check_fast(teacher_tokenizer, tokenizer)
@@ -214,11 +217,11 @@ def teacher_inputs(
 def teacher_text_inputs(
     teacher_tokenizer, tokenizer, data: Dataset, columns: Sequence[str], max_length: int = MAX_TEXT_LENGTH
 ) -> Dataset:
-    """What a teacher reads beside the student's features of a text or of a pair of texts, see `teacher_inputs`.
+    """The teacher's inputs beside the student's features of a text or of a pair of texts, see `teacher_inputs`.
 
     Args:
-        teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): of the teacher and of the student.
-        data (`datasets.Dataset`): what `text_features` got.
+        teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): tokenizers of the teacher and of the student.
+        data (`datasets.Dataset`): the rows given to `text_features`.
         columns (`list[str]`): the text, or two texts that make a pair.
         max_length (`int`, *optional*): as given to `text_features`.
 
@@ -226,7 +229,7 @@ def teacher_text_inputs(
         `datasets.Dataset`: as `teacher_inputs`.
 
     Raises:
-        ValueError: tokenizers that cut words differently; a text that the teacher cannot read.
+        ValueError: the tokenizers split words differently, or the teacher cannot read a text.
     """
 
     _check_fast(teacher_tokenizer, tokenizer)
@@ -260,38 +263,38 @@ def _check_lengths(tokens: list[list[int]], limit: int) -> None:
 
 
 def _readable(tokens: list[list[int]], limit: int) -> list[int]:
-    """The windows that a teacher can read; a few that are longer in its tokens are left out."""
+    """Indices of the windows that a teacher can read; a few windows that are too long are left out."""
     readable = [index for index, ids in enumerate(tokens) if len(ids) <= limit]
     odd = len(tokens) - len(readable)
     if odd > max(1, ODD_TEXTS * len(tokens)) or not readable:
         _check_lengths(tokens, limit)
     if odd:
-        logger.warning(
-            f"{odd} of {len(tokens)} windows have more than {limit} tokens of the teacher: it says nothing of them."
-        )
+        logger.warning(f"{odd} of {len(tokens)} windows have more than {limit} tokens of the teacher; they get no answers.")
     return readable
 
 
 def _beside(pairs: list[tuple[dict, dict]], tokenizer, teacher_tokenizer) -> dict:
-    """The teacher's tokens and their places, of pairs of what the student and what the teacher reads.
+    """The teacher's tokens and their positions, from pairs of inputs of the student and of the teacher.
 
-    A text in which somebody wrote what is a special token to one of them has no places: nothing is compared there.
+    A text that contains the spelling of a special token of one model gets no positions, and nothing is compared there.
     """
     places, refused = [], None
-    for mine, theirs in pairs:
+    for inputs, teacher_inputs in pairs:
         try:
-            places.append(same_tokens(mine["input_ids"], theirs["input_ids"], tokenizer, teacher_tokenizer))
+            places.append(same_tokens(inputs["input_ids"], teacher_inputs["input_ids"], tokenizer, teacher_tokenizer))
         except ValueError as error:
-            places.append([-1] * len(mine["input_ids"]))
+            places.append([-1] * len(inputs["input_ids"]))
             refused = error
     odd = sum(max(row) < 0 for row in places)
     if odd > max(1, ODD_TEXTS * len(pairs)):
         raise refused
     if odd:
-        logger.warning(f"{odd} of {len(pairs)} texts are cut differently and left out of what layers learn: {refused}")
-    columns = {INPUTS: [theirs["input_ids"] for _, theirs in pairs], PLACES: places}
+        logger.warning(
+            f"{odd} of {len(pairs)} texts are split differently and left out of the terms between layers: {refused}"
+        )
+    columns = {INPUTS: [teacher_inputs["input_ids"] for _, teacher_inputs in pairs], PLACES: places}
     if "token_type_ids" in pairs[0][1]:
-        columns[TYPES] = [theirs["token_type_ids"] for _, theirs in pairs]
+        columns[TYPES] = [teacher_inputs["token_type_ids"] for _, teacher_inputs in pairs]
     return columns
 
 
@@ -299,14 +302,14 @@ def _check_fast(*tokenizers) -> None:
     for tokenizer in tokenizers:
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(
-                f"{type(tokenizer).__name__} is a slow tokenizer and cannot tell which characters a token stands for; load "
+                f"{type(tokenizer).__name__} is a slow tokenizer, which returns no character offsets; load "
                 "it with AutoTokenizer.from_pretrained(..., use_fast=True)."
             )
 
 
 def _spans(teacher, tokenizer, windows, views, readable, temperature: float, batch_size: int) -> tuple[list, list]:
-    """Start and end distributions, a list of each window's tokens each, all 0 where the teacher cannot read; windows of like
-    length are read together.
+    """Start and end distributions of each window, 0 where the teacher cannot read it; batches have windows of similar
+    length.
     """
     found = [[np.zeros(len(window.offsets), dtype=np.float32)] * 2 for window in windows]
     order = sorted(readable, key=lambda index: len(views[index].inputs["input_ids"]))
@@ -330,7 +333,7 @@ def _spans(teacher, tokenizer, windows, views, readable, temperature: float, bat
 
 
 def _moved(probabilities: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
-    """Probabilities of tokens summed on their places among `size` others; what has none goes to the rest in proportion."""
+    """Probabilities of tokens, summed at their positions among `size` tokens and normalised."""
     there, moved = places >= 0, np.zeros(size, dtype=np.float32)
     np.add.at(moved, places[there], probabilities[there])
     return moved / max(moved.sum(), np.finfo(np.float32).tiny)

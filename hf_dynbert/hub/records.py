@@ -1,0 +1,81 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""The records in a model folder: training, quantization, evaluation, and where the weights come from."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from ..utils.errors import InputError
+from ..utils.model_folders import read_json
+
+
+TRAINING, QUANTIZATION, EVALUATION = "training.json", "quantization.json", "evaluation.json"
+OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin", "openvino_config.json")
+# Files that describe one model, and are wrong beside another
+RECORDS = (TRAINING, QUANTIZATION, EVALUATION, "front.png")
+OF_A_MODEL = (*RECORDS, "model.safetensors", *OPENVINO_FILES)
+
+
+def read_record(folder: Path, name: str) -> dict:
+    """The content of a record; empty if the folder has none.
+
+    Raises:
+        InputError: the file is not a JSON mapping.
+    """
+    path = folder / name
+    if not path.exists():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON mapping; delete the file, or make it again.")
+    return content
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder holds a length-adaptive model, in PyTorch or OpenVINO."""
+    config = read_record(folder, "config.json")
+    return config.get("dynamic_model_type", config.get("model_type")) == "dynamic_tinybert"
+
+
+def remove_stale_records(folder: str | Path, keep: Iterable[str] = ()) -> None:
+    """Removes the records, the plot and the weights of an earlier model from a folder that gets another model.
+
+    Args:
+        folder (`str` or `Path`): folder of the new model. A folder without a model of this package stays as it is.
+        keep (`list[str]`): file names that belong to the new model.
+    """
+    folder = Path(folder)
+    if is_ours(folder):
+        for name in set(OF_A_MODEL) - set(keep):
+            (folder / name).unlink(missing_ok=True)
+
+
+def hub_id(name: object) -> str | None:
+    """The name, if it can be a `user/name` of the Hub and is no folder here: paths of this machine are not published."""
+    if not isinstance(name, str) or "/" not in name or name[0] in "./~" or Path(name).exists():
+        return None
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return None
+    return name
+
+
+def origin(source: str | None) -> dict[str, str]:
+    """Where the weights of a training come from: `base_model` on the Hub, and `started_from` for a folder."""
+    if not source:
+        return {}
+    path = Path(source)
+    if not path.exists():
+        return {"base_model": source} if hub_id(source) else {}
+    earlier = read_record(path, TRAINING)
+    base = {"base_model": earlier["base_model"]} if hub_id(earlier.get("base_model")) else {}
+    return base | {"started_from": path.resolve().name}
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a value that may be one text, a list of texts, or nothing."""
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if isinstance(item, str)]

@@ -1,0 +1,258 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Token importance: strategies that score the tokens of a layer, of which the layer keeps the highest.
+
+To add a strategy, derive a class from [`Importance`], decorate it with `register_importance`, and load a model with
+`importance="its name"`.
+
+Shapes: B examples, N slots, J terms (tokens of the first segment), H hidden size, R dimensions of the match, W windows.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import initialization as init
+
+from .drop_and_restore import attention_received, compact_slots, data_size, take_tokens
+
+
+TINY = 1e-12  # a vector of zeros matches nothing, and nothing else changes by it
+# Where untrained scorers start. The cosine of two states of the same word in different places is well above 3/8, of other
+# words mostly below; a softplus of -0.7 is 0.4, so that four windows of ten terms give scores of a few units.
+SLOPE, THRESHOLD, TERM_WEIGHT = 8.0, 3.0, -0.7
+IMPORTANCES: dict[str, "Importance"] = {}  # strategies by name; `config.importance` is a name
+
+
+class Importance:
+    """A strategy that scores tokens. This class has no parameters and no loss; strategies that learn override both.
+
+    Attributes:
+        is_learned (`bool`): whether the strategy has parameters that training fits with `loss`.
+        may_select_early (`bool`): whether scores depend on states alone, so that a layer can select tokens before its
+            attention (`config.early_selection_until`).
+    """
+
+    is_learned = False
+    may_select_early = False
+
+    def make_scorer(self, config, layer_idx: int) -> nn.Module | None:
+        """The parameters of one layer, a module `token_scorer` of the layer; `None` where the strategy has none."""
+        return None
+
+    def score(self, layer: nn.Module, states: torch.Tensor, tokens, attention) -> torch.Tensor:
+        """Scores the tokens of a layer.
+
+        Args:
+            layer ([`DynamicTinyBertLayer`]): the layer; `layer.token_scorer` has the parameters.
+            states (`torch.Tensor` of shape `(B, N, H)`): the states after attention, or with early selection before it.
+            tokens ([`TokenState`]): the tokens in the slots, with `token_mask`, `first` and `segment`.
+            attention ([`Attention`] or `None`): the layer's queries and keys; `None` with early selection.
+
+        Returns:
+            `torch.FloatTensor` of shape `(B, N)`: importance; the layer keeps the tokens with the highest.
+        """
+        raise NotImplementedError
+
+    def loss(self, scores: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The training loss of one layer's scores.
+
+        Args:
+            scores (`torch.FloatTensor` of shape `(B, L)`): as in the output's `token_scores`.
+            target (`torch.FloatTensor` of shape `(B, L)`): how much the answer depends on each token, not negative.
+            mask (`torch.BoolTensor` of shape `(B, L)`): tokens that compete; the others do not count.
+
+        Returns:
+            `torch.FloatTensor`: a scalar, mean over examples.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no parameters, so there is nothing to train.")
+
+
+def register_importance(name: str):
+    """Class decorator: makes a strategy available as `importance=name`."""
+
+    def register(strategy_class: type[Importance]) -> type[Importance]:
+        IMPORTANCES[name] = strategy_class()
+        return strategy_class
+
+    return register
+
+
+class AttentionReceived(Importance):
+    """Attention that a token receives from a set of tokens (Length-Adaptive Transformer, arXiv 2010.07003, section 3.1)."""
+
+    def query_mask(self, tokens) -> torch.Tensor:
+        """The tokens whose attention counts, `(B, N)`."""
+        raise NotImplementedError
+
+    def score(self, layer, states, tokens, attention):
+        """See [`Importance.score`]."""
+        return attention_received(
+            attention.query, attention.key, tokens.token_mask, self.query_mask(tokens), attention.scaling
+        )
+
+
+@register_importance("all")
+class AttentionOfAll(AttentionReceived):
+    """Attention that a token receives from all real tokens, the papers' signal."""
+
+    def query_mask(self, tokens):
+        """All real tokens."""
+        return tokens.token_mask
+
+
+@register_importance("question")
+class AttentionOfQuestion(AttentionReceived):
+    """Attention that a token receives from the first segment."""
+
+    def query_mask(self, tokens):
+        """The first segment."""
+        return tokens.segment
+
+
+@register_importance("cls")
+class AttentionOfCls(AttentionReceived):
+    """Attention that a token receives from the first token, CLS."""
+
+    def query_mask(self, tokens):
+        """The first token."""
+        return tokens.first
+
+
+@register_importance("learned")
+class LearnedImportance(Importance):
+    """A trained scorer for each layer, see [`TokenScorer`]. Its loss is a cross-entropy over the tokens of an example."""
+
+    is_learned = True
+    may_select_early = True
+
+    def make_scorer(self, config, layer_idx):
+        """See [`Importance.make_scorer`]."""
+        return TokenScorer(config, layer_idx)
+
+    def score(self, layer, states, tokens, attention):
+        """See [`Importance.score`]."""
+        scorer = layer.token_scorer
+        return scorer(states, tokens.token_mask, tokens.segment, tokens.terms(states) if scorer.rank else None)
+
+    def loss(self, scores, target, mask):
+        """See [`Importance.loss`]; the target is normalised to a distribution over the tokens."""
+        target = target.detach().float()
+        target = target / target.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(target.dtype).tiny)
+        log_probabilities = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min).log_softmax(dim=-1)
+        return -(target * log_probabilities).masked_fill(~mask, 0.0).sum(dim=-1).mean()
+
+
+class TokenScorer(nn.Module):
+    """Parameters of learned importance: a linear unit on a token's state, and a match of its surroundings with the question.
+
+    The states of early layers do not show which word is the answer. They do show which words the question and a passage
+    share: as in ColBERT (arXiv 2004.12832, section 3.3), every term of the first segment has its best match, here within
+    several windows around each token, and the weighted matches are added to the unit's score (`config.importance_match`). An
+    example without a second segment has the unit alone, and so have the layers from `config.importance_match_until` on.
+    """
+
+    def __init__(self, config, layer_idx: int = 0):
+        super().__init__()
+        until = config.importance_match_until
+        self.rank = config.importance_match if until is None or layer_idx < until else 0
+        self.windows = config.importance_windows
+        self.unit = nn.Linear(config.hidden_size, 1)
+        if self.rank:
+            self.query = nn.Linear(config.hidden_size, self.rank, bias=False)
+            self.key = nn.Linear(config.hidden_size, self.rank, bias=False)
+            self.term_weight = nn.Linear(config.hidden_size, len(self.windows))
+            self.slope = nn.Parameter(torch.tensor(SLOPE))
+            self.threshold = nn.Parameter(torch.tensor(THRESHOLD))
+
+    def initialize(self) -> None:
+        """Untrained, a scorer finds the words that question and passage share, and nothing else."""
+        init.zeros_(self.unit.weight)
+        init.zeros_(self.unit.bias)
+        if self.rank:
+            init.normal_(self.query.weight, std=self.rank**-0.5)  # a random projection keeps cosines
+            init.copy_(self.key.weight, self.query.weight)
+            init.zeros_(self.term_weight.weight)
+            init.constant_(self.term_weight.bias, TERM_WEIGHT)
+            init.constant_(self.slope, SLOPE)
+            init.constant_(self.threshold, THRESHOLD)
+
+    def forward(self, hidden_states, token_mask, segment, terms: tuple[torch.Tensor, torch.Tensor] | None = None):
+        """Scores tokens.
+
+        Args:
+            hidden_states (`torch.Tensor` of shape `(B, N, H)`): states of the tokens.
+            token_mask, segment (`torch.BoolTensor` of shape `(B, N)`): real tokens, and those of the first segment.
+            terms (`tuple`, *optional*): states `(B, J, H)` of the first segment and the mask `(B, J)` of those that are
+                there; taken from `hidden_states` when not given.
+
+        Returns:
+            `torch.FloatTensor` of shape `(B, N)`.
+        """
+        if not self.rank:
+            return self.unit(hidden_states).squeeze(-1).float()
+        terms, filled = terms or take_segment(hidden_states, segment)
+        scores, keys = self.unit(hidden_states), self.key(hidden_states)
+        weights, queries = self.term_weight(terms), self.query(terms)
+        matches = soft_matches(keys, queries, self.slope, self.threshold)
+        matches = matches.masked_fill((segment | ~token_mask)[:, None, :], 0.0)  # the question is no evidence for itself
+        weights = torch.where(filled[:, :, None], F.softplus(weights.float()), 0.0)
+        return scores.squeeze(-1).float() + window_coverage(matches, weights, self.windows)
+
+
+def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens of a segment, without gaps.
+
+    Args:
+        tokens (`torch.Tensor` of shape `(B, N, H)`): states of all tokens.
+        segment (`torch.BoolTensor` of shape `(B, N)`): the segment.
+
+    Returns:
+        `torch.Tensor` of shape `(B, J, H)`, and `torch.BoolTensor` of shape `(B, J)`: which of them are in the segment.
+    """
+    if torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
+        return tokens, segment
+    slots, filled = compact_slots(segment, data_size(segment.sum(dim=1).max().clamp(min=1)))
+    return take_tokens(tokens, slots), filled
+
+
+def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+    """How well each term matches each token: a sigmoid of their cosine.
+
+    Args:
+        keys (`torch.Tensor` of shape `(B, N, R)`): one vector a token.
+        queries (`torch.Tensor` of shape `(B, J, R)`): one a term.
+        slope, threshold (`torch.Tensor`, scalars): of the sigmoid's argument, `slope * cosine - threshold`.
+
+    Returns:
+        `torch.FloatTensor` of shape `(B, J, N)`, in (0, 1).
+    """
+    cosine = unit_vectors(keys) @ unit_vectors(queries).transpose(1, 2)  # few queries are faster to rearrange than all keys
+    return torch.sigmoid(slope * cosine.float() - threshold).transpose(1, 2)
+
+
+def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors `(..., R)` divided by their lengths, in fp32; runtimes know this form as one operation."""
+    size = int(vectors.shape[-1])
+    weight = torch.full((size,), size**-0.5, device=vectors.device)  # a root mean square of 1 is a length of sqrt(R)
+    return F.rms_norm(vectors.float(), (size,), weight, eps=TINY)
+
+
+def window_coverage(matches: torch.Tensor, weights: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
+    """How well the tokens around each token match the terms: each term's best match in a window, weighted and summed.
+
+    Args:
+        matches (`torch.FloatTensor` of shape `(B, J, N)`): not negative, 0 where a token does not count.
+        weights (`torch.FloatTensor` of shape `(B, J, W)`): of each term in each window, 0 where there is no term.
+        windows (`Sequence[int]`): slots on each side of a token.
+
+    Returns:
+        `torch.FloatTensor` of shape `(B, N)`: the sum over the windows.
+    """
+    best, near = {0: matches}, 0
+    for window in sorted(set(windows) - {0}):  # the maximum of a wide window is a maximum of maxima of narrower ones
+        wider = window - near
+        best[window], near = F.max_pool1d(best[near], 2 * wider + 1, stride=1, padding=wider), window
+    best = [best[window] for window in windows]
+    by_window = weights.transpose(1, 2).flatten(1)[:, None]  # (B, 1, W * J): one product for all windows
+    return (by_window @ torch.cat(best, dim=1)).squeeze(1).float()

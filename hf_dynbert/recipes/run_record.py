@@ -1,0 +1,216 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Which run made a folder: what `train` records when it starts, and compares before it resumes."""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+from datasets import Dataset
+from safetensors import SafetensorError, safe_open
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import logging
+
+from ..training.arguments import DistillationArguments
+from ..training.teachers.cache import fingerprint
+from ..utils.atomic_files import replace_files
+from .arguments import DataArguments, ModelArguments
+
+
+RUN = "_run.json"  # the underscore keeps it off the Hub: it names local paths, and the Trainer uploads no such file
+# Settings that do not change what is trained: where things go, how progress is shown, how data are loaded
+OPERATIONAL = {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "teacher_cache_dir", "run_name", "report_to"}
+OPERATIONAL |= {"disable_tqdm", "push_to_hub", "prediction_loss_only", "per_device_eval_batch_size", "local_rank", "project"}
+OPERATIONAL |= {"eval_accumulation_steps", "torch_empty_cache_steps", "debug", "trackio_space_id", "use_cpu"}
+OPERATIONAL_PREFIXES = ("logging_", "log_", "save_", "hub_", "push_to_hub_", "dataloader_", "ddp_", "do_", "skip_memory_")
+OPTIMIZER, STATE = "optimizer.pt", "trainer_state.json"
+
+logger = logging.get_logger(__name__)
+
+
+def run_settings(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> dict:
+    """The settings that decide what is trained, as JSON stores them."""
+    settings = {**args.to_dict(), **asdict(data_args), **asdict(model_args), "processes": args.world_size}
+    return {
+        name: json.loads(json.dumps(value, default=str))
+        for name, value in settings.items()
+        if name not in OPERATIONAL and not name.startswith(OPERATIONAL_PREFIXES)
+    }
+
+
+def run_contents(model, tokenizer, data, teacher=None) -> dict:
+    """Fingerprints of the contents that the settings only name: weights, tokenizer and rows.
+
+    Args:
+        model (`PreTrainedModel`): the model before training.
+        tokenizer (`PreTrainedTokenizerBase`): its tokenizer.
+        data (`dict[str, Dataset]`): rows by split; a stream has no fingerprint.
+        teacher (`PreTrainedModel`, *optional*): the teacher.
+    """
+    contents = {"starting weights and tokenizer": fingerprint(model, [tokenizer], [])}
+    if teacher is not None:
+        contents["teacher's weights"] = fingerprint(teacher, [], [])
+    for split, rows in data.items():
+        if isinstance(rows, Dataset):
+            contents[f"{split} rows"] = _rows_fingerprint(rows)
+    return contents
+
+
+def check_run(folder: Path, settings: dict, contents: dict | None = None) -> bool:
+    """Refuses a folder that another run made.
+
+    Args:
+        folder (`Path`): the output folder.
+        settings (`dict`): see `run_settings`.
+        contents (`dict`, *optional*): see `run_contents`; not compared when not given.
+
+    Returns:
+        `bool`: whether the same run has finished there.
+
+    Raises:
+        ValueError: the folder holds another run, or a model or checkpoints without a record of their run.
+    """
+    found = sorted(path.name for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
+    found += [name for name in ("model.safetensors", "openvino_model.xml") if (folder / name).exists()]
+    if not found:  # a run that ended before its first checkpoint leaves nothing to protect
+        return False
+    known = _read(folder)
+    if known is None:
+        raise ValueError(
+            f"{folder} holds {', '.join(found)}, but no {RUN} says which run made them. Give another --output_dir, or "
+            "--overwrite_output_dir true to start anew there."
+        )
+    differences = _differences(known.get("settings", {}), settings)
+    if contents is not None:
+        recorded = known.get("contents", {})
+        changed = [name for name in sorted({*recorded, *contents}) if recorded.get(name) != contents.get(name)]
+        differences += [f"{name}: other contents" for name in changed]
+    if differences:
+        raise ValueError(
+            f"{folder} holds another run; it differs in {'; '.join(differences)}. Give another --output_dir, the same "
+            "settings to resume it, or --overwrite_output_dir true to start anew there."
+        )
+    return bool(known.get("finished"))
+
+
+def begin_run(folder: Path, settings: dict, contents: dict, overwrite: bool) -> bool:
+    """Records the run that starts; returns whether it has finished before.
+
+    Args:
+        folder (`Path`): the output folder.
+        settings, contents (`dict`): see `run_settings` and `run_contents`.
+        overwrite (`bool`): remove checkpoints and record of another run.
+
+    Raises:
+        ValueError: see `check_run`.
+    """
+    if overwrite:
+        (folder / RUN).unlink(missing_ok=True)
+        for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+            shutil.rmtree(checkpoint)
+    elif check_run(folder, settings, contents):
+        return True
+    _write(folder, {"settings": settings, "contents": contents, "finished": False})
+    return False
+
+
+def finish_run(folder: Path) -> None:
+    """Records that the run's model is saved."""
+    _write(folder, {**_read(folder), "finished": True})
+
+
+def checkpoint_to_resume(folder: Path, requested: str | None = None) -> str | None:
+    """The checkpoint that training resumes from: the requested one, or the last whole one in the folder.
+
+    Args:
+        folder (`Path`): the output folder.
+        requested (`str`, *optional*): `--resume_from_checkpoint`.
+
+    Returns:
+        `str` or `None`: a folder; `None` starts from the beginning.
+
+    Raises:
+        ValueError: the requested checkpoint is not there or not whole, or there is no optimizer to go on with.
+    """
+    paths = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.name.rpartition("-")[2].isdigit()]
+    paths.sort(key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    if requested:
+        if not Path(requested).is_dir():
+            valid = ", ".join(map(str, paths)) or "none in the output folder"
+            raise ValueError(f"resume_from_checkpoint is {requested}, which is no folder; valid are checkpoints: {valid}.")
+        paths = [Path(requested)]
+    for path in paths:
+        damaged = _damaged_file(path)
+        if damaged is None and not (path / OPTIMIZER).exists():
+            raise ValueError(
+                f"{path} holds the model alone (save_only_model): without {OPTIMIZER} its training cannot resume. Use "
+                "--overwrite_output_dir true to start anew, or the checkpoint as model_name_or_path of another run."
+            )
+        if damaged is None:
+            logger.warning(f"Training resumes from {path}.")
+            return str(path)
+        if requested:
+            raise ValueError(f"{path / damaged} is damaged or missing: training cannot resume from this checkpoint.")
+        logger.warning(f"{path / damaged} is damaged or missing: this checkpoint is left out.")
+    return None
+
+
+def _damaged_file(checkpoint: Path) -> str | None:
+    """Name of a file that cannot be read; `None` if the checkpoint is whole."""
+    try:
+        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return STATE
+    weights = sorted(checkpoint.glob("*.safetensors"))
+    if not (checkpoint / "model.safetensors").exists() and not (checkpoint / "model.safetensors.index.json").exists():
+        return "model.safetensors"
+    for path in weights:
+        try:
+            with safe_open(path, "pt") as file:
+                file.keys()
+        except (OSError, SafetensorError):
+            return path.name
+    for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]):  # torch saves archives with checksums
+        try:
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+        except (OSError, zipfile.BadZipFile):
+            return path.name
+        if broken:
+            return path.name
+    return None
+
+
+def _differences(known: dict, settings: dict) -> list[str]:
+    """Settings that differ; those that only another release has are left out."""
+    return [
+        f"{name}: {known[name]!r} there, {value!r} now"
+        for name, value in settings.items()
+        if name in known and known[name] != value
+    ]
+
+
+def _rows_fingerprint(rows: Dataset) -> str:
+    digest = hashlib.sha256(json.dumps(rows.column_names).encode())
+    for batch in rows.iter(1000):
+        digest.update(json.dumps(batch, default=str).encode())
+    return digest.hexdigest()[:32]
+
+
+def _read(folder: Path) -> dict | None:
+    path = folder / RUN
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(
+            f"{path} cannot be read. Give another --output_dir, or --overwrite_output_dir true to start anew there."
+        ) from None
+
+
+def _write(folder: Path, record: dict) -> None:
+    with replace_files(folder) as beside:
+        (beside / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,248 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""BERT, RoBERTa and DistilBERT checkpoints as weights and configuration of one architecture."""
+
+import contextlib
+import difflib
+import re
+from collections.abc import Sequence
+from pickle import UnpicklingError
+
+import transformers
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # which HTTP library it stands on, its release decides
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+# Of `from_pretrained`: where on the Hub, and how to get it
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+
+# how each architecture calls what BERT calls otherwise; the first pattern that fits a name's start rewrites it
+RENAMES: dict[str, list[tuple[str, str]]] = {
+    "bert": [],
+    "roberta": [
+        (r"^roberta\.", "bert."),
+        (r"^classifier\.dense\.", "bert.pooler.dense."),
+        (r"^classifier\.out_proj\.", "classifier."),
+    ],
+    "distilbert": [
+        (r"^distilbert\.embeddings\.", "bert.embeddings."),
+        (r"^pre_classifier\.", "bert.pooler.dense."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.q_lin\.", r"bert.encoder.layer.\1.attention.self.query."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.k_lin\.", r"bert.encoder.layer.\1.attention.self.key."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.v_lin\.", r"bert.encoder.layer.\1.attention.self.value."),
+        (
+            r"^distilbert\.transformer\.layer\.(\d+)\.attention\.out_lin\.",
+            r"bert.encoder.layer.\1.attention.output.dense.",
+        ),
+        (
+            r"^distilbert\.transformer\.layer\.(\d+)\.sa_layer_norm\.",
+            r"bert.encoder.layer.\1.attention.output.LayerNorm.",
+        ),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.ffn\.lin1\.", r"bert.encoder.layer.\1.intermediate.dense."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.ffn\.lin2\.", r"bert.encoder.layer.\1.output.dense."),
+        (r"^distilbert\.transformer\.layer\.(\d+)\.output_layer_norm\.", r"bert.encoder.layer.\1.output.LayerNorm."),
+    ],
+}
+AUTO_CLASSES = {
+    "ForQuestionAnswering": AutoModelForQuestionAnswering,
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+}
+BY_LAYER = ("length_config", "budgets", "drop_layers")  # what says something of each layer, and nothing to fewer
+SAME_CONFIG_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "initializer_range",
+    "layer_norm_eps",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "classifier_dropout",
+    "id2label",
+    "label2id",
+    "problem_type",
+)
+
+
+def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[int] | None = None, **config_overrides):
+    """Makes a model of `model_class` from a supported checkpoint or model; see its `from_backbone`."""
+    hub = {name: config_overrides.pop(name) for name in HUB_ARGUMENTS if name in config_overrides}
+    model = source if isinstance(source, PreTrainedModel) else _load(source, model_class, **hub)
+    if getattr(model.config, "quantization_config", None) is not None:
+        raise ValueError("The source is in int8, and a model starts from floats: give the checkpoint it was made of.")
+    if layers is not None:
+        _check_layers(layers, model.config.num_hidden_layers)
+        of_other_depths = {"num_hidden_layers": len(layers), **dict.fromkeys(BY_LAYER)}
+        config_overrides = of_other_depths | config_overrides
+    config = convert_config(model_class.config_class, model.config, **config_overrides)
+    if model_class.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "qa_outputs"):
+        config.num_labels = 2  # whatever head the source has, it is not this one
+    target = model_class(config).to(dtype=model.dtype)
+    weights = convert_state_dict(model)
+    if layers is not None:
+        weights = take_layers(weights, layers)
+    if not hasattr(target, "bert"):  # the bare encoder
+        weights = {name.removeprefix("bert."): weight for name, weight in weights.items() if name.startswith("bert.")}
+    wanted = target.state_dict()
+    fitting = {name: weight for name, weight in weights.items() if name in wanted}
+    wrong = [name for name, weight in fitting.items() if weight.shape != wanted[name].shape]
+    if wrong:
+        shapes = ", ".join(f"{name} {tuple(fitting[name].shape)} for {tuple(wanted[name].shape)}" for name in wrong)
+        raise ValueError(f"The weights do not fit this configuration: {shapes}.")
+    missing = target.load_state_dict(fitting, strict=False).missing_keys
+    if missing:
+        logger.warning(f"Newly initialized, train them before use: {', '.join(missing)}.")
+    return target.eval()
+
+
+def convert_config(config_class, config: PreTrainedConfig, **overrides):
+    """The configuration of a supported architecture as one of `config_class`.
+
+    Args:
+        config_class: the configuration class to make.
+        config (`PreTrainedConfig`): of a BERT, RoBERTa, DistilBERT or DynamicTinyBert model.
+        overrides: fields to set.
+
+    Returns:
+        A configuration of class `config_class`.
+
+    Raises:
+        ValueError: unsupported architecture, an option of it that this architecture does not have, or an unknown field.
+    """
+    known = config_class()
+    if strange := [name for name in overrides if not hasattr(known, name)]:
+        close = difflib.get_close_matches(strange[0], known.to_dict(), n=1, cutoff=0)
+        raise ValueError(f"{config_class.__name__} has no {strange[0]!r}; the nearest valid name is {close[0]!r}.")
+    if config.model_type == config_class.model_type:
+        return config_class.from_dict({**config.to_dict(), **overrides})
+    if config.model_type not in RENAMES:
+        raise ValueError(
+            f"A {config.model_type!r} model cannot become a {config_class.model_type!r}: its layers are different. "
+            f"Supported are {', '.join(map(repr, RENAMES))}."
+        )
+    if getattr(config, "is_decoder", False):
+        raise ValueError("The source is a decoder (is_decoder=True); only encoders can drop tokens.")
+    fields = {name: getattr(config, name) for name in SAME_CONFIG_FIELDS if hasattr(config, name)}
+    if config.model_type == "roberta":
+        fields |= {"position_ids_start": config.pad_token_id + 1, "sep_token_id": config.eos_token_id}
+    if config.model_type == "distilbert":
+        fields |= {
+            "intermediate_size": config.hidden_dim,
+            "hidden_act": config.activation,
+            "hidden_dropout_prob": config.dropout,
+            "attention_probs_dropout_prob": config.attention_dropout,
+            "classifier_dropout": config.seq_classif_dropout,
+            "layer_norm_eps": 1e-12,  # DistilBERT's is not configurable
+            "pooler_act": "relu",
+        }
+    return config_class(**(fields | overrides))
+
+
+def convert_state_dict(model: PreTrainedModel) -> dict:
+    """Weights of a supported model under BERT's names, head included."""
+    model_type, weights = model.config.model_type, model.state_dict()
+    prefix = model.base_model_prefix
+    if model.base_model is model:
+        weights = {f"{prefix}.{name}": weight for name, weight in weights.items()}
+    renamed = {_rename(name, RENAMES.get(model_type, [])): weight for name, weight in weights.items()}
+    if model_type == "distilbert":  # it has no token types: all of them add nothing
+        types, hidden = 2, model.config.hidden_size
+        embeddings = renamed["bert.embeddings.word_embeddings.weight"]
+        renamed["bert.embeddings.token_type_embeddings.weight"] = embeddings.new_zeros(types, hidden)
+    return renamed
+
+
+def take_layers(weights: dict, layers: Sequence[int]) -> dict:
+    """Weights under BERT's names with these encoder layers alone, numbered anew in this order."""
+    new = {str(layer): str(place) for place, layer in enumerate(layers)}
+    split = {name: re.fullmatch(r"(.*encoder\.layer\.)(\d+)(\..*)", name) for name in weights}
+    taken = {name: parts for name, parts in split.items() if parts is None or parts[2] in new}
+    return {
+        name if parts is None else f"{parts[1]}{new[parts[2]]}{parts[3]}": weights[name] for name, parts in taken.items()
+    }
+
+
+def _check_layers(layers: Sequence[int], depth: int) -> None:
+    rising = all(low < high for low, high in zip(layers, layers[1:], strict=False))
+    if not layers or not rising or not set(layers) <= set(range(depth)):
+        raise ValueError(
+            f"layers is {list(layers)}; valid are rising lists of the source's layers, 0 to {depth - 1}, for example "
+            f"layers={list(range(1, depth, 2)) or [0]}."
+        )
+
+
+def _load(source: str, model_class, **hub) -> PreTrainedModel:
+    """Loads a checkpoint with the head it was saved with; where it names none that is known, with one for this model."""
+    config = AutoConfig.from_pretrained(source, **hub)
+    if config.model_type == model_class.config_class.model_type:
+        return model_class.from_pretrained(source, **hub)
+    architecture = getattr(transformers, (config.architectures or [""])[0], None)
+    if config.model_type not in RENAMES:
+        architecture = AutoModel
+    elif architecture is None:
+        head = next((head for head in AUTO_CLASSES if model_class.__name__.endswith(head)), None)
+        architecture = AUTO_CLASSES.get(head, AutoModel)
+    with one_clear_error(source):
+        return architecture.from_pretrained(source, **hub)
+
+
+@contextlib.contextmanager
+def one_clear_error(name: str):
+    """What loading weights may raise, told in one way.
+
+    Raises:
+        OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
+        ValueError: weights of other shapes than the configuration's.
+    """
+    try:
+        yield
+    except (SafetensorError, UnpicklingError, EOFError) as error:
+        raise OSError(_damaged(name, error)) from error
+    except (OSError, HTTPError) as error:
+        broke = error  # transformers may say that there is no such file; what stands behind it says why
+        while broke is not None and (not isinstance(broke, HTTPError) or isinstance(broke, HfHubHTTPError)):
+            broke = broke.__cause__ or broke.__context__
+        if broke is None:
+            raise
+        raise OSError(f"{name} did not arrive whole ({broke}). Nothing was kept; the same call tries again.") from error
+    except RuntimeError as error:
+        if "PytorchStreamReader" in str(error):  # an old file that ends too early
+            raise OSError(_damaged(name, error)) from error
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise ValueError(
+            f"The weights of {name} have other shapes than its config.json says; one of the two is another model's. {error}"
+        ) from error
+
+
+def _damaged(name: str, error: Exception) -> str:
+    said = next(iter(str(error).splitlines()), type(error).__name__)
+    return (
+        f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors ({said}). Download or "
+        "save them again, as model.safetensors."
+    )
+
+
+def _rename(name: str, rules: list[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
+        renamed, hits = re.subn(pattern, replacement, name)
+        if hits:
+            return renamed
+    return name
