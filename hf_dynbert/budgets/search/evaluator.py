@@ -223,10 +223,25 @@ class BudgetEvaluator:
             )
         finally:
             self.model.config.min_tokens_to_drop = least
-        for number in range(len(lengths) - 1, -1, -1):
-            if not _is_faster(times[2 * number + 1], times[2 * number]):
-                return lengths[number + 1] if number + 1 < len(lengths) else lengths[number] + 1
-        return 0
+        return fewest_tokens(lengths, times[0::2], times[1::2])
+
+
+def fewest_tokens(lengths: Sequence[int], full: Sequence[Latency], budget: Sequence[Latency]) -> int:
+    """Fewest tokens from which on a budget is faster than full length by more than the noise.
+
+    Args:
+        lengths (`list[int]`): the measured numbers of tokens, increasing.
+        full, budget (`list[Latency]`): latencies of full length and of the budget at these lengths.
+
+    Returns:
+        `int`: one of the lengths; 0 if the budget is faster at all of them; the last plus 1 if it is not faster there.
+    """
+    fewest = lengths[-1] + 1
+    for length, full_latency, latency in reversed(list(zip(lengths, full, budget, strict=True))):
+        if not _is_faster(latency, full_latency):
+            return fewest
+        fewest = length
+    return 0
 
 
 def _is_faster(latency: Latency, reference: Latency) -> bool:
