@@ -12,6 +12,7 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .backbones.folder import convert
+from .budgets.sampling import fit_length_config
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .hub.model_card import write_card
 from .hub.push import push_folder
@@ -23,7 +24,7 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertModel,
 )
 from .recipes.augmentation import WordSubstitution, WordVectors, augment
-from .subnetwork import count_macs, fit_length_config
+from .subnetwork import count_macs
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
     evaluate_squad,

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of DynamicTinyBert: BERT's own, and what decides which tokens stay."""
+"""Configuration of DynamicTinyBert: BERT's fields, and those that decide which tokens stay."""
 
 import copy
 import math
@@ -88,7 +88,7 @@ class DynamicTinyBertConfig(BertConfig):
     Configuration of [`DynamicTinyBertModel`]: a BERT encoder that drops tokens layer by layer and restores them at the
     end (Length-Adaptive Transformer, arXiv 2010.07003; Dynamic-TinyBERT, arXiv 2111.09645).
 
-    Only what differs from [`~transformers.BertConfig`] is listed.
+    This list has only the fields that [`~transformers.BertConfig`] does not have.
 
     Args:
         length_config (`list[int]`, `list[float]` or `str`, *optional*):
@@ -100,41 +100,43 @@ class DynamicTinyBertConfig(BertConfig):
             of [`~hf_dynbert.subnetwork.SubNetwork`] that differ from the whole model and with measured values, see
             [`~hf_dynbert.budgets.budget.Budget`]. The name `"full"` is reserved: it keeps all tokens.
         drop_layers (`list[int]`, *optional*):
-            The layers that may drop, from 0; `None` lets all. The others need no scorer, and are as fast as BERT's in an
-            exported graph.
+            Indices from 0 of the layers that may drop tokens; `None` means all layers. The other layers have no scorer and
+            are as fast as BERT's in an exported graph.
         importance (`str`, *optional*, defaults to `"all"`):
-            What decides which tokens stay. `"all"`, `"question"`, `"cls"`: the attention a token receives from all real
-            tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: a trained scorer a layer.
+            The importance by which a layer keeps tokens. `"all"`, `"question"`, `"cls"`: the attention that a token receives
+            from all real tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: a trained scorer of
+            each layer. `hf_dynbert.importance.register_importance` adds others.
         importance_match (`int`, *optional*, defaults to 64):
             Learned importance only. Dimensions in which the tokens around a token are matched with those of the first
             segment (the question); 0 leaves importance to the token's own state.
         importance_match_until (`int`, *optional*):
-            Learned importance only. How many layers match. In the layers after these, where a token's own state knows by now
-            what is asked, it alone decides. `None` matches to the end.
+            Learned importance only. Number of leading layers that match. In later layers the state of a token carries enough
+            of the question, and the linear unit alone decides. `None` matches in all layers.
         importance_windows (`list[int]`, *optional*, defaults to `[0, 4, 12, 36]`):
-            Learned importance only. How many tokens on each side are searched for matches, one entry a window.
+            Learned importance only. Number of tokens on each side in which a term is matched, one entry for each window.
         early_selection_until (`int`, *optional*, defaults to 0):
-            Learned importance only. How many layers choose who stays by the states that enter them, before their attention:
-            all tokens are still asked there, but only those that stay ask. Their answers are the same as if it were chosen
-            after it, for less; what is chosen may differ. In the layers after these attention comes first.
+            Learned importance only. Number of leading layers that select tokens before self-attention. Dropped tokens still
+            serve as keys and values, but not as queries. Outputs of the kept tokens are unchanged; the selection itself may
+            differ. Later layers select tokens after self-attention.
         keep_cls (`bool`, *optional*, defaults to `True`):
             Whether the first token is never dropped.
         protect_first_segment (`bool`, *optional*, defaults to `False`):
-            Whether the first segment (the question) is dropped only when everything else is gone.
+            Whether the first segment (the question) is dropped only after all other tokens.
         protect_first_segment_until (`int`, *optional*):
-            With `protect_first_segment`: how many layers protect it. In the layers after these, where the second segment
-            knows by now what is asked, the first one goes before all else (CLS stays). `None` protects it to the end.
+            With `protect_first_segment`: number of leading layers that protect the first segment. In later layers the second
+            segment carries enough of the question, and the first segment is dropped before all other tokens (CLS stays).
+            `None` protects the first segment in all layers.
         min_tokens_to_drop (`int`, *optional*):
             An example with fewer real tokens keeps all of them at every budget, since dropping costs time there. 0 drops in
             inputs of every length, as do configuration files that were saved without this field.
         dropped_logits (`str`, *optional*, defaults to `"restore"`):
-            Question answering only. `"restore"`: a dropped token answers with its last state, as in the papers.
-            `"mask"`: a dropped token cannot be an answer.
+            Question answering only. `"restore"`: the logits of a dropped token come from its last state, as in the papers.
+            `"mask"`: a dropped token cannot be part of an answer.
         sep_token_id (`int`, *optional*, defaults to 102):
-            Separator that ends the first segment where the tokenizer makes no token types.
+            Id of the separator token that ends the first segment, for tokenizers without token types.
         position_ids_start (`int`, *optional*, defaults to 0):
-            First row of the position embeddings in use. Above 0, positions count the tokens that are not padding, as
-            RoBERTa does from `pad_token_id + 1`.
+            First row of the position embeddings in use. Above 0, positions count the tokens other than padding, as RoBERTa
+            does from `pad_token_id + 1`.
         pooler_act (`str`, *optional*, defaults to `"tanh"`):
             Activation of the pooler; DistilBERT's classifier has `"relu"`.
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""DynamicTinyBert: transformers' BERT with a dial. Each class docstring lists only what differs from its parent."""
+"""DynamicTinyBert: transformers' BERT that drops tokens. Each class docstring lists only what differs from the parent."""
 
 import importlib
 import inspect
@@ -54,12 +54,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class DynamicTinyBertOutput:
-    """What every output of this module has beside its parent's fields; L is the input's length.
+    """The fields that every output of this module has in addition to its parent's; L is the length of the input.
 
     Args:
         token_scores (`tuple[torch.FloatTensor]`, *optional*, with `output_token_scores=True`):
-            Learned importance, one `(batch, L)` a layer that ran and may drop; minus infinity where the token was gone or
-            is padding.
+            Learned importance, one `(batch, L)` for each layer that ran and may drop; minus infinity for tokens that an
+            earlier layer dropped and for padding.
         kept_tokens (`torch.BoolTensor` of shape `(batch, L)`, *optional*, when tokens were dropped):
             Tokens that passed every layer.
     """
@@ -214,7 +214,7 @@ class DynamicTinyBertEmbeddings(BertEmbeddings):
         )
 
     def _counted_positions(self, input_ids, inputs_embeds):
-        if input_ids is None:  # padding cannot be told: RoBERTa counts every token then
+        if input_ids is None:  # embeddings do not show padding: RoBERTa counts every token then
             length, device = inputs_embeds.shape[1], inputs_embeds.device
             return self.position_ids_start + torch.arange(length, device=device).expand(inputs_embeds.shape[0], -1)
         token = (input_ids != self.pad_token_id).long()
@@ -222,7 +222,7 @@ class DynamicTinyBertEmbeddings(BertEmbeddings):
 
 
 class DynamicTinyBertLayer(BertLayer):
-    """Modifications: between attention and FFN, drops the least important tokens that are over the layer's plan."""
+    """Modifications: between attention and FFN, drops the least important tokens; see [`layer_step`]."""
 
     adapter = BertAdapter
 
@@ -325,7 +325,7 @@ def _package_module(name: str):
 
 
 class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
-    """Modifications: configuration class; hidden states are collected by the encoder, which restores them."""
+    """Modifications: configuration class; the encoder collects the hidden states, since it restores them."""
 
     config_class = DynamicTinyBertConfig
     _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
@@ -339,20 +339,20 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
             module.initialize()
 
     def save_pretrained(self, *args, **kwargs) -> None:
-        """Writes the model, and this code beside it for those who load it with `trust_remote_code=True`.
+        """Writes the model, and this code beside it, which `trust_remote_code=True` loads.
 
-        Parameters have their present names, whatever older ones they were loaded from: older BERT checkpoints say
-        `LayerNorm.gamma`, which a Trainer of transformers 5.5 that resumes does not know.
+        Parameters have their present names, also after loading older ones: older BERT checkpoints have `LayerNorm.gamma`,
+        from which the Trainer of transformers 5.5 cannot resume.
         """
         kwargs.setdefault("save_original_format", False)
         self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
 
     def _upload_modified_files(self, working_dir: str, repo_id: str, *args, **kwargs):
-        """What both ways of pushing come to, with our card where transformers has put its template."""
+        """The last step of both ways of pushing; writes this package's model card over the template of transformers."""
         try:
             from hf_dynbert.hub.model_card import write_card
-        except ImportError:  # who loaded this file with a repository's code has not the rest
+        except ImportError:  # this file was loaded from a repository and the package is not installed
             pass
         else:
             write_card(working_dir, repo_id)
@@ -360,11 +360,11 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """As everywhere in transformers; weights that cannot be read are one clear error.
+        """Loads a model as everywhere in transformers, with one clear error for weights that cannot be read.
 
         Raises:
-            OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
-            ValueError: weights of other shapes than the configuration's, or an impossible configuration.
+            OSError: the weights are damaged, incomplete, a pickle of more than tensors, or their download broke off.
+            ValueError: the weights have other shapes than the configuration's, or the configuration is impossible.
         """
         try:
             from hf_dynbert.backbones.convert import one_clear_error
@@ -375,21 +375,22 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
 
     @classmethod
     def from_backbone(cls, source, layers: Sequence[int] | None = None, **config_overrides):
-        """Makes this model from a BERT, RoBERTa or DistilBERT encoder, with or without a head; answers stay the same.
+        """Makes this model from a BERT, RoBERTa, XLM-RoBERTa, CamemBERT or DistilBERT model; outputs stay the same.
 
         Args:
             source (`str` or `PreTrainedModel`): a folder, a Hub id or a model.
-            layers (`list[int]`, *optional*): take these layers of it alone, counted from 0 as in `drop_layers`; a student
-                to distil, with the answers of none. Budgets of a deeper DynamicTinyBert are left behind.
-            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`; and for a Hub id
-                `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`.
+            layers (`list[int]`, *optional*): indices from 0 of the layers to take; the result is a student that needs
+                distillation. The budgets of a deeper DynamicTinyBert are left out.
+            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`; `dtype`,
+                `attn_implementation` and `device_map` (one device); and for a Hub id `revision`, `token`, `cache_dir`,
+                `local_files_only`, `force_download`, `subfolder`.
 
         Returns:
-            A model of this class; weights that the source does not have are new, and a warning names them.
+            A model of this class in evaluation mode. A warning names weights that are new because the source has none.
 
         Raises:
-            ValueError: the source's architecture is not supported (the error lists those that are), it lacks one of
-                `layers`, is in int8, or a field is unknown.
+            ValueError: the source's architecture is not supported (the error lists those that are), the source lacks one of
+                `layers` or is in int8, or a field is unknown.
         """
         return _package_module("backbones.convert").load_backbone(cls, source, layers, **config_overrides)
 
@@ -404,15 +405,15 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
         return _package_module("budgets.choosing").choose_budget_of(self, **limits)
 
     def set_importance(self, importance: str) -> None:
-        """Changes what decides which tokens stay, in the model and in its configuration; adds scorers or takes them off.
+        """Changes the importance of tokens, in the model and in its configuration; adds scorers or removes them.
 
-        New scorers know which words the first segment shares with the second, and no more: they need training.
+        New scorers of `"learned"` find the words that both segments share, and nothing else: they need training.
 
         Args:
             importance (`str`): see [`DynamicTinyBertConfig`].
 
         Raises:
-            ValueError: unknown importance.
+            ValueError: there is no such importance; the error lists the valid ones.
         """
         self.config.importance = importance
         strategy, layers = IMPORTANCES[importance], BertAdapter.layers(self.base_model)
@@ -464,7 +465,8 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
                 length configuration, a `dict` such as `{"layers": [0, 2]}`, or a
                 [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
             length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
-            output_token_scores (`bool`, *optional*): whether to return the learned importance of every layer.
+            output_token_scores (`bool`, *optional*, defaults to `False`): whether to return the learned importance of every
+                layer.
 
         Raises:
             ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, or inputs
@@ -570,8 +572,8 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
     ) -> DynamicTinyBertQuestionAnsweringOutput:
         r"""
         Args:
-            start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers start.
-            end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): tokens where the answers end.
+            start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that starts each answer.
+            end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that ends each answer.
             budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
         """
         self._refuse_unknown(kwargs)
@@ -637,7 +639,7 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
         r"""
         Args:
             labels (`torch.Tensor` of shape `(batch,)` or `(batch, num_labels)`, *optional*): classes, targets of a
-                regression (`num_labels=1`), or one mark a label; `config.problem_type` says which when shapes do not.
+                regression (`num_labels=1`), or 0 and 1 for each label; `config.problem_type` decides between them.
             budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
         """
         self._refuse_unknown(kwargs)

@@ -6,18 +6,14 @@ from contextlib import nullcontext
 import pytest
 
 from hf_dynbert import DynamicTinyBertConfig, count_macs, fit_length_config
-from hf_dynbert.subnetwork import (
-    SubNetwork,
+from hf_dynbert.budgets.sampling import (
     constant_drop,
-    dropping_layers,
     parse_length_config,
     sample_budget,
     sample_length_config,
     sample_placement,
-    token_count,
-    validate_drops,
-    validate_length_config,
 )
+from hf_dynbert.subnetwork import SubNetwork, dropping_layers, token_count, validate_drops, validate_length_config
 
 
 BERT_BASE = DynamicTinyBertConfig()

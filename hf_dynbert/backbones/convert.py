@@ -65,7 +65,7 @@ AUTO_CLASSES = {
     "ForQuestionAnswering": AutoModelForQuestionAnswering,
     "ForSequenceClassification": AutoModelForSequenceClassification,
 }
-BY_LAYER = ("length_config", "budgets", "drop_layers")  # what says something of each layer, and nothing to fewer
+BY_LAYER = ("length_config", "budgets", "drop_layers")  # fields with values for each layer, meaningless for fewer layers
 SAME_CONFIG_FIELDS = (
     "vocab_size",
     "hidden_size",
@@ -96,14 +96,14 @@ def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[i
     _dtype(placing.get("dtype"), torch.float32)  # or an error, before anything is loaded
     model = source if isinstance(source, PreTrainedModel) else _load(source, model_class, **hub)
     if getattr(model.config, "quantization_config", None) is not None:
-        raise ValueError("The source is in int8, and a model starts from floats: give the checkpoint it was made of.")
+        raise ValueError("The source is in int8; a model starts from floats. Give the checkpoint that the int8 was made of.")
     if layers is not None:
         _check_layers(layers, model.config.num_hidden_layers)
         of_other_depths = {"num_hidden_layers": len(layers), **dict.fromkeys(BY_LAYER)}
         config_overrides = of_other_depths | config_overrides
     config = convert_config(model_class.config_class, model.config, **config_overrides)
     if model_class.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "qa_outputs"):
-        config.num_labels = 2  # whatever head the source has, it is not this one
+        config.num_labels = 2  # the source has another head
     config.name_or_path = model.config.name_or_path  # model cards name the checkpoint that a model was made of
     if "attn_implementation" in placing:
         config._attn_implementation = placing["attn_implementation"]
@@ -226,7 +226,7 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 
 def _load(source: str, model_class, **hub) -> PreTrainedModel:
-    """Loads a checkpoint with the head it was saved with; where it names none that is known, with one for this model."""
+    """Loads a checkpoint with the head that it was saved with, or with one for this model where its head is unknown."""
     config = AutoConfig.from_pretrained(source, **hub)
     if config.model_type == model_class.config_class.model_type:
         return model_class.from_pretrained(source, **hub)
@@ -242,7 +242,7 @@ def _load(source: str, model_class, **hub) -> PreTrainedModel:
 
 @contextlib.contextmanager
 def one_clear_error(name: str):
-    """What loading weights may raise, told in one way.
+    """Turns the errors of loading weights into a few clear ones.
 
     Raises:
         OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
 
+from ..budgets.sampling import fit_length_config
 from ..hub.model_card import HEADS, write_card
 from ..hub.records import TRAINING, origin, remove_stale_records
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
-from ..subnetwork import fit_length_config
 from ..utils.atomic_files import replace_files
 from .convert import convert_config
 

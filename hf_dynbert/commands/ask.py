@@ -92,7 +92,7 @@ def _context(args: AskArguments) -> str:
 
 def _budget(model, args: AskArguments) -> dict:
     """The arguments of the pipeline that select the budget: its value, or criteria."""
-    from ..subnetwork import parse_length_config
+    from ..budgets.sampling import parse_length_config
 
     criteria = {name: getattr(args, name) for name in CHOICES if getattr(args, name) is not None}
     if criteria and not hasattr(model, "choose_budget"):

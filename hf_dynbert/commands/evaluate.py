@@ -159,7 +159,7 @@ def _budgets(model, args: EvaluateArguments) -> list[str | None]:
 
 
 def _parsed(name: str | None):
-    from ..subnetwork import parse_length_config
+    from ..budgets.sampling import parse_length_config
 
     return None if name is None else parse_length_config(name)
 

@@ -110,6 +110,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, args) -> None:
     check_model(model_args.model_name_or_path, "--model_name_or_path", weights=not model_args.config_overrides)
     if model_args.teacher_model_name_or_path:
         check_model(model_args.teacher_model_name_or_path, "--teacher_model_name_or_path")
+    if data_args.augmentation_model_name_or_path:
+        check_model(data_args.augmentation_model_name_or_path, "--augmentation_model_name_or_path")
     from ..recipes.run import run_recipe
     from ..training.processes import end_together
 

@@ -82,7 +82,7 @@ class DynamicTinyBertOpenVINOConfig(BertOpenVINOConfig):
 
 
 def _convert_dial(context):
-    """The default length configuration; a minimum that changes nothing keeps the compiler from folding it into the graph."""
+    """The default length configuration; a minimum without effect stops the compiler from folding it into the graph."""
     default, input_ids = context.get_input(0), context.get_input(1)
     batch = ops.gather(ops.shape_of(input_ids, output_type="i32"), ops.constant(np.int32(0)), ops.constant(np.int32(0)))
     node = ops.minimum(default, ops.multiply(batch, ops.constant(np.int32(SHARE_UNIT))))  # no entry is above one unit
@@ -97,17 +97,17 @@ def _convert_take_tokens(context):
 
 
 def _convert_keep_outputs(context):
-    """The lowest number for tokens that have gone."""
+    """The lowest number for dropped tokens."""
     return ops.select(context.get_input(1), context.get_input(0), ops.constant(np.float32(LOWEST))).outputs()
 
 
 def _convert_attention_bias(context):
-    """0 for tokens that are present, the lowest number for the others."""
+    """0 for real tokens, the lowest number for the others."""
     return ops.select(context.get_input(0), ops.constant(np.float32(0)), ops.constant(np.float32(LOWEST))).outputs()
 
 
 def _named(name: str, convert):
-    """The same conversion, of nodes that can be found again."""
+    """The same conversion with a name for its node, by which other code finds the node."""
 
     def converted(context):
         outputs = convert(context)
@@ -129,7 +129,7 @@ def _convert_top_slots(context):
 
 
 def _dial_node(model: openvino.Model):
-    """Where the length configuration enters."""
+    """The node by which the length configuration enters the graph."""
     nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL_NODE]
     if len(nodes) != 1:
         raise ValueError(
@@ -145,7 +145,7 @@ def has_dial(model: openvino.Model) -> bool:
 
 
 def attach_dial(model: openvino.Model, default: list[int] | None = None) -> openvino.Model:
-    """Lets callers set the length configuration, as an OpenVINO variable; who does not know of it gets the default.
+    """Makes the length configuration a state variable of the OpenVINO model. Callers that do not set it get the default.
 
     Args:
         model (`openvino.Model`): as exported; changed in place.
@@ -196,7 +196,7 @@ def input_to_dial(model: openvino.Model, default: list[int]) -> openvino.Model:
 
 
 def without_drops(model: openvino.Model) -> openvino.Model | None:
-    """The same weights as a graph in which every token stays: what a plain model computes, and as fast.
+    """The same weights as a graph in which every token stays: the computation of a plain model, as fast as one.
 
     Args:
         model (`openvino.Model`): with a dial; not changed.
@@ -235,13 +235,13 @@ def _is_called(node, name: str) -> bool:
 
 
 def _replace(node, output) -> None:
-    """Lets everyone who reads a node read this instead."""
+    """Connects all readers of a node to this output instead."""
     for target in node.output(0).get_target_inputs():
         target.replace_source_output(output)
 
 
 def _replace_dial(node, replacement) -> None:
-    """Lets the length configuration enter by another node."""
+    """Puts another node where the length configuration enters the graph."""
     _replace(node, replacement.output(0))
     node.set_friendly_name(f"{DIAL_NODE}_before")
     replacement.set_friendly_name(DIAL_NODE)

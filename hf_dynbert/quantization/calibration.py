@@ -5,8 +5,8 @@ import random
 
 from datasets import Dataset
 
+from ..budgets.sampling import sample_budget
 from ..configuration_dynamic_tinybert import FULL
-from ..subnetwork import sample_budget
 from ..tasks.base import DataOptions, Task
 from ..tasks.question_answering.features import check_lengths
 

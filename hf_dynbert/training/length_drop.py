@@ -3,16 +3,8 @@
 
 import random
 
-from ..subnetwork import (
-    FULL,
-    SubNetwork,
-    constant_drop,
-    dropping_layers,
-    fit_length_config,
-    sample_budget,
-    sample_length_config,
-    sample_placement,
-)
+from ..budgets.sampling import constant_drop, fit_length_config, sample_budget, sample_length_config, sample_placement
+from ..subnetwork import FULL, SubNetwork, dropping_layers
 
 
 def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:

@@ -15,7 +15,8 @@ import random
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import count_macs, evaluate_squad, fit_length_config, load_squad
-from hf_dynbert.subnetwork import NOMINAL_LENGTH, dropping_layers, parse_length_config, sample_placement
+from hf_dynbert.budgets.sampling import NOMINAL_LENGTH, parse_length_config, sample_placement
+from hf_dynbert.subnetwork import dropping_layers
 from hf_dynbert.tasks.question_answering.squad import split_by_article
 from hf_dynbert.utils.tables import markdown_table
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import count_macs, evaluate_squad, fit_length_config, load_squad
+from hf_dynbert.budgets.sampling import NOMINAL_LENGTH
 from hf_dynbert.commands.parsing import parse_arguments
 from hf_dynbert.configuration_dynamic_tinybert import IMPORTANCES
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
-from hf_dynbert.subnetwork import NOMINAL_LENGTH
 from hf_dynbert.tasks.question_answering.squad import split_by_article
 from hf_dynbert.training.arguments import DistillationArguments
 
@@ -64,7 +64,14 @@ def main() -> None:
 def train(args, importance: str, folder: Path, options: list[str]) -> None:
     """One LengthDrop run by the recipe, on a sample."""
     argv = [str(RECIPE), "--model_name_or_path", args.start, "--train_file", *args.train_file, "--output_dir", str(folder)]
-    argv += ["--importance", importance, "--validation_fraction", str(args.held_out), "--max_train_samples", str(args.samples)]
+    argv += [
+        "--importance",
+        importance,
+        "--validation_fraction",
+        str(args.held_out),
+        "--max_train_samples",
+        str(args.samples),
+    ]
     argv += ["--num_train_epochs", "1", *options]
     run_recipe(*parse_arguments(argv, (ModelArguments, DataArguments, DistillationArguments)))
 

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import load_squad
-from hf_dynbert.subnetwork import parse_length_config
+from hf_dynbert.budgets.sampling import parse_length_config
 from hf_dynbert.tasks.question_answering.report import COLUMNS, curve_rows, measure_curve, plot_curve
 from hf_dynbert.tasks.question_answering.squad import split_by_article
 from hf_dynbert.utils.tables import markdown_table

@@ -17,8 +17,8 @@ from datasets import Dataset, load_dataset
 from transformers import AutoTokenizer, pipeline
 
 from hf_dynbert import load_squad
+from hf_dynbert.budgets.sampling import parse_length_config
 from hf_dynbert.loading import load_any
-from hf_dynbert.subnetwork import parse_length_config
 from hf_dynbert.utils.tables import markdown_table
 
 

@@ -24,9 +24,9 @@ from hf_dynbert import (
     OVDynamicTinyBertForSequenceClassification,
     load_squad,
 )
+from hf_dynbert.budgets.sampling import parse_length_config
 from hf_dynbert.configuration_dynamic_tinybert import DROPPED_LOGITS
 from hf_dynbert.drop_and_restore import first_segment, first_token
-from hf_dynbert.subnetwork import parse_length_config
 from hf_dynbert.tasks.question_answering.features import MAX_LENGTH, STRIDE, encode_windows
 from hf_dynbert.utils.tables import markdown_table
 

@@ -18,7 +18,7 @@ from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import write_card
 from ...hub.records import TRAINING
 from ...loading import load_any
-from ...subnetwork import MIN_SHARE, count_macs, dropping_layers, parse_length_config
+from ...subnetwork import count_macs, dropping_layers
 from ...tasks.question_answering.evaluate import QuestionAnsweringEvaluator
 from ...tasks.question_answering.features import check_max_length
 from ...tasks.question_answering.inference import run_windows
@@ -29,6 +29,7 @@ from ...utils.tables import markdown_table
 from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name, measure_latencies
+from ..sampling import MIN_SHARE, parse_length_config
 from .arguments import SearchArguments
 from .pareto import cost_at
 from .plot import plot_front

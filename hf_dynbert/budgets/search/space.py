@@ -5,7 +5,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...subnetwork import MIN_SHARE, MIN_TOKENS, constant_drop
+from ...subnetwork import MIN_TOKENS
+from ..sampling import MIN_SHARE, constant_drop
 
 
 SHARE_DIGITS = 2  # decimals of a share: a hundredth is a token or two of an example, finer than the noise of a measurement

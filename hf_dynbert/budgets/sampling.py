@@ -1,0 +1,157 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Length configurations by rule, by cost and by chance, and as a person types them. Plain Python, no tensor library."""
+
+import random
+from collections.abc import Sequence
+
+from ..subnetwork import MIN_TOKENS, SHARE_UNIT, count_macs, dropping_layers
+
+
+NOMINAL_LENGTH = 160  # tokens for which shares are fitted to a cost: about the mean of SQuAD questions with their paragraphs
+MIN_SHARE = 0.08  # about 13 of the 160: below it a SQuAD paragraph keeps fewer tokens than its question has
+SHARE_DIGITS = 4  # decimals of such a share
+
+
+def constant_drop(
+    num_layers: int, ratio: float, sequence_length: int | None = None, layers: Sequence[int] | None = None
+) -> list[int] | list[float]:
+    """The configuration in which every layer drops the same ratio of the tokens that reach it.
+
+    Args:
+        num_layers (`int`): layers of the model.
+        ratio (`float`): share of its incoming tokens that each layer drops, in [0, 1).
+        sequence_length (`int`, *optional*): count in tokens of a sequence of this length, rounding up at each layer as
+            the Length-Adaptive Transformer does (arXiv 2010.07003, section 3.2); shares when it is not given.
+        layers (`list[int]`, *optional*): layers that may drop; all of them when it is not given.
+
+    Returns:
+        `list[int]` or `list[float]`: the length configuration.
+    """
+    entries, left = [], 1.0 if sequence_length is None else sequence_length
+    for layer in range(num_layers):
+        if layers is None or layer in layers:
+            left = _after_drop(left, ratio, sequence_length)
+        entries.append(left)
+    return entries
+
+
+def sample_length_config(
+    rng: random.Random,
+    num_layers: int,
+    bound: float,
+    sequence_length: int | None = None,
+    layers: Sequence[int] | None = None,
+) -> list[int] | list[float]:
+    """Draws a length configuration as LengthDrop training does (arXiv 2010.07003, section 3.2).
+
+    Layer by layer the length is drawn uniformly between what is left and `1 - bound` of it.
+
+    Args:
+        rng (`random.Random`): source of chance; the same state gives the same configuration.
+        num_layers (`int`): layers of the model.
+        bound (`float`): most that one layer drops of its incoming tokens, in [0, 1).
+        sequence_length (`int`, *optional*): draw token counts for this length; shares when it is not given.
+        layers (`list[int]`, *optional*): layers that may drop; all of them when it is not given.
+
+    Returns:
+        `list[int]` or `list[float]`: the length configuration.
+    """
+    entries, left = [], 1.0 if sequence_length is None else sequence_length
+    for layer in range(num_layers):
+        if layers is None or layer in layers:
+            lowest = _after_drop(left, bound, sequence_length)
+            left = round(rng.uniform(lowest, left), SHARE_DIGITS) if sequence_length is None else rng.randint(lowest, left)
+        entries.append(left)
+    return entries
+
+
+def fit_length_config(config, macs_ratio: float, layers: Sequence[int] | dict[int, float]) -> list[float]:
+    """Finds the shares that cost a given part of the full model's operations when only some layers drop.
+
+    Args:
+        config (`PreTrainedConfig`): as for `count_macs`.
+        macs_ratio (`float`): wanted part of the full model's operations, in (0, 1].
+        layers (`list[int]` or `dict[int, float]`): the layers that drop, from 0; each drops the same ratio of what reaches
+            it, or, with a dict, drops weighted so (weights are shares of the logarithm of the whole drop).
+
+    Returns:
+        `list[float]`: the length configuration. Where even dropping almost all tokens in these layers costs more than
+        wanted, the cheapest there is.
+
+    Raises:
+        ValueError: a ratio out of (0, 1], no layer, or a layer that the model does not have.
+    """
+    weights = layers if isinstance(layers, dict) else dict.fromkeys(layers, 1.0)
+    if not 0 < macs_ratio <= 1:
+        raise ValueError(f"macs_ratio is {macs_ratio}; valid are numbers in (0, 1], for example 0.5.")
+    if not weights or min(weights) < 0 or max(weights) >= config.num_hidden_layers:
+        raise ValueError(f"layers are {sorted(weights)}; valid are some of 0 to {config.num_hidden_layers - 1}.")
+    full = count_macs(config, None, NOMINAL_LENGTH)
+    low, high = MIN_SHARE, 1.0
+    for _ in range(30):  # bisection of the last share down to 1e-9, finer than a share's unit
+        middle = (low + high) / 2
+        cost = count_macs(config, _split_drop(config.num_hidden_layers, weights, middle), NOMINAL_LENGTH)
+        low, high = (low, middle) if cost > macs_ratio * full else (middle, high)
+    return _split_drop(config.num_hidden_layers, weights, low)
+
+
+def sample_budget(rng: random.Random, config, smallest: float, largest: float = 1.0) -> list[float]:
+    """Draws where to drop as well as how much, evenly over cost.
+
+    LengthDrop's own sampling (`sample_length_config`) never drops much in one layer, but few large drops can cost less time
+    than many small ones; a model that is to serve both must have seen both. The places are drawn by `sample_placement`, and
+    the cost is uniform in [`smallest`, 1].
+
+    Args:
+        rng (`random.Random`): source of chance.
+        config (`PreTrainedConfig`): as for `fit_length_config`.
+        smallest, largest (`float`): least and most of the full model's operations, in (0, 1].
+
+    Returns:
+        `list[float]`: the length configuration.
+    """
+    return fit_length_config(config, rng.uniform(smallest, largest), sample_placement(rng, dropping_layers(config)))
+
+
+def sample_placement(rng: random.Random, layers: Sequence[int]) -> dict[int, float]:
+    """Draws which of these layers drop, with weights for `fit_length_config`: every other time all of them."""
+    number = len(layers) if rng.random() < 0.5 else rng.randint(1, len(layers))
+    return {layer: rng.gammavariate(2.0, 0.5) for layer in sorted(rng.sample(layers, number))}
+
+
+def parse_length_config(text: str) -> list[int] | list[float] | str:
+    """Reads a length configuration as a person types it: `0.9,0.5,0.3`, `(269, 253, 34)`, or a budget's name.
+
+    Args:
+        text (`str`): numbers separated by commas, in brackets or not, or a name.
+
+    Returns:
+        `list[int]`, `list[float]`, or the name as it came.
+    """
+    body = text.strip().strip("()[]").rstrip(",")
+    entries = [entry.strip() for entry in body.split(",")]
+    try:
+        return [int(entry) for entry in entries]
+    except ValueError:
+        pass
+    try:
+        return [float(entry) for entry in entries]
+    except ValueError:
+        return text.strip()
+
+
+def _after_drop(left: int | float, ratio: float, sequence_length: int | None) -> int | float:
+    """What is left of `left` tokens (or of a share) once `ratio` of it is dropped; tokens are rounded up."""
+    if sequence_length is None:
+        return round(left * (1 - ratio), SHARE_DIGITS)
+    keep_units = SHARE_UNIT - round(ratio * SHARE_UNIT)
+    return min(left, max(MIN_TOKENS, -(-left * keep_units // SHARE_UNIT)))
+
+
+def _split_drop(num_layers: int, weights: dict[int, float], final: float) -> list[float]:
+    """Shares that fall from 1 to `final`, each layer taking its part of the logarithm."""
+    total, done, entries = sum(weights.values()), 0.0, []
+    for layer in range(num_layers):
+        done += weights.get(layer, 0.0)
+        entries.append(round(final ** (done / total), SHARE_DIGITS))
+    return entries
