@@ -13,9 +13,6 @@ from hf_dynbert.tasks import Evaluator, Scores, Task, get_task, register_task, t
 from hf_dynbert.tasks.base import TASKS
 
 
-# The task: of two texts, the one with more words. Models for it are regressors whose data are lines of text.
-
-
 class CountingEvaluator(Evaluator):
     """Share of the texts whose number of words is on the right side of the mean."""
 
@@ -37,8 +34,7 @@ class WordCounting(Task):
     name, head, max_length, primary_metric = "word-counting", "ForSequenceClassification", 64, "agreement"
 
     def load(self, sources, options):
-        lines = [line for source in sources for line in Path(source).read_text().split("\n") if line]
-        return Dataset.from_dict({"text": lines})
+        return Dataset.from_dict({"text": [line for name in sources for line in Path(name).read_text().splitlines()]})
 
     def split(self, data, validation_fraction, seed=0):
         parts = data.train_test_split(validation_fraction, seed=seed)
