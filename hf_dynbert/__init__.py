@@ -23,7 +23,7 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
-from .recipes.augmentation import WordSubstitution, WordVectors, augment
+from .recipes.augmentation import WordSubstitution, augment
 from .subnetwork import count_macs
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
@@ -72,7 +72,6 @@ __all__ = [
     "ExtractiveQAPipeline",
     "LengthAdaptiveTextClassificationPipeline",
     "WordSubstitution",
-    "WordVectors",
     "__version__",
     "augment",
     "convert",

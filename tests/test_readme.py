@@ -24,18 +24,8 @@ SMALL = {  # further options of a verb, so that it takes seconds
     "quantize": ["--train_file", "my-squad.json", *WINDOWS, "--validation_fraction", "0.3", "--calibration_samples", "4"]
     + ["--accuracy_samples", "0"],
     "train": [*WINDOWS, "--max_steps", "1", "--report_to", "none", "--budgets", '{"half": [0.8, 0.6, 0.5, 0.3]}'],
-    "search": [
-        "--train_file",
-        "my-squad.json",
-        *WINDOWS,
-        "--search_samples",
-        "6",
-        "--screen_samples",
-        "3",
-        "--num_evaluations",
-        "6",
-    ]
-    + ["--held_out", "0.7", "--latency_samples", "1"],
+    "search": ["--train_file", "my-squad.json", *WINDOWS, "--search_samples", "6", "--num_evaluations", "6"]
+    + ["--validation_fraction", "0.7", "--latency_samples", "1"],
 }
 SIX, FOUR = "0.65, 0.65, 0.65, 0.275, 0.275, 0.275", "0.65, 0.65, 0.65, 0.275"  # the tiny model has four layers
 

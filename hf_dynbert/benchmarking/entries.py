@@ -59,8 +59,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     """
     import matplotlib  # noqa: F401 (a missing package is reported before any work)
 
-    for folder in (args.model, *args.int8):
-        _refuse_other_tasks(folder)
+    _refuse_other_tasks(args.model)
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
     names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
     args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
@@ -70,6 +69,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         if (form := form_of(Path(folder))) in forms:
             raise ValueError(f"int8: {forms[form]} and {folder} are both {form}; measure one of them at a time.")
         forms[form] = folder
+        _refuse_other_tasks(folder)
         for budget in budgets:
             load_config(folder).resolve_length_config(budget)
     check_max_length(ours.config, args.padded_length, "padded_length", default=0)

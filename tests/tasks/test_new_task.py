@@ -1,6 +1,7 @@
 """A task of its own, in at most forty lines outside of the package, that a verb then reads."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,6 @@ from transformers import BertConfig, BertForMaskedLM
 from hf_dynbert.commands import main as cli
 from hf_dynbert.tasks import Evaluator, Scores, Task, get_task, register_task, task_of
 from hf_dynbert.tasks.base import TASKS
-
-
-# The task: of two texts, the one with more words. Models for it are regressors whose data are lines of text.
 
 
 class CountingEvaluator(Evaluator):
@@ -36,8 +34,7 @@ class WordCounting(Task):
     name, head, max_length, primary_metric = "word-counting", "ForSequenceClassification", 64, "agreement"
 
     def load(self, sources, options):
-        lines = [line.strip() for source in sources for line in open(source, encoding="utf-8") if line.strip()]
-        return Dataset.from_dict({"text": lines})
+        return Dataset.from_dict({"text": [line for name in sources for line in Path(name).read_text().splitlines()]})
 
     def split(self, data, validation_fraction, seed=0):
         parts = data.train_test_split(validation_fraction, seed=seed)

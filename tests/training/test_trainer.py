@@ -207,7 +207,7 @@ KINDS = {  # problem type, labels of three texts, number of labels
 def test_every_kind_of_classifier_learns(make_model, arguments, labelled, tokenizer, classifier_folder, kind):
     labels, number = KINDS[kind]
     shape = {"num_labels": number, "problem_type": kind.split()[0], "ignore_mismatched_sizes": True}
-    model = make_model("text-classification", importance="learned", **STILL, **shape)
+    model = make_model("text-classification", importance="learned", min_tokens_to_drop=0, **STILL, **shape)
     teacher = AutoModelForSequenceClassification.from_pretrained(classifier_folder, **shape)
     data = {"train_dataset": labelled(labels), "processing_class": tokenizer}
     trainer = DistillationTrainer(model, arguments(max_steps=3), teacher=teacher, **data)

@@ -60,9 +60,6 @@ def load_texts(
             f"text_columns and label_column.{squad}"
         )
     data = data.select_columns([column for column in dict.fromkeys([*columns, label_column]) if column in there])
-    if isinstance(data, Dataset):
-        for column in columns:
-            check_texts(data[column], column, f"{', '.join(files)}: ")
     return data.rename_column(label_column, LABEL) if label_column != LABEL else data
 
 
@@ -287,7 +284,11 @@ def column_names(data: Dataset | IterableDataset) -> list[str]:
 def encode_texts(tokenizer, batch: dict, columns: Sequence[str], max_length: int, **options):
     """Tokens of a batch's text, or of its pairs."""
     for column in columns:
-        check_texts(batch[column], column)
+        if not all(isinstance(text, str) for text in batch[column]):
+            raise ValueError(
+                f"A row has no text in column {column}; take such rows out. Of a CSV file, cells such as NA, None and null "
+                "are read as empty too."
+            )
     return tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length, **options)
 
 

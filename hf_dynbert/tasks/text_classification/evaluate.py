@@ -7,7 +7,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
-from .data import LABEL, MAX_TEXT_LENGTH, check_labels, encode_texts, label_numbers, load_texts
+from .data import LABEL, MAX_TEXT_LENGTH, check_labels, check_texts, encode_texts, label_numbers, load_texts
 
 
 class ClassificationEvaluator(Evaluator):
@@ -100,6 +100,8 @@ class TextClassification(Task):
             split=options.split,
             label_column=options.label_column,
         )
+        for column in options.text_columns:
+            check_texts(data[column], column, f"{', '.join(sources)}: ")
         check_labels(data, ", ".join(sources))
         return data
 
