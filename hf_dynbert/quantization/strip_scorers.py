@@ -82,13 +82,13 @@ def _scorers(model) -> list:
 
 
 def _watch(model, scorers: list, calls: list) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """What each scorer sees in these calls and says to it, of the tokens that compete: not those of the question."""
+    """The states that enter each scorer in these calls and its scores, without tokens of the question."""
     seen = [[] for _ in scorers]
 
     def keep(found):
         def hook(_, inputs, scores):
-            states, present, segment = inputs
-            competing = (present & ~segment)[0]
+            states, token_mask, segment = inputs[:3]
+            competing = (token_mask & ~segment)[0]
             found.append((states[0, competing].clone(), scores[0, competing].clone()))
 
         return hook

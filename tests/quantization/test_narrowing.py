@@ -67,9 +67,23 @@ def test_a_layer_that_no_longer_matches_ranks_nearer_to_before(checkpoint, token
     assert weights(fitted, "query") == weights(cut, "query")
     inputs = calibration_inputs(QUESTION_ANSWERING, before.config, tokenizer, questions, OPTIONS, 60, seed=1)
     calls = calibration_calls(before.config, inputs, seed=1)
-    for layer in (1, 2, 3):
-        missed = [error(model, before, calls, layer) for model in (cut, fitted)]
-        assert missed[1] < 0.9 * missed[0]  # of the scores' variance; measured .33 to .67
+    missed = [[error(model, before, calls, layer) for layer in (1, 2, 3)] for model in (cut, fitted)]
+    assert all(after < without for without, after in zip(*missed, strict=True))
+    assert sum(missed[1]) < 0.7 * sum(missed[0])  # of the scores' variance; measured .51, by layer .50, .37 and .98
+
+
+def test_inputs_that_keep_all_their_tokens_are_fitted_too(checkpoint, tokenizer, questions):
+    config = DynamicTinyBertConfig.from_pretrained(checkpoint)
+    inputs = calibration_inputs(QUESTION_ANSWERING, config, tokenizer, questions, OPTIONS, 20)
+    args, fitted = QuantizeArguments(model=str(checkpoint), output_dir="", importance_match_until=1), []
+    for min_tokens in (0, 128):  # all inputs are shorter than 128 tokens
+        config.min_tokens_to_drop = min_tokens
+        config.save_pretrained(checkpoint)
+        with strip_scorers(args, QUESTION_ANSWERING, config, inputs) as folder:
+            model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder)
+        assert model.config.min_tokens_to_drop == min_tokens
+        fitted.append(weights(model, "token_scorer"))
+    assert fitted[0] == fitted[1]
 
 
 def test_what_a_dropped_token_answers_can_change(checkpoint):
