@@ -43,7 +43,8 @@ def strip_scorers(args: QuantizeArguments, task: Task, config: DynamicTinyBertCo
         return
     DynamicTinyBertConfig.from_dict(config.to_dict() | given)  # raises an error for impossible values
     dropping = {name: value for name, value in given.items() if name == "drop_layers"}
-    original = task.auto_class.from_pretrained(args.model, **dropping).eval()
+    # Short calibration inputs score their tokens too, so that the fit sees inputs of every length
+    original = task.auto_class.from_pretrained(args.model, min_tokens_to_drop=0, **dropping).eval()
     stripped = task.auto_class.from_pretrained(args.model, **given)
     pairs = [
         (before, after.unit)
