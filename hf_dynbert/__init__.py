@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Length-adaptive BERT for the Hugging Face Hub. Importing this package registers it with transformers."""
 
+from .utils import quiet_imports as _quiet_imports  # noqa: F401  (first, since it concerns the next imports)
+
+
+# isort: split
 from typing import TYPE_CHECKING
 
 from transformers import (

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from torch.utils.data import IterableDataset
 
 
-LIMITS = ("max_latency_ms", "max_macs", "min_f1", "speedup")  # arguments of `model.choose_budget`
+# Arguments of `model.choose_budget`
+LIMITS = ("max_latency_ms", "max_macs", "min_f1", "min_score", "speedup", "max_loss", "tokens", "nearest")
 
 
 class Stream(IterableDataset):
@@ -89,7 +90,7 @@ def budget_of_call(model, budget, length_config, limits: dict) -> dict:
     if not given and not limits:
         return {}
     requested = ", ".join(f"{name}={value!r}" for name, value in {**given, **limits}.items())
-    if not hasattr(model.config, "resolve_length_config"):
+    if not hasattr(model.config, "resolve_budget"):
         raise ValueError(
             f"{type(model).__name__} is not length-adaptive and has no budgets, so {requested} cannot be used. Leave it "
             "out, or convert the checkpoint first: hf-dynbert convert --model CHECKPOINT --output_dir FOLDER."
@@ -100,10 +101,15 @@ def budget_of_call(model, budget, length_config, limits: dict) -> dict:
             'budget="full".'
         )
     for name, value in limits.items():
-        check_number(name, value)
+        if name == "nearest":
+            check_flag(name, value)
+        elif name == "tokens":
+            check_count(name, value)
+        else:
+            check_number(name, value)
     chosen = model.choose_budget(**limits) if limits else next(iter(given.values()))
-    model.config.resolve_length_config(chosen)  # raises before any work
-    return {"length_config": chosen}
+    model.config.resolve_budget(chosen)  # raises before any work
+    return {"budget": chosen}
 
 
 def check_count(name: str, value, least: int = 1, most: int | None = None) -> None:

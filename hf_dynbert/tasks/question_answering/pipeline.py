@@ -45,7 +45,8 @@ class ExtractiveQAPipeline(ChunkPipeline):
         question (`str`, or several): the questions. Several are a list, a tuple, a column or an iterator.
         context (`str`, or several): the texts that contain the answers. One context serves several questions.
         budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
-        max_latency_ms, max_macs, min_f1, speedup (`float`, *optional*): select a budget by `model.choose_budget`.
+        max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
+            `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): answers per question. More than one are returned as a list.
         doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of what a smaller window has
             left for the context.
@@ -102,10 +103,6 @@ class ExtractiveQAPipeline(ChunkPipeline):
         self,
         budget=None,
         length_config=None,
-        max_latency_ms=None,
-        max_macs=None,
-        min_f1=None,
-        speedup=None,
         top_k=None,
         doc_stride=None,
         max_answer_len=None,
@@ -113,9 +110,9 @@ class ExtractiveQAPipeline(ChunkPipeline):
         max_question_len=None,
         handle_impossible_answer=None,
         align_to_words=None,
-        **unknown,
+        **others,
     ):
-        check_options(unknown, OPTIONS)
+        check_options(others, OPTIONS)
         check_count("top_k", top_k)
         check_count("doc_stride", doc_stride, least=0)
         check_count("max_answer_len", max_answer_len)
@@ -134,10 +131,9 @@ class ExtractiveQAPipeline(ChunkPipeline):
             "max_answer_len": max_answer_len,
             "handle_impossible_answer": handle_impossible_answer,
         }
-        limits = {"max_latency_ms": max_latency_ms, "max_macs": max_macs, "min_f1": min_f1, "speedup": speedup}
         return (
             {name: value for name, value in preprocess.items() if value is not None},
-            budget_of_call(self.model, budget, length_config, limits),
+            budget_of_call(self.model, budget, length_config, others),
             {name: value for name, value in postprocess.items() if value is not None},
         )
 

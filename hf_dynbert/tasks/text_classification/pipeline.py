@@ -39,7 +39,8 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         inputs (`str`, `dict` or several): a text, or a dict with `text` and `text_pair`; a list of these, or a data set or
             generator, which is read while results are used.
         budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
-        max_latency_ms, max_macs, min_f1, speedup (`float`, *optional*): select a budget by `model.choose_budget`.
+        max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
+            `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): labels to return; `None` returns all.
         function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, which the model
             decides.
@@ -77,22 +78,20 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
 
     def check_model_type(self, supported_models) -> None:
         """Skips transformers' list of supported classes for our models, which it does not name."""
-        if not hasattr(self.model.config, "resolve_length_config"):
+        if not hasattr(self.model.config, "resolve_budget"):
             super().check_model_type(supported_models)
 
     def _sanitize_parameters(
         self,
         budget=None,
         length_config=None,
-        max_latency_ms=None,
-        max_macs=None,
-        min_f1=None,
-        speedup=None,
         top_k="",
         function_to_apply=None,
-        **tokenizer_options,
+        **others,
     ):
-        check_options(tokenizer_options, OPTIONS)
+        check_options(others, OPTIONS)
+        limits = {name: value for name, value in others.items() if name in LIMITS}
+        tokenizer_options = {name: value for name, value in others.items() if name not in LIMITS}
         if top_k != "":  # transformers' mark for "not given": `None` means all labels
             check_count("top_k", top_k)
         if isinstance(function_to_apply, str):
@@ -100,7 +99,6 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
                 raise ValueError(f"function_to_apply is {function_to_apply!r}; valid are {', '.join(map(repr, FUNCTIONS))}.")
             function_to_apply = None if function_to_apply.lower() == "default" else function_to_apply
         preprocess, _, postprocess = super()._sanitize_parameters(function_to_apply, top_k, **tokenizer_options)
-        limits = {"max_latency_ms": max_latency_ms, "max_macs": max_macs, "min_f1": min_f1, "speedup": speedup}
         return preprocess, budget_of_call(self.model, budget, length_config, limits), postprocess
 
     def __call__(self, inputs, batch_size=None, num_workers=None, **options):

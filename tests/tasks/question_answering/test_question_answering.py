@@ -332,3 +332,74 @@ def test_pipeline_from_a_folder(make_model, tokenizer, tmp_path):
     torch.testing.assert_close(
         AutoModelForQuestionAnswering.from_pretrained(tmp_path).qa_outputs.weight, ask.model.qa_outputs.weight
     )
+
+
+@pytest.mark.parametrize(
+    ("context", "answer"),
+    [
+        ("née Zoe\u0308 lit", "Zoe\u0308"),  # the tokenizer strips accents: its token ends before the combining mark
+        ("Zoe\u0308", "Zoe\u0308"),
+        ("ada\r\nlit\r\nZo\u00eb", "Zo\u00eb"),
+    ],
+)
+def test_answers_end_behind_combining_marks(tokenizer, context, answer):
+    [window] = encode_windows(tokenizer, ["who?"], [context], max_length=60, stride=8, max_question_length=8)
+    low, high = np.full(len(window.offsets), -9.0), context.index("Z")
+    first = np.flatnonzero(window.in_context & (window.offsets[:, 0] == high))[0]
+    last = np.flatnonzero(window.in_context & (window.offsets[:, 0] < high + 3))[-1]
+    starts, ends = low.copy(), low.copy()
+    starts[first] = ends[last] = 9
+    [found] = decode_answers(context, [window], [starts], [ends])
+    assert (found.answer, context[found.start : found.end]) == (answer, answer)
+
+
+def test_blanks_are_no_part_of_an_answer():
+    """Offsets of Metaspace and byte-level tokenizers begin with the blank before a word."""
+    context = " ada lit it "
+    offsets = np.array([[0, 0], [0, 4], [4, 8], [8, 11], [11, 12]])
+    window = Window({}, offsets, offsets[:, 1] > 0, 0)
+    answers = decode_answers(context, [window], [np.zeros(5)], [np.zeros(5)], top_k=20)
+    assert {answer.answer for answer in answers} == {"ada", "lit", "it", "ada lit", "lit it", "ada lit it"}
+    assert all(context[answer.start : answer.end] == answer.answer for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "context",
+    ["エイダは灯台をともしたベンは歌を書いたダンは家を建てた" * 3, "อาดาจุดไฟที่หอคอยเบนเขียนเพลง" * 3, "abcdefghij" * 6],
+    ids=["kana", "Thai", "one long word"],
+)
+def test_whole_words_are_no_longer_than_answers_may_be(context):
+    """A tokenizer's word may be the whole text."""
+    offsets = np.array([[0, 0], *[[i, i + 1] for i in range(len(context))]])
+    words = np.array([[0, 0], *[[1, len(context)]] * len(context)])
+    window = Window({}, offsets, offsets[:, 1] > 0, 0, words)
+    scores = np.random.default_rng(0).normal(size=len(offsets))
+    answers = decode_answers(context, [window], [scores], [scores], top_k=5, max_answer_length=15)
+    assert len({(answer.start, answer.end) for answer in answers}) == 5
+    assert all(0 < len(answer.answer.strip()) <= 15 + 2 for answer in answers)  # two combining marks at most
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 10, 50])
+def test_as_many_answers_as_there_are(ask, tokenizer, top_k):
+    """Token spans of the same words are merged before the best are taken."""
+    context = "unbelievably adaben lit the lighthousetower and keepsakes 1907."
+    answers = ask(question="who?", context=context, top_k=top_k)
+    answers = [answers] if top_k == 1 else answers
+    assert len({(answer["start"], answer["end"]) for answer in answers}) == len(answers) == min(top_k, 10**9)
+
+
+def test_windows_are_those_of_the_tokenizer(tokenizer):
+    """The tokenizer's own truncation gives the same windows; its settings are not touched."""
+    questions, contexts = ["who lit it?", "why?", "who?"], ["ada lit the tower. " * 40, "ben", "\u3042 ! x " * 33]
+    for length, stride in ((128, 32), (64, 0), (40, 16), (64, 40)):
+        theirs = tokenizer(
+            questions, contexts, truncation="only_second", max_length=length, stride=stride,
+            return_overflowing_tokens=True, return_offsets_mapping=True,
+        )  # fmt: skip
+        before = tokenizer.backend_tokenizer.truncation
+        windows = encode_windows(tokenizer, questions, contexts, length, stride, max_question_length=16)
+        assert tokenizer.backend_tokenizer.truncation == before
+        for name in ("input_ids", "token_type_ids", "attention_mask"):
+            assert [window.inputs[name] for window in windows] == theirs[name]
+        assert [window.offsets.tolist() for window in windows] == [list(map(list, row)) for row in theirs["offset_mapping"]]
+        assert [window.example for window in windows] == theirs["overflow_to_sample_mapping"]
