@@ -60,6 +60,7 @@ def test_a_layer_that_no_longer_matches_ranks_nearer_to_before(checkpoint, token
     before = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint).eval()
     cut = DynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint, importance_match_until=1).eval()
     inputs = calibration_inputs(QUESTION_ANSWERING, before.config, tokenizer, questions, OPTIONS, 60)
+    inputs = inputs * 4  # each at several budgets: one draw of them leaves the last layer few tokens
     with strip_scorers(args, QUESTION_ANSWERING, before.config, inputs) as folder:
         fitted = DynamicTinyBertForQuestionAnswering.from_pretrained(folder).eval()
     assert fitted.config.importance_match_until == 1
@@ -67,9 +68,9 @@ def test_a_layer_that_no_longer_matches_ranks_nearer_to_before(checkpoint, token
     assert weights(fitted, "query") == weights(cut, "query")
     inputs = calibration_inputs(QUESTION_ANSWERING, before.config, tokenizer, questions, OPTIONS, 60, seed=1)
     calls = calibration_calls(before.config, inputs, seed=1)
-    missed = [[error(model, before, calls, layer) for layer in (1, 2, 3)] for model in (cut, fitted)]
-    assert all(after < without for without, after in zip(*missed, strict=True))
-    assert sum(missed[1]) < 0.7 * sum(missed[0])  # of the scores' variance; measured .51, by layer .50, .37 and .98
+    for layer in (1, 2, 3):
+        missed = [error(model, before, calls, layer) for model in (cut, fitted)]
+        assert missed[1] < 0.9 * missed[0]  # of the scores' variance; measured .35 to .84
 
 
 def test_inputs_that_keep_all_their_tokens_are_fitted_too(checkpoint, tokenizer, questions):
