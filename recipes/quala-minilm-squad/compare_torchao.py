@@ -52,6 +52,7 @@ def main() -> None:
     scores = {}
     for name in (FP32, OURS, EAGER):  # a compiled model computes the same as the eager one
         scores[name] = [sample(models[name], budget)["f1"] for budget in BUDGETS]
+        print(f"{name}: F1 {scores[name]}, {megabytes[name]:.1f} MB, loaded in {seconds[name]:.2f} s", flush=True)
     scores[COMPILED] = scores[EAGER]
     if not args.skip_compiled:
         models[COMPILED] = torch.compile(models[EAGER], dynamic=True)

@@ -209,7 +209,7 @@ def test_a_model_that_cannot_drop_is_refused(options, bert_folder):
         run_search(SearchArguments(**options | {"model": str(bert_folder)}))
 
 
-def test_asking_in_ones_own_terms(options, tmp_path, capsys):
+def test_ask_selects_a_searched_budget_by_latency(options, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("ada wrote the song.")
     question = [
         "ask",
@@ -225,4 +225,4 @@ def test_asking_in_ones_own_terms(options, tmp_path, capsys):
     run_search(SearchArguments(**options))
     assert main([*question, "--max-latency-ms", "1e6"]) == 0
     assert main([*question, "--max-latency-ms", "1e6", "--length-config", "half"]) == 2
-    assert "Give --length_config or --max_latency_ms, not both" in capsys.readouterr().err
+    assert "--max_latency_ms and --length_config all select a budget; give one of them" in capsys.readouterr().err
