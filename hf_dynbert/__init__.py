@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Length-adaptive BERT for the Hugging Face Hub. Importing this package registers it with transformers."""
 
+from .utils import quiet_imports as _quiet_imports  # noqa: F401  (first, since it concerns the next imports)
+
+
+# isort: split
 from typing import TYPE_CHECKING
 
 from transformers import (
@@ -23,7 +27,7 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
-from .recipes.augmentation import WordSubstitution, WordVectors, augment
+from .recipes.augmentation import WordSubstitution, augment
 from .subnetwork import count_macs
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
@@ -72,7 +76,6 @@ __all__ = [
     "ExtractiveQAPipeline",
     "LengthAdaptiveTextClassificationPipeline",
     "WordSubstitution",
-    "WordVectors",
     "__version__",
     "augment",
     "convert",

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassFieldValidationError
@@ -15,6 +15,11 @@ from transformers.activations import ACT2FN
 
 from .importance import IMPORTANCES
 from .subnetwork import FULL, MAX_COUNT, SubNetwork
+
+
+# Never executed: transformers reads here which files it must load beside this file where the package is not installed
+if TYPE_CHECKING:
+    from .drop_and_restore import TokenState  # noqa: F401
 
 
 DROPPED_LOGITS = ("restore", "mask")
@@ -302,10 +307,12 @@ class DynamicTinyBertConfig(BertConfig):
         return [FULL, *(name for name in self.budgets or {} if name != FULL and not self._is_point_of_front(name))]
 
     def _is_point_of_front(self, name: str) -> bool:
-        """Whether a search wrote the entry as one of many measured points, `front-1` and so on, not under its own name."""
+        """Whether a search saved the entry as a point of its front, without a name of its own."""
         entry = self.budgets[name]
-        measured = isinstance(entry, dict) and any(key not in SubNetwork.__dataclass_fields__ for key in entry)
-        return measured and re.fullmatch(r"front-\d+", name) is not None
+        if not isinstance(entry, dict) or all(key in SubNetwork.__dataclass_fields__ for key in entry):
+            return False
+        # Searches of version 0.1 wrote no field for it
+        return entry.get("point", re.fullmatch(r"front-\d+", name) is not None)
 
     def resolve_budget(self, budget=None) -> SubNetwork:
         """The sub-network that a value of the `budget=` argument selects.

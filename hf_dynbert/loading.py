@@ -4,23 +4,14 @@
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedConfig,
-)
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 
 from .backbones.convert import HUB_ARGUMENTS, one_clear_error
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
+from .tasks.base import TASKS, Task, get_task
 from .tasks.pipelines import check_vocabulary
 
 
-AUTO_CLASSES = {
-    "question-answering": AutoModelForQuestionAnswering,
-    "text-classification": AutoModelForSequenceClassification,
-}
-HEADS = {"question-answering": "ForQuestionAnswering", "text-classification": "ForSequenceClassification"}
 OPENVINO_FILE = "openvino_model.xml"
 
 
@@ -31,7 +22,7 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
 
     Args:
         name (`str` or `Path`): a folder or a Hub id.
-        task (`str`, *optional*): `"question-answering"` or `"text-classification"`; by default that of the saved head.
+        task (`str`, *optional*): a name of a task, such as `"question-answering"`; by default that of the saved head.
         threads (`int`, *optional*): CPU threads of a call; all cores by default. For PyTorch it is set for the process.
         dtype (`str`, *optional*): type of the weights of a PyTorch model, `"float32"` by default. OpenVINO models compute in
             the type that they were exported in.
@@ -144,26 +135,28 @@ def _read_config(name: str, hub: dict) -> dict:
     return config
 
 
-def _task(name: str, config: dict, task: str | None) -> str:
-    """The task of a checkpoint's head, which must be the requested one."""
+def _task(name: str, config: dict, requested: str | None) -> Task:
+    """The task of a checkpoint's head, or the requested one if the head is for that task too."""
     architecture = (config.get("architectures") or [""])[0]
-    found = next((task for task, head in HEADS.items() if architecture.endswith(head)), None)
-    if task is not None and task not in HEADS:
-        raise ValueError(f"task is {task!r}; valid are {', '.join(map(repr, HEADS))}.")
-    if found is None and (task is None or architecture):
+    task = None if requested is None else get_task(requested)
+    found = [item for item in TASKS.values() if architecture.endswith(item.head)]
+    if not found and (task is None or architecture):
         raise ValueError(
             f"{name} has no head for a task (its architecture is {architecture or 'not given'}); valid heads are "
-            f"{', '.join(HEADS.values())}. Fine-tune the model first: hf-dynbert train --model_name_or_path {name} ..."
+            f"{', '.join(dict.fromkeys(item.head for item in TASKS.values()))}. Fine-tune the model first: "
+            f"hf-dynbert train --model_name_or_path {name} ..."
         )
-    if task is not None and found not in (None, task):
-        raise ValueError(f"{name} is a model for {found}, not for {task}. Load it with hf_dynbert.load({name!r}).")
-    return found or task
+    if task is not None and found and task not in found:
+        raise ValueError(
+            f"{name} is a model for {found[0].name}, not for {task.name}. Load it with hf_dynbert.load({name!r})."
+        )
+    return task or found[0]
 
 
-def _load_pytorch(name: str, task: str, **kwargs):
+def _load_pytorch(name: str, task: Task, **kwargs):
     kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # `None` would ask on the terminal
     with one_clear_error(name):
-        model, found = AUTO_CLASSES[task].from_pretrained(name, output_loading_info=True, **kwargs)
+        model, found = task.auto_class.from_pretrained(name, output_loading_info=True, **kwargs)
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
         raise ValueError(
@@ -174,7 +167,7 @@ def _load_pytorch(name: str, task: str, **kwargs):
 
 
 def _load_openvino(
-    name: str, task: str, threads: int | None, config: dict, trust_remote_code=None, device_map=None, **kwargs
+    name: str, task: Task, threads: int | None, config: dict, trust_remote_code=None, device_map=None, **kwargs
 ):
     """Loads an OpenVINO model. `trust_remote_code` and `device_map` have no effect: it has no code, and runs on the CPU."""
     from .openvino import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import
@@ -184,15 +177,8 @@ def _load_openvino(
         settings = settings | {"INFERENCE_NUM_THREADS": threads}
     ours = DynamicTinyBertConfig.model_type in (config.get("dynamic_model_type"), config.get("model_type"))
     if ours:
-        classes = {
-            "question-answering": modeling_openvino.OVDynamicTinyBertForQuestionAnswering,
-            "text-classification": modeling_openvino.OVDynamicTinyBertForSequenceClassification,
-        }
-        return classes[task].from_pretrained(name, ov_config=settings, **kwargs)
-    from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification
+        return modeling_openvino.model_class(task.head).from_pretrained(name, ov_config=settings, **kwargs)
+    from optimum import intel
 
-    classes = {
-        "question-answering": OVModelForQuestionAnswering,
-        "text-classification": OVModelForSequenceClassification,
-    }
-    return classes[task].from_pretrained(name, ov_config=modeling_openvino.PRECISION | settings, **kwargs)
+    model_class = getattr(intel, f"OVModel{task.head}")
+    return model_class.from_pretrained(name, ov_config=modeling_openvino.PRECISION | settings, **kwargs)

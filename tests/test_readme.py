@@ -18,34 +18,25 @@ ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
 HAS_INTEL = bool(importlib.util.find_spec("optimum"))
 WINDOWS = ["--max_length", "128", "--stride", "16"]
-SMALL = {  # what a verb is told besides, so that it takes seconds
+SMALL = {  # further options of a verb, so that it takes seconds
     "benchmark": ["--plain", "false", "--repeats", "1", "--padded_length", "128", "--stride", "16"],
     "evaluate": [*WINDOWS, "--limit", "4", "--latency_samples", "2"],
-    "quantize": ["--train_file", "my-squad.json", *WINDOWS, "--held_out", "0.3", "--calibration_samples", "4"]
+    "quantize": ["--train_file", "my-squad.json", *WINDOWS, "--validation_fraction", "0.3", "--calibration_samples", "4"]
     + ["--accuracy_samples", "0"],
     "train": [*WINDOWS, "--max_steps", "1", "--report_to", "none", "--budgets", '{"half": [0.8, 0.6, 0.5, 0.3]}'],
-    "search": [
-        "--train_file",
-        "my-squad.json",
-        *WINDOWS,
-        "--search_samples",
-        "6",
-        "--screen_samples",
-        "3",
-        "--num_evaluations",
-        "6",
-    ]
-    + ["--held_out", "0.7", "--latency_samples", "1"],
+    "search": ["--train_file", "my-squad.json", *WINDOWS, "--search_samples", "6", "--num_evaluations", "6"]
+    + ["--validation_fraction", "0.7", "--latency_samples", "1"],
 }
 SIX, FOUR = "0.65, 0.65, 0.65, 0.275, 0.275, 0.275", "0.65, 0.65, 0.65, 0.275"  # the tiny model has four layers
 
 
 @pytest.fixture(scope="module")
 def world(bert_folder, articles_file, tmp_path_factory):
-    """A working directory in which what README supposes lies ready; and what stands for the names it uses."""
+    """A working directory with the files that README reads, and stand-ins for the names that it uses."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "recipes").symlink_to(ROOT / "recipes")
     shutil.copy(articles_file, folder / "my-squad.json")
+    (folder / "reviews.csv").write_text("text,label\n" + "ben lit the tower,good\nthe ship sank,bad\n" * 4)
     stand_ins = {
         "sentence-transformers/all-MiniLM-L6-v2": str(bert_folder),
         "my-org/mpnet-squad": str(bert_folder),
@@ -60,16 +51,17 @@ def world(bert_folder, articles_file, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small_calls():
-    """The library's own functions and classes as README calls them, told to take seconds."""
+    """The library's own functions and classes with arguments by which README's calls take seconds."""
 
     def arguments(*args, **options):
         return hf_dynbert.DistillationArguments(*args, max_steps=1, use_cpu=True, report_to=[], **options)
 
     def windows(function):
-        return lambda *args: function(*args, max_length=128, stride=16)
+        return lambda *args, **options: function(*args, max_length=128, stride=16, **options)
 
     return {
         "DistillationArguments": arguments,
+        "evaluate_squad": windows(hf_dynbert.evaluate_squad),
         "training_features": windows(hf_dynbert.training_features),
         "teacher_predictions": windows(hf_dynbert.teacher_predictions),
     }

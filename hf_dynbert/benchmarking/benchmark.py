@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Models side by side on one machine: they take turns, so that whatever disturbs one disturbs all alike."""
+"""Latencies of several models on one machine. The models take turns, so that a disturbance affects all models alike."""
 
 import statistics
 import time
@@ -16,7 +16,7 @@ BURST = 8  # timed calls in a turn. One more before them is not timed: it finds 
 
 
 @dataclass(frozen=True)
-class Contender:
+class BenchmarkEntry:
     """One row of a benchmark.
 
     Args:
@@ -41,57 +41,57 @@ class Latency:
 
 
 def measure_latencies(
-    contenders: Sequence[Contender], cases: Mapping[str, Sequence[Mapping]], repeats: int, progress: bool = True
+    entries: Sequence[BenchmarkEntry], cases: Mapping[str, Sequence[Mapping]], repeats: int, progress: bool = True
 ) -> dict[str, dict[str, Latency]]:
-    """Times every contender on every case, warm, as in a server that runs one model.
+    """Times every entry on every case, warm, as in a server that runs one model.
 
     Each batch has been seen once before it is timed: a length that a runtime meets for the first time may cost it several
-    times as much, as kernels are compiled for it. In a turn every contender has a burst of calls, whose first is not timed.
+    times as much, as kernels are compiled for it. In a turn every entry has a burst of calls, whose first is not timed.
 
     Args:
-        contenders (`list[Contender]`): who.
-        cases (`dict[str, list[dict]]`): name to batches; call by call the next of them, the same for all contenders.
+        entries (`list[BenchmarkEntry]`): who.
+        cases (`dict[str, list[dict]]`): name to batches; call by call the next of them, the same for all entries.
         repeats (`int`): turns a case, each of `BURST` timed calls.
         progress (`bool`, *optional*, defaults to `True`): whether to show a progress bar.
 
     Returns:
-        `dict[str, dict[str, Latency]]`: case, then contender.
+        `dict[str, dict[str, Latency]]`: case, then entry.
     """
     cases = {case: batches[: repeats * BURST + 1] for case, batches in cases.items()}
     measured = {}
     with tqdm(total=len(cases) * (repeats + 1), desc="Benchmark", disable=not progress) as bar:
         for case, batches in cases.items():
-            for contender in contenders:
+            for entry in entries:
                 for call in range(max(WARMUP, len(batches))):
-                    contender.call(batches[call % len(batches)])
+                    entry.call(batches[call % len(batches)])
             bar.update()
-            times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+            times: dict[str, list[float]] = {entry.name: [] for entry in entries}
             for turn in range(repeats):
                 burst = [batches[(turn * BURST + call) % len(batches)] for call in range(BURST + 1)]
                 # Each turn begins with another one, so that nobody always follows the same neighbour
-                for contender in _rotated(contenders, turn):
-                    contender.call(burst[0])
-                    times[contender.name] += [_timed(contender, batch) for batch in burst[1:]]
+                for entry in _rotated(entries, turn):
+                    entry.call(burst[0])
+                    times[entry.name] += [_timed(entry, batch) for batch in burst[1:]]
                 bar.update()
             measured[case] = {name: _latency(values) for name, values in times.items()}
     return measured
 
 
-def _timed(contender: Contender, batch: Mapping) -> float:
+def _timed(entry: BenchmarkEntry, batch: Mapping) -> float:
     begin = time.perf_counter()
-    contender.call(batch)
+    entry.call(batch)
     return 1000 * (time.perf_counter() - begin)
 
 
 def benchmark_rows(
-    contenders: Sequence[Contender], measured: Mapping[str, Mapping[str, Latency]], references: Sequence[str]
+    entries: Sequence[BenchmarkEntry], measured: Mapping[str, Mapping[str, Latency]], references: Sequence[str]
 ) -> list[dict]:
-    """The measurements as one dict a contender: size, MACs, and for each case p50, p90 and speed-ups over the references."""
+    """The measurements as one dict a entry: size, MACs, and for each case p50, p90 and speed-ups over the references."""
     rows = []
-    for contender in contenders:
-        row = {"name": contender.name, "size_mb": contender.size / 1e6, "macs_g": contender.macs / 1e9, "cases": {}}
+    for entry in entries:
+        row = {"name": entry.name, "size_mb": entry.size / 1e6, "macs_g": entry.macs / 1e9, "cases": {}}
         for case, latencies in measured.items():
-            own = latencies[contender.name]
+            own = latencies[entry.name]
             speed_ups = {name: latencies[name].p50 / own.p50 for name in references}
             row["cases"][case] = {"p50_ms": own.p50, "p90_ms": own.p90, "speed_up": speed_ups}
         rows.append(row)

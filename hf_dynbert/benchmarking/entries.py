@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Who takes part in `hf-dynbert benchmark`: our model in every form, and plain models of the usual shapes."""
+"""The entries of `hf-dynbert benchmark`: our model in every form, and plain models of the usual shapes."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from ..budgets.latency import machine_name
 from ..configuration_dynamic_tinybert import FULL
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
-from ..quantization.arguments import BenchmarkArguments, QuantizeArguments
+from ..quantization.arguments import QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
 from ..subnetwork import count_macs
@@ -32,32 +32,34 @@ from ..tasks.question_answering.features import check_max_length, encode_windows
 from ..tasks.question_answering.squad import load_squad
 from ..utils.folder_config import load_config
 from ..utils.tables import markdown_table
-from .benchmark import BURST, Contender, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from .arguments import BenchmarkArguments
+from .benchmark import BURST, BenchmarkEntry, benchmark_rows, measure_latencies, plot_benchmark, table_of
 
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
-CALIBRATION = 20  # of plain models, whose weights are random: only the graph's form matters
-WINDOWS = 200  # of real questions, spread over the data
-CHARACTERS = 10  # for each token that a text is to have: twice what English needs
+CALIBRATION = 20  # inputs to calibrate plain models with: their weights are random, so accuracy does not matter
+WINDOWS = 200  # real inputs of a case at most
+CHARACTERS = 10  # of text for each token: twice what English needs, so that no text is too short
 FORMS = {"openvino": "OpenVINO int8", "pytorch": "PyTorch int8", "neural-compressor": "Neural Compressor int8"}
 BASE, PLAIN = "BERT-base PyTorch fp32", "MiniLM-L6 OpenVINO int8"
 
 
 def benchmark(args: BenchmarkArguments) -> list[dict]:
-    """Measures everybody, and writes `benchmark.json`, `benchmark.md` and `benchmark.png`.
+    """Measures all entries, and writes `benchmark.json`, `benchmark.md` and `benchmark.png`.
 
     Args:
-        args ([`BenchmarkArguments`]): what to measure.
+        args ([`BenchmarkArguments`]): the models, the data and the settings.
 
     Returns:
         `list[dict]`: see `benchmark_rows`.
 
     Raises:
-        ValueError: bad data, another architecture, or an unknown budget; before any work.
+        ValueError: bad data, another architecture, a model for another task than question answering, or an unknown budget;
+            before any work.
     """
-    import matplotlib  # noqa: F401 (missed before any work, not when all is measured)
+    import matplotlib  # noqa: F401 (a missing package is reported before any work)
 
-    task_of(load_config(args.model), QUESTION_ANSWERING.name, args.model)  # refuses a model with another head
+    _refuse_other_tasks(args.model)
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
     names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
     args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
@@ -67,6 +69,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         if (form := form_of(Path(folder))) in forms:
             raise ValueError(f"int8: {forms[form]} and {folder} are both {form}; measure one of them at a time.")
         forms[form] = folder
+        _refuse_other_tasks(folder)
         for budget in budgets:
             load_config(folder).resolve_length_config(budget)
     check_max_length(ours.config, args.padded_length, "padded_length", default=0)
@@ -75,13 +78,13 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     if args.threads:
         torch.set_num_threads(args.threads)
     threads, output = torch.get_num_threads(), Path(args.output_dir)
-    rows = our_contenders(ours, args, threads)
+    rows = our_entries(ours, args, threads)
     if args.plain:
-        rows = plain_contenders(output / "models", threads, args.padded_length) | rows
+        rows = plain_entries(output / "models", threads, args.padded_length) | rows
     names = chosen(list(rows), args.only)
-    contenders = [rows[name]() for name in names]
+    entries = [rows[name]() for name in names]
     references = [name for name in (BASE, PLAIN) if name in names] or names[:1]
-    rows = benchmark_rows(contenders, measure_latencies(contenders, cases, args.repeats), references)
+    rows = benchmark_rows(entries, measure_latencies(entries, cases, args.repeats), references)
     machine = machine_description(threads)
     columns, lines = table_of(rows)
     output.mkdir(parents=True, exist_ok=True)
@@ -92,8 +95,22 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     return rows
 
 
+def _refuse_other_tasks(folder: str) -> None:
+    """Refuses a model with another head: its inputs are not questions and contexts."""
+    task = task_of(load_config(folder), source=folder)
+    if task.name != QUESTION_ANSWERING.name:
+        raise ValueError(
+            f"{folder} is a model for {task.name}; benchmark times models for {QUESTION_ANSWERING.name} only. To time this "
+            f"model at its budgets, use: hf-dynbert evaluate --model {folder} --data FILE --budget named"
+        )
+
+
 def chosen(names: list[str], only: list[str]) -> list[str]:
-    """Those that contain one of these parts, or all; a `ValueError` if a part is in no name."""
+    """The names that contain one of the parts in `only`, or all names.
+
+    Raises:
+        ValueError: a part is in no name.
+    """
     for part in only:
         if not any(part in name for name in names):
             raise ValueError(f"only has {part!r}, which is in no row's name. Rows are: {', '.join(map(repr, names))}.")
@@ -101,8 +118,10 @@ def chosen(names: list[str], only: list[str]) -> list[str]:
 
 
 def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
-    """Batches of real questions: one with `padded_length` tokens, its context being lengthened by others; one padded to as
-    many; one at its own length; and eight padded to their longest.
+    """Batches of real questions, by case.
+
+    The cases are: one input of `padded_length` tokens, with a context joined from several; one input padded to
+    `padded_length`; one input at its own length; eight inputs padded to their longest.
     """
     length, rows = args.padded_length, data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
     questions, contexts = list(rows["question"]), list(rows["context"])
@@ -122,8 +141,8 @@ def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list
     }
 
 
-def our_contenders(model, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], Contender]]:
-    """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget: what makes each row, by its name."""
+def our_entries(model, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], BenchmarkEntry]]:
+    """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget: functions that make the entries, by name."""
 
     def exported():
         folder = Path(args.output_dir) / "models" / "ours-fp32"
@@ -138,17 +157,17 @@ def our_contenders(model, args: BenchmarkArguments, threads: int) -> dict[str, C
     forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), threads) for place in args.int8}
 
     def make(form, budget):
-        runs, size = forms[form]()  # one for each budget: a compiled model takes a while to change from one to the other
+        runs, size = forms[form]()  # one for each budget: a compiled model is slower right after a change of the budget
         macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
-        lengths = model.config.resolve_length_config(budget) or FULL  # an int8 folder may give its name to others
-        return Contender(f"ours {form}, {budget}", _caller(runs, length_config=lengths), size, macs)
+        lengths = model.config.resolve_length_config(budget) or FULL  # the name may differ in an int8 folder
+        return BenchmarkEntry(f"ours {form}, {budget}", _caller(runs, length_config=lengths), size, macs)
 
     pairs = [(form, budget) for form in forms for budget in args.length_configs]
     return {f"ours {form}, {budget}": functools.partial(make, form, budget) for form, budget in pairs}
 
 
 def form_of(folder: Path) -> str:
-    """What a folder of `hf-dynbert quantize` is called: its record says who made it.
+    """The name of an int8 folder in the table, by the backend in its record.
 
     Raises:
         ValueError: there is no record.
@@ -168,8 +187,8 @@ def load_form(folder: Path, threads: int) -> tuple:
     return model, _weights(model)
 
 
-def plain_contenders(folder: Path, threads: int, length: int) -> dict[str, Callable[[], Contender]]:
-    """Plain models of the usual shapes with random weights, exported once into `folder`: what makes each row, by name."""
+def plain_entries(folder: Path, threads: int, length: int) -> dict[str, Callable[[], BenchmarkEntry]]:
+    """Plain models with random weights, exported once into `folder`: functions that make the entries, by name."""
     bert = BertConfig()
     shapes = {
         "BERT-base": (BertForQuestionAnswering, bert, bert),
@@ -180,13 +199,13 @@ def plain_contenders(folder: Path, threads: int, length: int) -> dict[str, Calla
     def make_pytorch(name):
         model_class, config, shape = shapes[name]
         model = random_model(model_class, config)
-        return Contender(f"{name} PyTorch fp32", _caller(model), _weights(model), count_macs(shape, None, length))
+        return BenchmarkEntry(f"{name} PyTorch fp32", _caller(model), _weights(model), count_macs(shape, None, length))
 
     def make_openvino(name, form):
         model_class, config, shape = shapes[name]
         place = plain_forms(lambda: random_model(model_class, config), folder / name.lower(), length)[form]
         runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=_settings(threads))
-        return Contender(f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shape, None, length))
+        return BenchmarkEntry(f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shape, None, length))
 
     rows = {BASE: functools.partial(make_pytorch, "BERT-base")}
     for name in shapes:
@@ -195,7 +214,7 @@ def plain_contenders(folder: Path, threads: int, length: int) -> dict[str, Calla
 
 
 def random_model(model_class, config):
-    """A model whose weights are random, biases and norms too: a compiler leaves out what adds zero or scales by one."""
+    """A model with random weights, biases and norms: compilers remove additions of zero and multiplications by one."""
     torch.manual_seed(0)
     model = model_class(config).eval()
     with torch.no_grad():
@@ -206,7 +225,7 @@ def random_model(model_class, config):
 
 
 def plain_forms(make, folder: Path, length: int) -> dict[str, Path]:
-    """Exports a plain model to OpenVINO, fp32 and int8, if that has not been done."""
+    """Exports a plain model to OpenVINO, fp32 and int8, unless the files exist."""
     places = {form: folder / form for form in ("fp32", "int8")}
     if not (places["int8"] / "openvino_model.xml").exists():
         make().save_pretrained(folder / "pytorch")
@@ -214,7 +233,7 @@ def plain_forms(make, folder: Path, length: int) -> dict[str, Path]:
         exported.save_pretrained(places["fp32"])
         rng, names = random.Random(0), {port.get_any_name() for port in exported.model.inputs}
         inputs = [_random_input(rng, names, length) for _ in range(CALIBRATION)]
-        quantize_graph(exported, inputs, QuantizeArguments.smooth_quant_alpha)  # as `quantize` does with ours
+        quantize_graph(exported, inputs, QuantizeArguments.smooth_quant_alpha)  # as `quantize` does
         exported.save_pretrained(places["int8"])
     return places
 
@@ -231,7 +250,7 @@ def _random_input(rng: random.Random, names: set, length: int) -> dict[str, np.n
 
 
 def _long_text(contexts: list[str], characters: int) -> str:
-    """So much of these texts one after the other, again and again if need be."""
+    """The texts joined and repeated, cut at a number of characters."""
     text = " ".join(contexts) + " "
     return (text * (1 + characters // len(text)))[:characters]
 
@@ -257,4 +276,8 @@ def _files(folder: Path) -> int:
 
 
 def _settings(threads: int) -> dict:
-    return {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **PRECISION}  # the same for plain models
+    return {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        **PRECISION,
+    }  # the same for all models

@@ -31,6 +31,7 @@ class Budget:
         score_error (`float`, *optional*): standard error of the difference to the score at full length.
         metric (`str`, *optional*, defaults to `"f1"`): name of the metric.
         layers (`list[int]`, *optional*): the layers that run; `None` runs all.
+        point (`bool`, *optional*, defaults to `False`): whether a search saved this as an unnamed point of its front.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Budget:
     score_error: float | None = None
     metric: str = F1
     layers: list[int] | None = None
+    point: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -69,6 +71,8 @@ class Budget:
             fields["f1"], fields["f1_error"] = fields.pop("score"), fields.pop("score_error")
         if self.layers is None:
             del fields["layers"]
+        if not self.point:
+            del fields["point"]
         return fields
 
     @classmethod

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """`hf-dynbert benchmark`: latencies beside plain models."""
 
-from ..quantization.arguments import BenchmarkArguments
+from ..benchmarking.arguments import BenchmarkArguments
 from ..utils.atomic_files import check_writable
 from ..utils.tables import print_table
 from .checks import check_model, need_packages

@@ -38,6 +38,8 @@ LEAST = {
     "threads": 1,
     "top_k": 1,
 }
+# Names that options had in earlier versions; recipes of old runs still have them
+FORMER_NAMES = {"held_out": "validation_fraction", "max_f1_drop": "max_drop"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,6 +74,7 @@ def parse_arguments(argv: Sequence[str], classes: Sequence[type], prog: str = "h
     if words and not words[0].startswith("-"):
         path = words.pop(0)
         for name, value in read_recipe(path).items():
+            name = _current_name(name, fields)
             if name not in fields:
                 raise InputError(unknown(f"{path}: key {name!r}", name, fields))
             values = value if isinstance(value, list) else [value]
@@ -196,7 +199,7 @@ def _normal(words: Sequence[str], fields: Mapping[str, object]) -> list[str]:
             normal.append(word)
             continue
         name, equals, value = word[2:].partition("=")
-        name = name.replace("-", "_")
+        name = _current_name(name.replace("-", "_"), fields)
         if name not in fields and name.startswith("no_") and name[3:] in fields and not equals:
             if _reader(fields[name[3:]][1])[0] is not _read_bool:
                 raise InputError(f"--{name}: {name[3:]} is not true or false; valid is --{name[3:]} with a value.")
@@ -206,6 +209,11 @@ def _normal(words: Sequence[str], fields: Mapping[str, object]) -> list[str]:
         else:
             normal.append(f"--{name}{equals}{value}")
     return normal
+
+
+def _current_name(name: str, fields: Mapping[str, object]) -> str:
+    """The name of an option today, if it had another name in earlier versions."""
+    return FORMER_NAMES[name] if name not in fields and FORMER_NAMES.get(name) in fields else name
 
 
 def _check_ranges(values: Mapping[str, object]) -> None:

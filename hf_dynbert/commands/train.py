@@ -27,17 +27,16 @@ GROUPS = {
     ),
     "data": tuple(DataArguments.__dataclass_fields__),
     "teacher": ("teacher_model_name_or_path", "teacher_dtype", "teacher_class_names"),
+    "run": ("overwrite_output_dir", "float32_weights", "eval_budgets", "early_stopping_patience"),
     "objective": (
+        "preset",
         "length_drop",
         "num_sandwich",
         "always_smallest",
         "budget_prob",
-        "length_sampling",
         "smallest_macs",
         "largest_macs",
-        "length_drop_ratio_bound",
         "layer_dropout_prob",
-        "divergence_direction",
         "temperature",
         "prediction_weight",
         "hard_label_weight",
@@ -110,6 +109,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, args) -> None:
     check_model(model_args.model_name_or_path, "--model_name_or_path", weights=not model_args.config_overrides)
     if model_args.teacher_model_name_or_path:
         check_model(model_args.teacher_model_name_or_path, "--teacher_model_name_or_path")
+    if data_args.augmentation_model_name_or_path:
+        check_model(data_args.augmentation_model_name_or_path, "--augmentation_model_name_or_path")
     from ..recipes.run import run_recipe
     from ..training.processes import end_together
 

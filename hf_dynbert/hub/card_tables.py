@@ -86,15 +86,15 @@ def training_table(training: dict) -> str:
 def quantization_table(int8: dict, config) -> str:
     """How an int8 model was made, and its scores at the budgets that still have their names."""
     present, then = length_configs(config), int8.get("length_configs")
-    scores = {}
-    for key in ("f1_int8", "f1_fp32"):
-        pairs = mapping(int8.get(key)).items()
-        kept = [(name, f1) for name, f1 in pairs if then is None or then.get(name) == present.get(name, ())]
-        scores[key] = ", ".join(f"{name} {_number(f1, '.2f')}" for name, f1 in kept)
-    note = f"({int8.get('f1_questions')} questions; in floats {scores['f1_fp32']})"
+    metric, scores = str(int8.get("metric", "f1")), {}  # version 0.1 measured F1 only, and did not write its name
+    for key in ("int8", "fp32"):
+        pairs = mapping(int8.get(f"{metric}_{key}")).items()
+        kept = [(name, score) for name, score in pairs if then is None or then.get(name) == present.get(name, ())]
+        scores[key] = ", ".join(f"{name} {_number(score, '.2f')}" for name, score in kept)
+    note = f"({int8.get('examples', int8.get('f1_questions'))} examples; in floats {scores['fp32']})"
     return _table(
         {
-            "F1 of int8": f"{scores['f1_int8']} {note}" if scores["f1_int8"] else None,
+            f"{'F1' if metric == 'f1' else metric} of int8": f"{scores['int8']} {note}" if scores["int8"] else None,
             "kept in floats": int8.get("kept_in_fp32"),
             **mapping(int8.get("arguments")),
             "versions": _versions(int8),

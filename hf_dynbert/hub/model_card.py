@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardDat
 
 from ..budgets.budget import Budget
 from ..subnetwork import FULL
-from ..utils.atomic_files import replace_files
+from ..utils.atomic_files import locked, replace_files
 from ..utils.folder_config import load_config
 from .card_tables import (
     MOST_ROWS,
@@ -147,12 +147,13 @@ def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -
         result (`dict`): metric to value, `macs_ratio`, and the `length_config` that was used.
     """
     folder = Path(folder)
-    before = read_record(folder, EVALUATION)
-    same = bool(before) and all(before.get(key) == value for key, value in found.items() if key != "date")
-    results = (before["results"] if same else {}) | {name: result}
-    with replace_files(folder) as beside:
-        (beside / EVALUATION).write_text(json.dumps(found | {"results": results}, indent=1) + "\n", encoding="utf-8")
-    write_card(folder)
+    with locked(folder):  # two evaluations may finish at the same time
+        before = read_record(folder, EVALUATION)
+        same = bool(before) and all(before.get(key) == value for key, value in found.items() if key != "date")
+        results = (before["results"] if same else {}) | {name: result}
+        with replace_files(folder) as beside:
+            (beside / EVALUATION).write_text(json.dumps(found | {"results": results}, indent=1) + "\n", encoding="utf-8")
+        write_card(folder)
 
 
 def benchmark_entries(folder: Path) -> list[EvalResultEntry]:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Which layers have to stay in floats, so that int8 holds its F1."""
+"""Selects the layers that stay in fp32, so that an int8 model keeps its accuracy."""
 
 import logging
 
@@ -8,44 +8,46 @@ from tqdm.auto import tqdm
 
 logger = logging.getLogger(__name__)
 
+# Outputs of attention and of FFN: their inputs have the outliers
+SENSITIVE_PARTS = ("attention.output.dense", "output.dense")
 
-def protect(build, measure, reference: dict[str, float], max_f1_drop: float | None):
-    """Makes an int8 model, and leaves layers in fp32, the costliest first, until F1 holds at every budget.
 
-    The layers are the two of each block that see the outliers: what leaves the attention, and what leaves the FFN.
+def keep_sensitive_layers_in_fp32(build, measure, reference: dict[str, float], max_drop: float | None):
+    """Makes an int8 model, and keeps layers in fp32 until the loss is at most `max_drop` at every budget.
+
+    In each round, every layer that is still in int8 is tried in fp32; the layer that reduces the loss most stays in fp32.
 
     Args:
-        build (`Callable`): makes an int8 model, but for the layers whose names it is given.
-        measure (`Callable`): a model's F1 by budget.
-        reference (`dict[str, float]`): F1 of the fp32 model by budget.
-        max_f1_drop (`float`, *optional*): most F1 to lose; `None` keeps nothing.
+        build (`Callable`): takes the names of the layers that stay in fp32, returns the int8 model.
+        measure (`Callable`): takes a model, returns its primary metric by budget.
+        reference (`dict[str, float]`): primary metric of the fp32 model by budget.
+        max_drop (`float`, *optional*): largest loss of the primary metric; `None` keeps no layer in fp32.
 
     Returns:
-        The model, the layers' names, and its F1 by budget.
+        `tuple`: the model, the names of the layers in fp32, and the primary metric by budget.
     """
 
-    def drop(scores) -> float:
+    def loss(scores: dict[str, float]) -> float:
         return max(reference[name] - score for name, score in scores.items())
 
     model, kept = build([]), []
     scores = measure(model)
-    if max_f1_drop is None:
+    if max_drop is None:
         return model, kept, scores
-    layers = range(model.config.num_hidden_layers)
-    parts = [f"layer.{i}.{part}" for i in layers for part in ("attention.output.dense", "output.dense")]
+    parts = [f"layer.{i}.{part}" for i in range(model.config.num_hidden_layers) for part in SENSITIVE_PARTS]
     progress = tqdm(desc="Layers kept in fp32", total=len(parts))
-    while drop(scores) > max_f1_drop and len(kept) < len(parts):
+    while loss(scores) > max_drop and len(kept) < len(parts):
         best = None
         for part in parts:
             if part not in kept:
                 trial = build([*kept, part])
                 measured = measure(trial)
-                if best is None or drop(measured) < drop(best[2]):
+                if best is None or loss(measured) < loss(best[2]):
                     best = trial, part, measured
         model, part, scores = best
         kept.append(part)
         progress.update()
     progress.close()
-    if drop(scores) > max_f1_drop:
-        logger.warning("int8 loses %.2f F1 even with %s in fp32; max_f1_drop is %s.", drop(scores), kept, max_f1_drop)
+    if loss(scores) > max_drop:
+        logger.warning("int8 loses %.2f points even with %s in fp32; max_drop is %s.", loss(scores), kept, max_drop)
     return model, kept, scores

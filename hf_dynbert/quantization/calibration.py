@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a quantizer sees: questions of every length at every budget."""
+"""Inputs that a quantizer calibrates with: training data of every length, at every budget."""
 
 import random
 
@@ -7,30 +7,65 @@ from datasets import Dataset
 
 from ..budgets.sampling import sample_budget
 from ..configuration_dynamic_tinybert import FULL
-from ..tasks.question_answering.features import check_lengths, encode_windows
+from ..tasks.base import DataOptions, Task
+from ..tasks.question_answering.features import check_lengths
 
 
-def calibration_calls(config, tokenizer, data: Dataset, samples: int, max_length: int, stride: int, seed: int = 0) -> list:
-    """What to call a model with.
+SMALLEST = 1 / 3  # of the full model's operations: the smallest sampled length configuration
+
+
+def calibration_inputs(
+    task: Task, config, tokenizer, data: Dataset, options: DataOptions, samples: int, seed: int = 0
+) -> list[dict[str, list[int]]]:
+    """Draws inputs of a model from training data.
 
     Args:
-        config (`DynamicTinyBertConfig`): of the model. A third of the samples keeps all tokens, a third has the model's own
-            budgets in turn, a third sampled ones, down to a third of the operations.
-        tokenizer (`PreTrainedTokenizerFast`): of the model.
-        data (`datasets.Dataset`): SQuAD-shaped questions; never those that the model is evaluated on.
-        samples (`int`): how many, drawn by `seed`, of every length that there is.
-        max_length, stride (`int`): windows, see `encode_windows`.
+        task ([`Task`]): task of the model.
+        config (`DynamicTinyBertConfig`): configuration of the model.
+        tokenizer (`PreTrainedTokenizerFast`): tokenizer of the model.
+        data (`datasets.Dataset`): rows of `task.load`, never those that the model is evaluated on.
+        options ([`DataOptions`]): how to tokenize.
+        samples (`int`): how many inputs; fewer if there are fewer.
+        seed (`int`, *optional*, defaults to 0): seed of the draw.
 
     Returns:
-        `list[tuple[dict[str, list[int]], list[float]]]`: one window each, unpadded, and its length configuration.
+        `list[dict[str, list[int]]]`: unpadded inputs, in random order.
+
+    Raises:
+        ValueError: inputs that are longer than what the model reads.
     """
     rng = random.Random(seed)
     rows = data.select(sorted(rng.sample(range(len(data)), min(samples, len(data)))))
-    windows = encode_windows(tokenizer, rows["question"], rows["context"], max_length, stride)
-    check_lengths(config, [len(window.inputs["input_ids"]) for window in windows])
+    inputs = task.inputs(tokenizer, rows, options)
+    check_lengths(config, [len(item["input_ids"]) for item in inputs])
+    return rng.sample(inputs, min(samples, len(inputs)))
+
+
+def calibration_calls(config, inputs: list[dict[str, list[int]]], seed: int = 0) -> list:
+    """Gives each input a length configuration.
+
+    A third of the inputs keeps all tokens, a third has the named budgets in turn, and a third has sampled length
+    configurations, down to a third of the operations.
+
+    Args:
+        config (`DynamicTinyBertConfig`): configuration of the model.
+        inputs (`list[dict[str, list[int]]]`): unpadded inputs, see `calibration_inputs`.
+        seed (`int`, *optional*, defaults to 0): seed of the sampled length configurations.
+
+    Returns:
+        `list[tuple[dict[str, list[int]], list[float]]]`: each input with its length configuration.
+    """
+    rng = random.Random(seed)
     everything = [1.0] * config.num_hidden_layers
-    named = [config.length_configs[name] for name in config.named_budgets if name != FULL]  # not all that a search found
-    named = named or [everything]
-    drawn = (lambda _: everything, lambda turn: named[turn % len(named)], lambda _: sample_budget(rng, config, 1 / 3))
-    chosen = rng.sample(windows, min(samples, len(windows)))
-    return [(window.inputs, drawn[index % 3](index // 3)) for index, window in enumerate(chosen)]
+    named = [config.length_configs[name] for name in config.named_budgets if name != FULL] or [everything]
+    calls = []
+    for index, item in enumerate(inputs):
+        kind, turn = index % 3, index // 3
+        if kind == 0:
+            length_config = everything
+        elif kind == 1:
+            length_config = named[turn % len(named)]
+        else:
+            length_config = sample_budget(rng, config, SMALLEST)
+        calls.append((item, length_config))
+    return calls

@@ -1,29 +1,28 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Accuracy-driven static int8 by Neural Compressor, in a folder that `AutoModelForQuestionAnswering.from_pretrained` loads.
+"""Accuracy-driven static int8 by Neural Compressor, in folders that transformers' Auto classes load.
 
-Neural Compressor works on an exported graph, and a graph has one budget: the full one. What it finds there (ranges of the
-activations, weights, and which layers no range fits) is put into the model's own int8 layers, which run at any budget and
-round row by row what it would leave in floats; and what it tunes by is F1 at every budget, measured on those.
+Neural Compressor works on an exported graph, which has one budget, the full one. The ranges of activations and the weights
+that Neural Compressor finds are copied into the model's own int8 layers, which run at any budget. Layers without a range
+round their activations row by row. The tuning measures the primary metric of these int8 layers at every named budget.
 """
 
 import logging
 
 import torch
-from datasets import Dataset
 from neural_compressor.torch.export import export
 from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
 from torch import nn
 
 from ..int8_kernels import LEVELS
 from ..int8_layers import Int8Linear
-from ..utils.folder_config import load_config
+from ..tasks.base import Task
+from ..tasks.inference import OUTPUTS
 from .arguments import QuantizeArguments
-from .calibration import calibration_calls
 from .pytorch import PyTorchInt8
 
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-# The parts of a block that see the outliers, the worse first: each trial gives one kind more of them no range
+# Parts of a block whose inputs have outliers, the worst first. Each trial leaves one more kind of part without a range
 SENSITIVE = ("output.dense", "attention.output.dense")
 
 
@@ -31,39 +30,38 @@ class NeuralCompressorInt8(PyTorchInt8):
     """The backend `neural-compressor`.
 
     Args:
-        args ([`QuantizeArguments`]): how; `tolerable_loss` is what `autotune` stops at.
-        tokenizer (`PreTrainedTokenizerFast`): of the model.
-        data (`datasets.Dataset`): questions to calibrate with.
+        args ([`QuantizeArguments`]): options; `autotune` stops at `tolerable_loss`.
+        task ([`Task`]): task of the model.
+        inputs (`list[dict[str, list[int]]]`): calibration inputs.
     """
 
     packages = ("neural-compressor", "torchao")
 
-    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
-        super().__init__(args, tokenizer, data)
-        self.tokenizer, self.data = tokenizer, data
-        logging.getLogger("neural_compressor").setLevel(logging.WARNING)  # or every setting of every trial is printed
+    def __init__(self, args: QuantizeArguments, task: Task, inputs: list[dict]):
+        super().__init__(args, task, inputs)
+        logging.getLogger("neural_compressor").setLevel(logging.WARNING)  # INFO prints every setting of every trial
 
     def tune(self, measure, reference: dict[str, float]):
-        """The first of some ways to int8 that keeps F1 at every budget, or else the best.
+        """Returns the first setting that keeps the primary metric at every budget, or else the best setting.
 
         Args:
-            measure (`Callable`): a model's F1 by budget.
-            reference (`dict[str, float]`): F1 of the fp32 model by budget.
+            measure (`Callable`): takes a model, returns its primary metric by budget.
+            reference (`dict[str, float]`): primary metric of the fp32 model by budget.
 
         Returns:
-            The model, the layers kept in floats (none), and its F1 by budget.
+            `tuple`: the model, the names of the layers in fp32 (none), and the primary metric by budget.
         """
         exact = self.exact().eval()
         graph = export(FullLength(exact), *example(exact.config))
         layers = range(exact.config.num_hidden_layers)
 
-        def relative_f1(candidate) -> float:
-            """Worst over the budgets; 1 for the graph in fp32, with which `autotune` begins."""
+        def relative_score(candidate) -> float:
+            """Worst over the budgets; 1 for the graph in fp32, which `autotune` measures first."""
             found = quantized_layers(candidate)
             if not found:
                 return 1.0
             scores = measure(self.transplant(found))
-            return min(scores[name] / max(score, 1e-9) for name, score in reference.items())  # an F1 of 0 stays 0
+            return min(scores[name] / max(score, 1e-9) for name, score in reference.items())  # no division by zero
 
         ways = [StaticQuantConfig(act_algo="minmax"), StaticQuantConfig(act_algo="kl")]
         for index in range(len(SENSITIVE)):
@@ -72,63 +70,58 @@ class NeuralCompressorInt8(PyTorchInt8):
                 way.set_local(f"model.{name}", StaticQuantConfig(w_dtype="fp32", act_dtype="fp32"))
             ways.append(way)
         settings = TuningConfig(ways, tolerable_loss=self.args.tolerable_loss, max_trials=len(ways))
-        model = self.transplant(quantized_layers(autotune(graph, settings, relative_f1, run_fn=self.calibrate)))
+        model = self.transplant(quantized_layers(autotune(graph, settings, relative_score, run_fn=self.calibrate)))
         return model, [], measure(model)
 
     @torch.no_grad()
     def calibrate(self, graph) -> None:
-        """Runs the graph on training text of every length."""
-        args = self.args
-        calls = calibration_calls(
-            load_config(args.model), self.tokenizer, self.data, args.calibration_samples,
-            args.max_length, args.stride, args.seed,
-        )  # fmt: skip
-        for features, _ in calls:
-            graph(*(torch.tensor([features[name]]) for name in INPUTS))
+        """Runs the graph on the calibration inputs."""
+        for inputs in self.inputs:
+            graph(*(torch.tensor([inputs[name]]) for name in INPUTS))
 
     @torch.no_grad()
     def transplant(self, found: dict[str, tuple]) -> nn.Module:
-        """The checkpoint in int8: these layers with the ranges found, the others row by row."""
+        """The checkpoint in int8: the layers in `found` with their ranges, the other layers row by row."""
         model = self.build([])
         for name, (scale, zero_point, weight, weight_scale) in found.items():
             layer = model.get_submodule(name)
-            if isinstance(layer, Int8Linear):  # heads and scorers stay exact whatever Neural Compressor says
+            if isinstance(layer, Int8Linear):  # heads and scorers stay in fp32
                 layer.set_input_range(-zero_point * scale, (LEVELS - zero_point) * scale)
                 layer.weight.copy_(weight), layer.weight_scale.copy_(weight_scale)
         return model.eval()
 
 
 class FullLength(nn.Module):
-    """A model without its budgets, with the arguments and outputs that an exported graph can have."""
+    """A model at full length, with positional arguments and a tuple of outputs, as exported graphs have."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
     def forward(self, input_ids, attention_mask, token_type_ids):
-        """`(B, L)` each; gives start and end logits `(B, L)`."""
+        """Takes inputs of shape `(B, L)`; returns the logits of the head."""
         output = self.model(
             input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, length_config="full"
         )
-        return output.start_logits, output.end_logits
+        return tuple(output[name] for name in OUTPUTS if output.get(name) is not None)
 
 
 def example(config) -> tuple[tuple[torch.Tensor, ...], dict]:
-    """What to export with: two short inputs, and that both their sizes may vary."""
+    """Inputs for the export, and their dynamic shapes."""
     ids = torch.ones(2, 16, dtype=torch.long)
     batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=2, max=config.max_position_embeddings)
     return (ids, torch.ones_like(ids), torch.zeros_like(ids)), {name: {0: batch, 1: length} for name in INPUTS}
 
 
 def quantized_layers(graph: torch.fx.GraphModule) -> dict[str, tuple]:
-    """What a graph of Neural Compressor says of its linear layers.
+    """Reads the int8 linear layers of a graph of Neural Compressor.
 
     Args:
-        graph (`torch.fx.GraphModule`): quantized, with pairs of rounding and its inverse around what is int8.
+        graph (`torch.fx.GraphModule`): quantized, with a pair of quantize and dequantize around each int8 tensor.
 
     Returns:
-        `dict[str, tuple]`: for each int8 layer's name the activations' scale and zero point, the weights as integers of
-        shape `(out, in)`, and their scales `(out,)`.
+        `dict[str, tuple]`: by name of an int8 layer: scale and zero point of the activations, weights as integers of shape
+        `(out, in)`, and their scales of shape `(out,)`.
     """
     decomposed, found = torch.ops.quantized_decomposed, {}
     for node in graph.graph.nodes:

@@ -8,74 +8,74 @@ from .. import openvino as _  # noqa: F401  (first, since it switches off the te
 import nncf
 import numpy as np
 import openvino
-from datasets import Dataset
 from openvino import opset13 as ops
 from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
 from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
 from ..openvino.export import DIAL, dial_to_input, input_to_dial
-from ..openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering
+from ..openvino.modeling_openvino import model_class
 from ..subnetwork import encode_length_config
-from .accuracy_control import protect
+from ..tasks.base import Task
+from .accuracy_control import keep_sensitive_layers_in_fp32
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls
 
 
-# Scorers and the head are under 2 % of the operations, and what they say decides which token stays or answers
-KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", r".*length_adaptive_graph\.head.*"]
+# Token scorers and heads are under 2 % of the operations, and their outputs select the tokens and the answers
+KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", ".*/classifier.*", r".*length_adaptive_graph\.head.*"]
 
 
 class StaticInt8:
     """The backend `openvino`.
 
     Args:
-        args ([`QuantizeArguments`]): how.
-        tokenizer (`PreTrainedTokenizerFast`): of the model.
-        data (`datasets.Dataset`): questions to calibrate with.
+        args ([`QuantizeArguments`]): options.
+        task ([`Task`]): task of the model.
+        inputs (`list[dict[str, list[int]]]`): calibration inputs.
+
+    Raises:
+        ValueError: there is no OpenVINO class for the task.
     """
 
     packages = ("openvino", "nncf", "optimum-intel")
 
-    def __init__(self, args: QuantizeArguments, tokenizer, data: Dataset):
-        self.args, self.tokenizer, self.data = args, tokenizer, data
+    def __init__(self, args: QuantizeArguments, task: Task, inputs: list[dict]):
+        self.args, self.inputs, self.model_class = args, inputs, model_class(task.head)
 
-    def exact(self) -> OVDynamicTinyBertForQuestionAnswering:
+    def exact(self):
         """The checkpoint in fp32."""
-        return OVDynamicTinyBertForQuestionAnswering.from_pretrained(self.args.model, export=True, compile=False)
+        return self.model_class.from_pretrained(self.args.model, export=True, compile=False)
 
     def tune(self, measure, reference: dict[str, float]):
-        """See `protect`."""
-        return protect(self.build, measure, reference, self.args.max_f1_drop)
+        """See `keep_sensitive_layers_in_fp32`."""
+        return keep_sensitive_layers_in_fp32(self.build, measure, reference, self.args.max_drop)
 
-    def build(self, kept: list[str]) -> OVDynamicTinyBertForQuestionAnswering:
-        """The checkpoint in int8, all but the layers kept exact (names, see `quantize`)."""
+    def build(self, kept: list[str]):
+        """The checkpoint in int8, except for the layers `kept`, see `keep_sensitive_layers_in_fp32`."""
         model, args = self.exact(), self.args
         config = model.config
-        calls = calibration_calls(
-            config, self.tokenizer, self.data, args.calibration_samples, args.max_length, args.stride, args.seed
-        )
-        inputs = [graph_input(features, length_config) for features, length_config in calls]
+        inputs = [graph_input(*call) for call in calibration_calls(config, self.inputs, args.seed)]
         dial_to_input(model.model)
         quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
         input_to_dial(model.model, encode_length_config(config.resolve_length_config(None), config.num_hidden_layers))
         return model
 
 
-def graph_input(features: dict[str, list[int]], length_config: list) -> dict[str, np.ndarray]:
-    """One call of a graph whose length configuration is an input, see `dial_to_input`."""
-    inputs = {name: np.array([ids], dtype=np.int64) for name, ids in features.items()}
-    return inputs | {DIAL: np.array(encode_length_config(length_config, len(length_config)), dtype=np.int32)}
+def graph_input(inputs: dict[str, list[int]], length_config: list) -> dict[str, np.ndarray]:
+    """Arrays for a graph whose length configuration is an input, see `dial_to_input`."""
+    arrays = {name: np.array([ids], dtype=np.int64) for name, ids in inputs.items()}
+    return arrays | {DIAL: np.array(encode_length_config(length_config, len(length_config)), dtype=np.int32)}
 
 
 def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:
-    """Static int8 of any OpenVINO model of Optimum-Intel, in place.
+    """Makes static int8 of any OpenVINO model of Optimum-Intel, in place.
 
     Args:
         model (`OVModel`): not compiled.
         inputs (`list[dict]`): calibration inputs.
         smooth_quant_alpha (`float`): see [`QuantizeArguments`].
-        kept (`list[str]`, *optional*): regular expressions of operations to leave in fp32, besides scorers and heads.
+        kept (`list[str]`, *optional*): regular expressions of operations that stay in fp32, besides scorers and heads.
     """
     fix = overflow_fix()
     quantization_config = OVQuantizationConfig(
@@ -92,13 +92,13 @@ def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[st
 
 
 def _undo_smoothing(model: openvino.Model) -> None:
-    """SmoothQuant scales the inputs of layers that stay in floats too: multiplies that into their weights again."""
+    """Removes SmoothQuant's scales from layers that stay in fp32: multiplies the scale into their weights."""
     for node in [node for node in model.get_ops() if node.get_friendly_name().endswith("nncf_smooth_quant")]:
         scale = node.input_value(1).get_node().data.reshape(-1)
         for user in [port.get_node() for port in node.output(0).get_target_inputs()]:
             weight = user.input_value(1).get_node() if user.get_type_name() == "MatMul" else None
             if not isinstance(weight, openvino.op.Constant):
-                continue  # int8 layers see it through a FakeQuantize
+                continue  # an int8 layer reads the scaled input through a FakeQuantize
             scaled = weight.data * (scale if user.get_attributes()["transpose_b"] else scale[:, None])
             user.input(1).replace_source_output(ops.constant(scaled.astype(np.float32)).output(0))
             user.input(0).replace_source_output(node.input_value(0))

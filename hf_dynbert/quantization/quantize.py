@@ -1,9 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""A checkpoint in int8, with its accuracy held and a record of how it was made; whichever backend does the rounding."""
+"""Makes an int8 folder of a checkpoint, with any backend, and records how it was made and what accuracy it has."""
 
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,71 +14,77 @@ from transformers import AutoTokenizer
 from ..hub.model_card import write_card
 from ..hub.records import QUANTIZATION as RECORD
 from ..hub.records import TRAINING, remove_stale_records
-from ..tasks.question_answering.evaluate import evaluate_squad
+from ..tasks import DataOptions, Evaluator, Task, task_of
 from ..tasks.question_answering.features import check_max_length
-from ..tasks.question_answering.squad import load_squad, split_by_article
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
 from .arguments import QuantizeArguments
-from .strip_scorers import narrowed
+from .calibration import calibration_inputs
+from .strip_scorers import strip_scorers
+
+
+WEIGHTS = ("model.safetensors", "openvino_model.xml")
 
 
 def quantize(args: QuantizeArguments) -> Path:
-    """Makes a folder with the int8 model, its budgets, tokenizer, and a record of how it was made.
+    """Makes a folder with the int8 model, its budgets, its tokenizer, and a record of how it was made.
+
+    The task is that of the checkpoint's head.
 
     Args:
-        args ([`QuantizeArguments`]): the model, the data and how.
+        args ([`QuantizeArguments`]): the model, the data, and how to quantize.
 
     Returns:
         `Path`: the folder. It appears whole or not at all.
 
     Raises:
-        ValueError: bad data, a checkpoint of another architecture, or budgets that drop elsewhere than in `drop_layers`;
-            before any work.
-        ImportError: the backend's packages are not installed.
+        ValueError: bad data, a checkpoint of another architecture or without the head of a task, or budgets that drop tokens
+            in layers outside of `drop_layers`; before any work.
+        ImportError: the packages of the backend are not installed.
     """
     output = Path(args.output_dir)
-    if (output / "model.safetensors").exists() and not (output / RECORD).exists():  # whose weights would be lost
-        raise ValueError(f"{output} holds a model that is not in int8; give the int8 model a folder of its own.")
+    _check_output(output)
     config = load_config(args.model)
-    check_max_length(config, args.max_length)
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
-    calibration_data, accuracy_data = _split(load_squad(args.train_file or args.dataset_name), args)
-    measure = _measure_with(tokenizer, accuracy_data, config, args)
-    with narrowed(args, config, tokenizer, calibration_data) as checkpoint:
-        backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), tokenizer, calibration_data)
+    task = _task(config, args)
+    options = args.data_options(split="train")
+    if args.max_length is not None:
+        check_max_length(config, args.max_length)
+    tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
+    training, validation = _split(task, task.load(_sources(task, args), options), args)
+    inputs = calibration_inputs(task, config, tokenizer, training, options, args.calibration_samples, args.seed)
+    evaluator = _evaluator(task, tokenizer, validation, config, options)
+    measure = _measure_with(evaluator, config)
+    with strip_scorers(args, task, config, inputs) as checkpoint:
+        backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), task, inputs)
         reference = measure(backend.exact())
         model, kept, scores = backend.tune(measure, reference)
-    arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("model", "output_dir")}
-    if args.train_file:
-        del arguments["dataset_name"]
-    elif Path(args.dataset_name).exists():
-        arguments["dataset_name"] = Path(args.dataset_name).name
-    arguments["train_file"] = [Path(name).name for name in args.train_file or []]  # where they lay is nobody's business
+    metric = task.primary_metric if evaluator is None else evaluator.primary_metric
     record = {
-        "arguments": arguments,
+        "arguments": _recorded_arguments(args),
+        "task": task.name,
         "versions": {name: version(name) for name in (*backend.packages, "torch", "transformers")},
         "kept_in_fp32": kept,
         "length_configs": {name: config.resolve_length_config(name) for name in reference},
-        "f1_fp32": reference,
-        "f1_int8": scores,
-        "f1_questions": 0 if accuracy_data is None else len(accuracy_data),
+        "metric": metric,
+        f"{metric}_fp32": reference,
+        f"{metric}_int8": scores,
+        "examples": 0 if validation is None else len(validation),
     }
-    with replace_files(Path(args.output_dir)) as folder:
+    with replace_files(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        training = Path(args.model) / TRAINING  # a card says where its model comes from
-        if training.exists():
-            shutil.copy(training, folder / TRAINING)
+        training_record = Path(args.model) / TRAINING  # the model card names the origin of the model
+        if training_record.exists():
+            shutil.copy(training_record, folder / TRAINING)
         made = [path.name for path in folder.iterdir()]
     remove_stale_records(args.output_dir, keep=made)
     write_card(args.output_dir)
-    return Path(args.output_dir)
+    return output
 
 
-def backend_class(name: str):
-    """The class that makes int8 models: imported here, since each needs packages of its own."""
+def backend_class(name: str) -> type:
+    """The class that makes int8 models. It is imported here, since each backend needs packages of its own."""
     if name == "pytorch":
         from .pytorch import PyTorchInt8
 
@@ -91,27 +98,69 @@ def backend_class(name: str):
     return StaticInt8
 
 
-def _split(data: Dataset, args: QuantizeArguments) -> tuple[Dataset, Dataset | None]:
-    """Questions to calibrate with, and others to measure on."""
-    if args.held_out:
-        data, others = split_by_article(data, args.held_out)
+def _check_output(output: Path) -> None:
+    """Refuses a folder whose weights are not int8: they would be deleted."""
+    found = [name for name in WEIGHTS if (output / name).exists()]
+    if found and not (output / RECORD).exists():
+        raise ValueError(
+            f"{output} holds a model that is not in int8 ({found[0]}); give the int8 model a folder of its own."
+        )
+
+
+def _task(config, args: QuantizeArguments) -> Task:
+    """The task of the checkpoint's head. A checkpoint without a head is refused: a new head would be random."""
+    task = task_of(config, args.task, args.model)
+    if not any(name.endswith(task.head) for name in config.architectures or []):
+        raise ValueError(
+            f"{args.model} does not say which head it has; task {task.name!r} needs a model {task.head}. Train the head "
+            f"first: hf-dynbert train --task {task.name} --model_name_or_path {args.model} ..."
+        )
+    return task
+
+
+def _sources(task: Task, args: QuantizeArguments) -> list[str]:
+    """Files, or one data set on the Hub."""
+    if args.train_file:
+        return args.train_file
+    name = args.dataset_name or task.default_dataset
+    if name is None:
+        raise ValueError(f"Task {task.name!r} has no default data set. Give the training data: --train_file FILE.")
+    return [name]
+
+
+def _split(task: Task, data: Dataset, args: QuantizeArguments) -> tuple[Dataset, Dataset | None]:
+    """Data to calibrate with, and other data to measure accuracy on."""
+    if args.validation_fraction:
+        training, validation = task.split(data, args.validation_fraction)
     else:
         data = data.shuffle(seed=args.seed)
-        middle = min(args.calibration_samples, len(data) // 2)
-        data, others = data.select(range(middle)), data.select(range(middle, len(data)))
-    others = others.shuffle(seed=args.seed).select(range(min(args.accuracy_samples, len(others))))
-    return data, others if len(others) else None
+        middle = max(1, min(args.calibration_samples, len(data) // 2))
+        training, validation = data.select(range(middle)), data.select(range(middle, len(data)))
+    validation = validation.shuffle(seed=args.seed).select(range(min(args.accuracy_samples, len(validation))))
+    return training, validation if len(validation) else None
 
 
-def _measure_with(tokenizer, data, config, args: QuantizeArguments):
-    """A function from a model to its F1 at every budget."""
+def _evaluator(task: Task, tokenizer, data: Dataset | None, config, options: DataOptions) -> Evaluator | None:
+    return None if data is None else task.evaluator(tokenizer, data, config, options)
+
+
+def _measure_with(evaluator: Evaluator | None, config) -> Callable[[object], dict[str, float]]:
+    """A function that takes a model and returns its primary metric at every named budget."""
 
     def measure(model) -> dict[str, float]:
-        if data is None:
+        if evaluator is None:
             return {}
-        windows = {"max_length": args.max_length, "stride": args.stride, "latency_samples": 0}
-        return {
-            name: evaluate_squad(model, tokenizer, data, length_config=name, **windows).f1 for name in config.named_budgets
-        }
+        return {name: evaluator(model, name)[evaluator.primary_metric] for name in config.named_budgets}
 
     return measure
+
+
+def _recorded_arguments(args: QuantizeArguments) -> dict:
+    """The arguments without places of files, which would publish names of folders and users."""
+    arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("model", "output_dir")}
+    arguments["train_file"] = [Path(name).name for name in args.train_file or []]
+    if args.train_file:
+        del arguments["dataset_name"]
+    elif args.dataset_name and Path(args.dataset_name).exists():
+        arguments["dataset_name"] = Path(args.dataset_name).name
+    return arguments

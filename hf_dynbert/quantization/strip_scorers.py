@@ -6,9 +6,9 @@ import tempfile
 
 import torch
 from torch import nn
-from transformers import AutoModelForQuestionAnswering
 
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
+from ..tasks.base import Task
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls
 
@@ -18,43 +18,45 @@ RIDGE = 1e-4
 
 
 @contextlib.contextmanager
-def narrowed(args: QuantizeArguments, config: DynamicTinyBertConfig, tokenizer, data):
-    """The checkpoint's place, or that of a copy without the parts for dropping that these arguments leave out.
+def strip_scorers(args: QuantizeArguments, task: Task, config: DynamicTinyBertConfig, inputs: list[dict]):
+    """Yields the checkpoint, or a copy without the token scorers and matches that the arguments leave out.
 
-    Where a layer no longer matches tokens with the question (`importance_match_until`), its linear unit learns from
-    calibration's questions to say the same by the token's state alone.
+    Where a layer no longer matches tokens with the question (`importance_match_until`), its linear unit is fitted to the
+    layer's scores on the calibration inputs.
 
     Args:
-        args ([`QuantizeArguments`]): `model`, what to leave out of it, and how to calibrate.
-        config ([`DynamicTinyBertConfig`]): of the model.
-        tokenizer (`PreTrainedTokenizerFast`): of the model.
-        data (`datasets.Dataset`): questions that calibration may see.
+        args ([`QuantizeArguments`]): `model`, and the parts that the copy keeps.
+        task ([`Task`]): task of the model.
+        config ([`DynamicTinyBertConfig`]): configuration of the model.
+        inputs (`list[dict[str, list[int]]]`): calibration inputs.
+
+    Yields:
+        `str`: folder or Hub id.
 
     Raises:
-        ValueError: budgets that drop elsewhere than in `drop_layers`; before any work.
+        ValueError: budgets that drop tokens in layers outside of `drop_layers`; before any work.
     """
     given = {name: getattr(args, name) for name in ("drop_layers", "importance_match_until", "dropped_logits")}
     given = {name: value for name, value in given.items() if value is not None}
     if not given:
         yield args.model
         return
-    DynamicTinyBertConfig.from_dict(config.to_dict() | given)  # or an error
+    DynamicTinyBertConfig.from_dict(config.to_dict() | given)  # raises an error for impossible values
     dropping = {name: value for name, value in given.items() if name == "drop_layers"}
-    wide = AutoModelForQuestionAnswering.from_pretrained(args.model, **dropping).eval()
-    narrow = AutoModelForQuestionAnswering.from_pretrained(args.model, **given)
+    # Short calibration inputs score their tokens too, so that the fit sees inputs of every length
+    original = task.auto_class.from_pretrained(args.model, min_tokens_to_drop=0, **dropping).eval()
+    stripped = task.auto_class.from_pretrained(args.model, **given)
     pairs = [
         (before, after.unit)
-        for before, after in zip(_scorers(wide), _scorers(narrow), strict=True)
+        for before, after in zip(_scorers(original), _scorers(stripped), strict=True)
         if before is not None and before.rank and not after.rank
     ]
     if pairs:
-        calls = calibration_calls(
-            wide.config, tokenizer, data, args.calibration_samples, args.max_length, args.stride, args.seed
-        )
-        for (_, unit), seen in zip(pairs, _watch(wide, [scorer for scorer, _ in pairs], calls), strict=True):
+        calls = calibration_calls(original.config, inputs, args.seed)
+        for (_, unit), seen in zip(pairs, _watch(original, [scorer for scorer, _ in pairs], calls), strict=True):
             fit_unit(unit, seen)
     with tempfile.TemporaryDirectory() as folder:
-        narrow.save_pretrained(folder)
+        stripped.save_pretrained(folder)
         yield folder
 
 
@@ -80,13 +82,13 @@ def _scorers(model) -> list:
 
 
 def _watch(model, scorers: list, calls: list) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """What each scorer sees in these calls and says to it, of the tokens that compete: not those of the question."""
+    """The states that enter each scorer in these calls and its scores, without tokens of the question."""
     seen = [[] for _ in scorers]
 
     def keep(found):
         def hook(_, inputs, scores):
-            states, present, segment = inputs
-            competing = (present & ~segment)[0]
+            states, token_mask, segment = inputs[:3]
+            competing = (token_mask & ~segment)[0]
             found.append((states[0, competing].clone(), scores[0, competing].clone()))
 
         return hook

@@ -85,7 +85,6 @@ class DataArguments:
         augmentation_model_name_or_path (`str`): a masked language model that rewrites questions or texts before training,
             see `WordSubstitution`.
         augmentation_copies (`int`): rewritten copies of each row.
-        augmentation_vectors (`str`): file of word vectors in GloVe's format; unset, the model's own embeddings.
         teacher_cache_dir (`str`): folder of the cache of a teacher's answers; the cache folder of `datasets` when not given.
     """
 
@@ -106,7 +105,6 @@ class DataArguments:
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
     augmentation_model_name_or_path: str | None = field(default=None, metadata={"help": "Masked language model."})
     augmentation_copies: int = field(default=20, metadata={"help": "Rewritten copies of each row (TinyBERT's N)."})
-    augmentation_vectors: str | None = field(default=None, metadata={"help": "GloVe's vectors, for words in pieces."})
     teacher_cache_dir: str | None = field(default=None, metadata={"help": "Folder of the cache of a teacher's answers."})
 
     def __post_init__(self):

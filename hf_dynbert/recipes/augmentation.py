@@ -1,11 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""TinyBERT's data augmentation (arXiv 1909.10351, section 3.2 and algorithm 1): the same sentence in other words."""
+"""Data augmentation of TinyBERT (arXiv 1909.10351, section 3.2 and algorithm 1): texts with some words replaced."""
 
 import hashlib
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, IterableDataset
+from datasets.fingerprint import Hasher
 
 from ..tasks.text_classification.data import column_names
 from ..training.teachers.cache import fingerprint, map_in_shards
 
 
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-KEPT_WORDS = 100_000  # of a file of word vectors, which has the frequent ones first: as many as 400 MB hold 300 floats of
-REMEMBERED = 100_000  # neighbours of words, a few strings each
-ROWS = 16  # masked copies of a text at once: each has a logit for every word at every place: 1 GB for 512 tokens
-BATCH = 64  # rows at a time: each becomes twenty or so
-STOP_WORDS = frozenset(  # what carries grammar, not content; of a question what it asks for
+CACHED_WORDS = 100_000  # words whose neighbours are cached, a few strings each
+ROWS = 16  # masked copies of a text in one call: their logits over the vocabulary take 1 GB at 512 tokens
+BATCH = 64  # rows of the data set in one call; each becomes about twenty rows
+STOP_WORDS = frozenset(  # words of grammar, and question words; they are never replaced
     """a about above after again against all am an and any are as at be because been before being below between both but by
     can could did do does doing down during each few for from further had has have having he her here hers herself him
     himself his how i if in into is it its itself just me more most my myself no nor not now of off on once only or other our
@@ -33,92 +33,55 @@ STOP_WORDS = frozenset(  # what carries grammar, not content; of a question what
 )
 
 
-class WordVectors:
-    """Words and what is near them, by the cosine of their vectors.
+class EmbeddingNeighbours:
+    """The nearest words of a word, by the cosine of a model's input embeddings.
 
     Args:
-        words (`list[str]`): in lower case.
-        vectors (`torch.Tensor` of shape `(W, D)`): one a word.
-        vector_of (`Callable[[str], torch.Tensor]`, *optional*): a vector for any other word; without, such a word has no
-            neighbours.
+        model (`PreTrainedModel`): its embeddings are read.
+        tokenizer (`PreTrainedTokenizerFast`): its tokenizer. Neighbours are its tokens that are whole words.
     """
 
-    def __init__(self, words: Sequence[str], vectors: torch.Tensor, vector_of=None):
-        self.words, self.vectors, self.vector_of = list(words), F.normalize(vectors.float(), dim=-1), vector_of
-        self.places = {word: place for place, word in enumerate(self.words)}
-        self.nearest = lru_cache(REMEMBERED)(self._nearest)
+    def __init__(self, model, tokenizer):
+        self.embeddings, self.tokenizer = model.get_input_embeddings().weight.detach(), tokenizer
+        words = _whole_words(tokenizer)
+        self.words, self.vectors = list(words.values()), F.normalize(self.embeddings[list(words)].float(), dim=-1)
+        self.nearest = lru_cache(CACHED_WORDS)(self._nearest)
 
-    @classmethod
-    def from_file(cls, path: str | Path, most: int = KEPT_WORDS) -> "WordVectors":
-        """Reads vectors as GloVe publishes them: a word a line with its numbers behind it.
-
-        Args:
-            path (`str` or `Path`): for example `glove.6B.300d.txt`.
-            most (`int`, *optional*): keep the first so many words made of letters.
-
-        Raises:
-            ValueError: a line that is not a word with as many numbers as the first.
-        """
-        vectors, width = {}, None
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                word, *numbers = line.rstrip().rsplit(" ", width if width else -1)
-                width = width or len(numbers)
-                if word.isalpha() and word.lower() not in vectors:  # frequent spellings come first
-                    vectors[word.lower()] = _vector(numbers, width, f"{path}, line {number}")
-                if len(vectors) == most:
-                    break
-        words, vectors = list(vectors), list(vectors.values())
-        return cls(words, torch.stack(vectors))
-
-    @classmethod
-    def from_model(cls, model, tokenizer) -> "WordVectors":
-        """A model's own embeddings: whole words, and for words of several pieces the mean of these."""
-        embeddings, words = model.get_input_embeddings().weight.detach(), _whole_words(tokenizer)
-        ids = list(words)
-
-        def mean_of_pieces(word: str) -> torch.Tensor:
-            return embeddings[tokenizer(f" {word}", add_special_tokens=False)["input_ids"]].mean(dim=0)
-
-        return cls([words[token] for token in ids], embeddings[ids], mean_of_pieces)
+    def __call__(self, word: str, count: int) -> tuple[str, ...]:
+        """Up to `count` other words, the nearest first. The vector of a word of several tokens is their mean."""
+        return self.nearest(word.lower(), count)
 
     def _nearest(self, word: str, count: int) -> tuple[str, ...]:
-        """Up to `count` other words, the nearest first."""
-        word = word.lower()
-        if word in self.places:
-            vector = self.vectors[self.places[word]]
-        elif self.vector_of:
-            vector = F.normalize(self.vector_of(word).float(), dim=-1)
-        else:
-            return ()
+        tokens = self.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+        vector = F.normalize(self.embeddings[tokens].mean(dim=0).float(), dim=-1)
         best = (self.vectors @ vector).topk(min(count + 1, len(self.words))).indices.tolist()
-        return tuple(self.words[place] for place in best if self.words[place] != word)[:count]
+        return tuple(self.words[index] for index in best if self.words[index] != word)[:count]
 
 
 @dataclass
 class WordSubstitution:
-    """Writes a text again with some words replaced.
+    """Writes copies of a text in which some words are replaced.
 
-    A word that is one token of the model is masked, and the model says what else may stand there; a word of several pieces
-    gets its nearest neighbours. Stop words stay.
+    A word that is one token of the model is replaced by one of the model's predictions for its masked place, a word of
+    several tokens by one of its nearest neighbours. Stop words stay.
 
     Args:
         model (`PreTrainedModel`): with a head for masked language modelling.
         tokenizer (`PreTrainedTokenizerFast`): its tokenizer.
-        vectors (`WordVectors`, *optional*): where neighbours are looked for, for example GloVe's vectors as in the paper;
-            the model's own embeddings when not given.
-        copies (`int`, *optional*, defaults to 20): N, new texts for each.
-        candidates (`int`, *optional*, defaults to 15): K, words that may stand in a place.
-        probability (`float`, *optional*, defaults to 0.4): p, with which each word is replaced.
-        seed (`int`, *optional*, defaults to 0): what is drawn depends on it and on the text alone.
+        neighbours (`Callable[[str, int], Sequence[str]]`, *optional*): takes a word and a count and returns the nearest
+            words, for example by GloVe vectors as in the paper; by the model's own embeddings by default.
+        copies (`int`, *optional*, defaults to 20): N, new texts for each text.
+        candidates (`int`, *optional*, defaults to 15): K, candidates for each word.
+        probability (`float`, *optional*, defaults to 0.4): p, probability with which each word is replaced.
+        seed (`int`, *optional*, defaults to 0): the copies of a text depend on the seed and on the text alone.
 
     Raises:
-        ValueError: a slow tokenizer, or one without a mask; numbers out of range.
+        ValueError: a slow tokenizer, or one without a mask token; numbers out of range.
     """
 
     model: torch.nn.Module
     tokenizer: object
-    vectors: WordVectors | None = None
+    neighbours: Callable[[str, int], Sequence[str]] | None = None
     copies: int = 20
     candidates: int = 15
     probability: float = 0.4
@@ -127,7 +90,7 @@ class WordSubstitution:
     def __post_init__(self):
         if not getattr(self.tokenizer, "is_fast", False) or self.tokenizer.mask_token_id is None:
             raise ValueError(
-                f"{type(self.tokenizer).__name__} is slow or has no mask; load a masked language model's with "
+                f"{type(self.tokenizer).__name__} is slow or has no mask token; load that of a masked language model with "
                 "AutoTokenizer.from_pretrained(..., use_fast=True)."
             )
         for name, value, low, high in (
@@ -138,12 +101,12 @@ class WordSubstitution:
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; valid are numbers from {low} to {high}.")
         self.model = self.model.eval()
-        self.vectors = self.vectors or WordVectors.from_model(self.model, self.tokenizer)
+        self._nearest = self.neighbours or EmbeddingNeighbours(self.model, self.tokenizer)
         self._words = _whole_words(self.tokenizer)
         self._word_ids = torch.tensor(list(self._words))
 
     def __call__(self, text: str) -> list[str]:
-        """The `copies` new texts; some may be equal."""
+        """Returns `copies` new texts; some may be equal."""
         spans = [match.span() for match in WORD.finditer(text) if not _stops(match[0])]
         choices = self._choices(text, spans)
         rng = random.Random(f"{self.seed}-{text}")
@@ -160,14 +123,13 @@ class WordSubstitution:
 
     @property
     def fingerprint(self) -> str:
-        """Names all that a text's copies depend on."""
-        vectors = hashlib.sha256(self.vectors.vectors.cpu().numpy().tobytes()).hexdigest()
-        settings = [self.vectors.words, vectors, self.copies, self.candidates, self.probability, self.seed]
+        """A hash of everything that a text's copies depend on."""
+        settings = [Hasher.hash(self.neighbours), self.copies, self.candidates, self.probability, self.seed]
         return fingerprint(self.model, [self.tokenizer], settings)
 
     @torch.inference_mode()
     def _choices(self, text: str, spans: list[tuple[int, int]]) -> list[list[str]]:
-        """What may stand in the place of each word."""
+        """The candidates for each word."""
         inputs = self.tokenizer(text, return_offsets_mapping=True, truncation=True, verbose=False)
         tokens = [
             [place for place, (low, high) in enumerate(inputs["offset_mapping"]) if low < end and high > start]
@@ -175,7 +137,7 @@ class WordSubstitution:
         ]
         single = [index for index, places in enumerate(tokens) if len(places) == 1]
         choices = [
-            list(self.vectors.nearest(text[slice(*span)], self.candidates)) if len(places) > 1 else []
+            list(self._nearest(text[slice(*span)], self.candidates)) if len(places) > 1 else []
             for span, places in zip(spans, tokens, strict=True)
         ]
         if single:
@@ -199,21 +161,21 @@ def augment(
     substitution: WordSubstitution,
     cache_dir: str | Path | None = None,
 ) -> Dataset | IterableDataset:
-    """Puts new rows behind each row: one column's text in other words, all else as it is.
+    """Adds new rows behind each row, with the texts of some columns replaced.
 
     Args:
-        data (`datasets.Dataset` or `datasets.IterableDataset`): rows; a stream stays one.
-        columns (`str` or `list[str]`): the text's column, for example `question`; of several, all are written anew in each
-            new row. Not the context of questions, whose answers must stand where they stood.
+        data (`datasets.Dataset` or `datasets.IterableDataset`): rows; a stream stays a stream.
+        columns (`str` or `list[str]`): text columns, for example `question`; each new row replaces all of them. The context
+            of answers is refused: answers must stay where they are.
         substitution (`WordSubstitution`): writes the texts.
-        cache_dir (`str` or `Path`, *optional*): where a data set's new rows are kept; a pass that was stopped goes on there.
-            Beside the other caches of `datasets` when not given. A stream keeps none.
+        cache_dir (`str` or `Path`, *optional*): folder for the new rows of a data set, from which an interrupted pass
+            resumes; next to the other caches of `datasets` by default. A stream is not cached.
 
     Returns:
-        `datasets.Dataset` or `datasets.IterableDataset`: each row and its `copies` new ones.
+        `datasets.Dataset` or `datasets.IterableDataset`: each row and its `copies` new rows.
 
     Raises:
-        ValueError: no such column, or the context of answers.
+        ValueError: a column that the data does not have, or the context of answers.
     """
     columns = [columns] if isinstance(columns, str) else list(columns)
     names = column_names(data)
@@ -221,7 +183,7 @@ def augment(
     if absent:
         raise ValueError(f"The data has no column {', '.join(absent)}; it has {', '.join(names)}.")
     if "context" in columns and "answers" in names:
-        raise ValueError("Answers must stand in their context where they stood: augment the question, columns='question'.")
+        raise ValueError("Answers must stay where they are in their context. Augment the question: columns='question'.")
 
     def rows(batch: dict) -> dict:
         new = {column: [] for column in columns}
@@ -238,24 +200,14 @@ def augment(
     return map_in_shards(rows, data, names, data.features, key, "Augmentation", cache_dir)
 
 
-def _vector(numbers: list[str], width: int, place: str) -> torch.Tensor:
-    try:
-        vector = torch.tensor([float(number) for number in numbers])
-    except ValueError:
-        vector = torch.empty(0)
-    if not len(vector) or len(vector) != width:
-        raise ValueError(f"{place}: not a word with its vector, as GloVe's files have.")
-    return vector
-
-
 def _stops(word: str) -> bool:
-    """Whether a word carries grammar: a stop word, or one with what is written together with it (`who's`, `don't`)."""
+    """Whether a word is a stop word, alone or contracted (`who's`, `don't`)."""
     stem, mark, _ = word.lower().replace("’", "'").partition("'")
     return stem in STOP_WORDS or bool(mark and stem.endswith("n") and word.lower().endswith("t"))
 
 
 def _whole_words(tokenizer) -> dict[int, str]:
-    """Tokens that are a word of letters by themselves, stop words left out."""
+    """Tokens that are a whole word of letters, without stop words."""
     tokens = [token for token in range(len(tokenizer)) if token not in set(tokenizer.all_special_ids)]
     words = [tokenizer.convert_tokens_to_string([piece]).strip() for piece in tokenizer.convert_ids_to_tokens(tokens)]
     likely = [

@@ -9,11 +9,10 @@ from transformers.utils import logging
 
 from ..backbones.convert import convert_config
 from ..hub.records import TRAINING, origin, remove_stale_records
-from ..modeling_dynamic_tinybert import TokenScorer
 from ..tasks.question_answering.features import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
 from ..training.attention_capture import encoder_layers
-from ..training.trainer import DistillationTrainer
+from ..training.trainer import DistillationTrainer, token_scorers
 from ..utils.atomic_files import replace_files
 from .arguments import DataArguments, ModelArguments
 from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
@@ -149,9 +148,8 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
     ]
     for module in frozen:  # MPNet keeps the position bias of all layers in its encoder
         module.requires_grad_(False)
-    for module in blocks.modules():  # learned importance starts untrained
-        if isinstance(module, TokenScorer):
-            module.requires_grad_(True)
+    for scorer in token_scorers(model):  # learned importance starts untrained
+        scorer.requires_grad_(True)
 
 
 def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:

@@ -41,7 +41,7 @@ from ..training.teachers.predictions import (
     teacher_text_inputs,
 )
 from .arguments import DataArguments
-from .augmentation import WordSubstitution, WordVectors, augment
+from .augmentation import WordSubstitution, augment
 
 
 SHUFFLED = 10_000  # pieces of a stream to shuffle: a few thousand articles, so that a batch mixes many
@@ -131,10 +131,9 @@ class Task(ABC):
     def _substitution(self) -> WordSubstitution:
         args = self.args
         source = args.augmentation_model_name_or_path
-        vectors = WordVectors.from_file(args.augmentation_vectors) if args.augmentation_vectors else None
         model = AutoModelForMaskedLM.from_pretrained(source, dtype="float32").to(self.training.device)
         tokenizer = AutoTokenizer.from_pretrained(source)
-        return WordSubstitution(model, tokenizer, vectors, args.augmentation_copies, seed=self.training.seed)
+        return WordSubstitution(model, tokenizer, copies=args.augmentation_copies, seed=self.training.seed)
 
 
 class QuestionAnswering(Task):

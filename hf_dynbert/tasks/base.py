@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+import transformers
 from datasets import Dataset
 from tqdm.auto import tqdm
 
@@ -139,12 +140,21 @@ class Task(ABC):
     Attributes:
         name (`str`): name in `--task`.
         head (`str`): end of the class names of models for this task, for example `ForQuestionAnswering`.
+        primary_metric (`str`): default of the metric that budgets and searches use.
         max_length (`int`): default of the most tokens of an input.
+        default_dataset (`str` or `None`): data set on the Hub that verbs read if no data are given.
     """
 
     name: ClassVar[str]
     head: ClassVar[str]
+    primary_metric: ClassVar[str]
+    default_dataset: ClassVar[str | None] = None
     max_length: ClassVar[int] = MAX_LENGTH
+
+    @property
+    def auto_class(self) -> type:
+        """Class of transformers that loads models for this task."""
+        return getattr(transformers, f"AutoModel{self.head}")
 
     @abstractmethod
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..drop_and_restore import first_segment, first_token
+from ..importance import IMPORTANCES
 from ..subnetwork import SubNetwork, dropping_layers
 from .batches import LOGITS, SPANS, TARGETS, token_mask
 from .layer_comparison import LayerOutputs, LayerPairs
@@ -23,7 +24,6 @@ from .losses import (
     relation_scores,
     saliency,
     score_error,
-    soft_cross_entropy,
     span_loss,
     state_error,
     target_divergence,
@@ -258,7 +258,7 @@ class InPlaceTerm(Term):
 
 
 class ImportanceTerm(Term):
-    """Learned importance: the scorers of each layer learn which tokens the answer depends on.
+    """Learned importance: the scorers of each layer learn which tokens the answer depends on, by the strategy's own loss.
 
     Args:
         weight (`float`): see [`Term`].
@@ -274,8 +274,9 @@ class ImportanceTerm(Term):
         self.target, self.needs_hidden_states = target, classifies
 
     def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """The mean cross-entropy over layers and passes; `None` if LayerDrop left out every layer that has a scorer."""
+        """The mean loss over layers and passes; `None` if LayerDrop left out every layer that has a scorer."""
         config = outputs.config
+        strategy = IMPORTANCES[config.importance]
         candidates = self._candidates(config, batch)
         targets = self._targets(outputs, batch)
         losses = []
@@ -283,7 +284,7 @@ class ImportanceTerm(Term):
             scored = [layer for layer in layers_of(sub_network, config) if layer in dropping_layers(config)]
             for layer, scores in zip(scored, output.token_scores, strict=True):
                 if layer in targets:  # LayerDrop may have left the layer out of the full-length pass
-                    losses.append(soft_cross_entropy(scores, targets[layer], candidates & torch.isfinite(scores)))
+                    losses.append(strategy.loss(scores, targets[layer], candidates & torch.isfinite(scores)))
         return sum(losses) / len(losses) if losses else None
 
     @staticmethod
@@ -340,7 +341,7 @@ def build_terms(args, student, pairs: LayerPairs | None) -> list[Term]:
         terms.append(RelationTerm(args.relation_weight, pairs))
     if args.length_drop:
         terms.append(InPlaceTerm(1.0, args.temperature, args.divergence_direction))
-        if config.importance == "learned" and args.importance_weight:
+        if IMPORTANCES[config.importance].is_learned and args.importance_weight:
             terms.append(ImportanceTerm(args.importance_weight, args.importance_target, classifies=head == "classes"))
     return terms
 

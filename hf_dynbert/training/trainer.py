@@ -20,7 +20,8 @@ from transformers import (
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from ..modeling_dynamic_tinybert import DynamicTinyBertPreTrainedModel, TokenScorer
+from ..importance import IMPORTANCES
+from ..modeling_dynamic_tinybert import DynamicTinyBertLayer, DynamicTinyBertPreTrainedModel
 from ..subnetwork import FULL
 from .arguments import DistillationArguments
 from .batches import ANSWERS, INPUTS, TARGETS, TEACHER_INPUTS
@@ -129,7 +130,7 @@ class DistillationTrainer(Trainer):
         self._prepare_objective()
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(self.objective)
-        scorers = [m for m in self.objective.modules() if isinstance(m, TokenScorer)] if fresh else []
+        scorers = token_scorers(self.objective.student) if fresh else []
         parameters = [parameter for scorer in scorers for parameter in scorer.parameters() if parameter.requires_grad]
         if parameters:
             moved = set(parameters)
@@ -386,7 +387,8 @@ class DistillationTrainer(Trainer):
 
     @property
     def _learns_importance(self) -> bool:
-        return (self.args.importance or getattr(self.model.config, "importance", None)) == "learned"
+        name = self.args.importance or getattr(self.model.config, "importance", None)
+        return name in IMPORTANCES and IMPORTANCES[name].is_learned
 
     @property
     def _training_columns(self) -> list[str]:
@@ -442,6 +444,12 @@ class TimeEstimate(TrainerCallback):
                 f"{seconds:.2g} s per step: about {seconds * remaining / 60:.2g} minutes for the remaining {remaining} "
                 "steps, without evaluation and saving."
             )
+
+
+def token_scorers(model) -> list[torch.nn.Module]:
+    """The scorers of learned importance, one for each layer that may drop tokens; none in other models."""
+    layers = [module for module in model.modules() if isinstance(module, DynamicTinyBertLayer)]
+    return [layer.token_scorer for layer in layers if layer.token_scorer is not None]
 
 
 def _prefixed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -46,6 +46,24 @@ def one_at_a_time(path: Path) -> Iterator[int | None]:
 
 
 @contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Waits until no other process or thread is inside for the same folder. The lock leaves no file.
+
+    Args:
+        folder (`Path`): a folder that exists.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def replace_files(folder: Path) -> Iterator[Path]:
     """Gives a folder to write into. Its files move to `folder` when all are written, and not at all if writing fails.
 

@@ -3,8 +3,8 @@
 
     make demo        or        python recipes/demo/demo.py
 
-Loads the starter checkpoint from recipes/quala-minilm-squad/checkpoint, scores it on 96 original questions (recipes/data), times
-it on a passage of 384 tokens, and answers some questions. All results are written to outputs/demo.
+Loads the starter checkpoint from recipes/quala-minilm-squad/checkpoint, scores it on 96 original questions (recipes/data),
+times it on a passage of 384 tokens, and answers some questions. The picture is written to outputs/demo.
 """
 
 import time

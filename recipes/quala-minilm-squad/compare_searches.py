@@ -30,7 +30,7 @@ LEVELS = 12  # of each drop
 SMALLEST = 0.06  # smallest share of the tokens that a drop keeps: the least that training practised (the budget `third`)
 HELD_OUT = 0.1  # as in distil.yaml and length_drop.yaml
 EVALUATIONS = (36, 64, 100, 144)  # grids of 6 x 6 to 12 x 12
-SEEDS = 10  # of each method with chance; the grid has none
+SEEDS = 5  # of each method with chance; the grid has none
 LOSSES = (0.01, 0.02, 0.03)  # of full length's F1
 MAX_LOSS = 0.06  # as in search.yaml: configurations that lose more are of no interest
 
@@ -52,34 +52,31 @@ def measure(args: argparse.Namespace) -> None:
     """Measures the nodes that `args.table` does not hold yet."""
     from transformers import AutoTokenizer
 
-    from hf_dynbert.loading import load_any
+    from hf_dynbert.loading import load
     from hf_dynbert.subnetwork import count_macs
-    from hf_dynbert.tasks.question_answering.evaluate import QuestionAnsweringEvaluator
+    from hf_dynbert.tasks import QuestionAnsweringEvaluator
     from hf_dynbert.tasks.question_answering.squad import load_squad, split_by_article
 
-    model, tokenizer = load_any(args.model, args.threads), AutoTokenizer.from_pretrained(args.model)
+    model, tokenizer = load(args.model, threads=args.threads), AutoTokenizer.from_pretrained(args.model)
     _, held_out = split_by_article(load_squad(args.data), HELD_OUT)
-    evaluator = QuestionAnsweringEvaluator(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
+    sample = QuestionAnsweringEvaluator(tokenizer, held_out.shuffle(seed=0).select(range(args.questions)))
     first_layer, second_layer = model.config.drop_layers
     table = json.loads(args.table.read_text(encoding="utf-8")) if args.table.is_file() else []
     measured = {(entry["first"], entry["second"]) for entry in table}
-    full_macs = sum(count_macs(model.config, None, length) for length in evaluator.lengths)
+    full_macs = sum(count_macs(model.config, None, length) for length in sample.lengths)
     args.table.parent.mkdir(parents=True, exist_ok=True)
     for first, second in nodes():
         if (first, second) in measured:
             continue
         shares = [1.0] * first_layer + [first] * (second_layer - first_layer)
         shares += [second] * (model.config.num_hidden_layers - second_layer)
-        result = evaluator(model, shares)
-        macs = sum(count_macs(model.config, shares, length) for length in evaluator.lengths)
-        table.append({"first": first, "second": second, "f1": result["f1"], "macs": macs / full_macs})
+        f1 = sample(model, shares)["f1"]
+        macs = sum(count_macs(model.config, shares, length) for length in sample.lengths)
+        table.append({"first": first, "second": second, "f1": f1, "macs": macs / full_macs})
         written = args.table.with_suffix(".part")
         written.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         os.replace(written, args.table)
-        print(
-            f"{len(table)}: {first:.4f}, {second:.4f}: F1 {result['f1']:.2f}, MACs {100 * macs / full_macs:.1f} %",
-            flush=True,
-        )
+        print(f"{len(table)}: {first:.4f}, {second:.4f}: F1 {f1:.2f}, MACs {100 * macs / full_macs:.1f} %", flush=True)
 
 
 class Table:
@@ -153,7 +150,8 @@ def compare(args: argparse.Namespace) -> None:
         for method in ("grid", "tpe", "nsga2", "evolution"):
             columns = [[] for _ in range(len(LOSSES) + 1)]
             for seed in range(1 if method == "grid" else args.seeds):
-                points = search(method, table, num_evaluations, seed)
+                # Every search measures full length too
+                points = [(1.0, table.full), *search(method, table, num_evaluations, seed)]
                 for column, loss in zip(columns, LOSSES, strict=False):
                     column.append(100 * cost_at(points, (1 - loss) * table.full))
                 columns[-1].append(hypervolume(points, worst))

@@ -63,7 +63,7 @@ def test_train_evaluate_ask(recipe, articles_file, tmp_path, capsys):
     assert f"{result['f1']:.2f}" in capsys.readouterr().out.splitlines()[-1]
     assert main([*several, "full", "quarter"]) == 2 and "quarter" in capsys.readouterr().err
     assert main([*several, "full", "half", "--predictions", "x.json"]) == 2
-    assert "of one length configuration" in capsys.readouterr().err
+    assert "of one budget" in capsys.readouterr().err
     assert main([*command, "--dtype", "bfloat16"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 6
     text = tmp_path / "context.txt"

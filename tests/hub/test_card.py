@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -228,3 +229,11 @@ def test_scores_of_int8_under_names_that_are_others_now_are_not_told(folder):
     write_card(folder)
     card = (folder / "README.md").read_text()
     assert "full 70.00, half 65.00" in card and "61.00" not in card
+
+
+def test_evaluations_at_the_same_time_lose_no_result(folder):
+    names = [f"budget{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: write_evaluation(folder, evaluated(), name, RESULT), names))
+    record = json.loads((folder / "evaluation.json").read_text())
+    assert set(record["results"]) == set(names)

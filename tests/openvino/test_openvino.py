@@ -232,12 +232,14 @@ def test_a_search_on_the_runtime_that_serves(exported, bert_folder, tokenizer, a
     tokenizer.save_pretrained(tmp_path / "model")
     OVModelForQuestionAnswering.from_pretrained(bert_folder, export=True).save_pretrained(tmp_path / "plain")
     tokenizer.save_pretrained(tmp_path / "plain")
-    sizes = {"search_samples": 8, "confirm_samples": 4, "screen_samples": [], "num_evaluations": 4, "latency_samples": 1}
-    options = {"train_file": [str(articles_file)], "held_out": 0.99, "max_length": 128, "stride": 16, **sizes}
-    folders = {"model": str(tmp_path / "model"), "output_dir": str(tmp_path / "found"), "beside": [str(tmp_path / "plain")]}
+    sizes = {"search_samples": 8, "confirm_samples": 4, "num_evaluations": 4, "latency_samples": 1, "method": "tpe"}
+    options = {"train_file": [str(articles_file)], "validation_fraction": 0.99, "max_length": 128, "stride": 16, **sizes}
+    baselines = [str(tmp_path / "plain")]
+    folders = {"model": str(tmp_path / "model"), "output_dir": str(tmp_path / "found"), "baselines": baselines}
     found = json.loads((run_search(SearchArguments(**folders, **options)) / "front.json").read_text())
     assert found["budgets"]["full"]["runtime"].startswith("OpenVINO")
-    assert found["listed"][0]["runtime"] == "OVModelForQuestionAnswering" and found["listed"][0]["latency_ms"] > 0
+    plain = next(row for row in found["measurements"] if row["runtime"] == "OVModelForQuestionAnswering")
+    assert plain["latency_ms"] > 0
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "model", compile=False)
     assert set(found["budgets"]) <= set(model.config.budgets)
 

@@ -15,7 +15,8 @@ from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswerin
 from hf_dynbert.commands import main as cli
 from hf_dynbert.hub.model_card import PLACE
 from hf_dynbert.int8_layers import Int8Linear
-from hf_dynbert.quantization.arguments import QuantizeArguments
+from hf_dynbert.loading import load
+from hf_dynbert.quantization.arguments import BACKENDS, QuantizeArguments
 from hf_dynbert.utils.atomic_files import replace_files
 
 
@@ -29,13 +30,15 @@ from hf_dynbert.openvino.export import DIAL  # noqa: E402
 from hf_dynbert.openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
 from hf_dynbert.quantization import nncf_static as static_int8  # noqa: E402
 from hf_dynbert.quantization import quantize as quantize_module  # noqa: E402
-from hf_dynbert.quantization.accuracy_control import protect  # noqa: E402
-from hf_dynbert.quantization.calibration import calibration_calls  # noqa: E402
+from hf_dynbert.quantization.accuracy_control import keep_sensitive_layers_in_fp32  # noqa: E402
+from hf_dynbert.quantization.calibration import calibration_calls, calibration_inputs  # noqa: E402
 from hf_dynbert.quantization.nncf_static import graph_input  # noqa: E402
+from hf_dynbert.tasks import QUESTION_ANSWERING, DataOptions  # noqa: E402
 
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's default is bf16 where the CPU has it
 BUDGETS = {"fast": [0.8, 0.5, 0.5, 0.2]}
+OPTIONS = DataOptions(max_length=120, stride=8)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def checkpoint(sizes, tokenizer, tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("checkpoint")
     options = {"importance": "learned", "early_selection_until": 1, "budgets": BUDGETS, "length_config": BUDGETS["fast"]}
-    config = DynamicTinyBertConfig(**sizes, **options)
+    config = DynamicTinyBertConfig(**sizes, **options, min_tokens_to_drop=0)
     randomize_scorers(DynamicTinyBertForQuestionAnswering(config)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -63,7 +66,7 @@ def logits(model, batch, **kwargs):
 
 def test_calibration_covers_budgets(checkpoint, tokenizer, questions):
     config = DynamicTinyBertConfig.from_pretrained(checkpoint)
-    calls = calibration_calls(config, tokenizer, questions, samples=9, max_length=120, stride=8)
+    calls = calibration_calls(config, calibration_inputs(QUESTION_ANSWERING, config, tokenizer, questions, OPTIONS, 9))
     assert len(calls) == 9
     length_configs = [length_config for _, length_config in calls]
     assert length_configs[0::3] == [[1.0] * 4] * 3
@@ -152,7 +155,7 @@ def test_card_says_how_and_its_snippet_runs(quantized, capsys):
         and "| smooth_quant_alpha | 0.85 |" in card
         and "| `fast` | 0.8, 0.5, 0.5, 0.2 |" in card
     )
-    assert re.search(r"\| F1 of int8 \| full [\d.]+, fast [\d.]+ \(4 questions; in floats full ", card)
+    assert re.search(r"\| F1 of int8 \| full [\d.]+, fast [\d.]+ \(4 examples; in floats full ", card)
     code = re.search(r"```python\n(.*?)```", card, re.S)[1]
     exec(compile(code, "card", "exec"), {})  # noqa: S102 (our own text: that it runs is what is tested)
     assert capsys.readouterr().out.count("'answer'") == 2
@@ -178,9 +181,9 @@ def test_accuracy_control_keeps_layers_exact():
     def measure(model):
         return {"full": 70.0, "fast": 67.8 if good in model else 67.0}
 
-    assert protect(build, measure, reference, None)[1:] == ([], {"full": 70.0, "fast": 67.0})
+    assert keep_sensitive_layers_in_fp32(build, measure, reference, None)[1:] == ([], {"full": 70.0, "fast": 67.0})
     made.clear()
-    model, kept, scores = protect(build, measure, reference, max_f1_drop=0.5)
+    model, kept, scores = keep_sensitive_layers_in_fp32(build, measure, reference, max_drop=0.5)
     assert kept == [good] == list(model)
     assert scores["fast"] == 67.8
     assert len(made) == 1 + 8  # one trial for each part, one round
@@ -190,15 +193,17 @@ def test_accuracy_control_gives_up_with_a_warning(caplog):
     class Model(list):
         config = BertConfig(num_hidden_layers=2)
 
-    _, kept, _ = protect(Model, lambda _: {"full": 60.0}, {"full": 70.0}, 0.5)
+    _, kept, _ = keep_sensitive_layers_in_fp32(Model, lambda _: {"full": 60.0}, {"full": 70.0}, 0.5)
     assert len(kept) == 4
-    assert "int8 loses 10.00 F1" in caplog.text
+    assert "int8 loses 10.00 points" in caplog.text
 
 
 @pytest.mark.parametrize("backend", ["openvino", "pytorch"])
 def test_kept_layers_stay_in_floats(backend, checkpoint, tokenizer, questions):
     args = QuantizeArguments(str(checkpoint), "x", backend=backend, calibration_samples=4, max_length=120, stride=8)
-    maker = quantize_module.backend_class(backend)(args, tokenizer, questions)
+    config = DynamicTinyBertConfig.from_pretrained(checkpoint)
+    inputs = calibration_inputs(QUESTION_ANSWERING, config, tokenizer, questions, OPTIONS, 4)
+    maker = quantize_module.backend_class(backend)(args, QUESTION_ANSWERING, inputs)
 
     def int8_weights(model):
         if backend == "pytorch":
@@ -253,7 +258,8 @@ def test_neural_compressor_tunes_and_saves_for_auto_model(checkpoint, squad_file
     def measure(model):
         return {"full": 70.0 - ranges(model)}
 
-    tuned, kept, scores = NeuralCompressorInt8(args, tokenizer, questions).tune(measure, {"full": 70.0})
+    inputs = calibration_inputs(QUESTION_ANSWERING, exact.config, tokenizer, questions, OPTIONS, 3)
+    tuned, kept, scores = NeuralCompressorInt8(args, QUESTION_ANSWERING, inputs).tune(measure, {"full": 70.0})
     assert ranges(tuned) == 0 and not kept
     assert scores == {"full": 70.0}
 
@@ -320,12 +326,12 @@ def test_fewer_layers_that_drop(checkpoint, squad_file, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--calibration_samples", "0"], "calibration_samples is 0; valid are 1 and more"),
+        (["--calibration_samples", "0"], "calibration_samples is 0; valid are numbers from 1 on"),
         (["--smooth_quant_alpha", "2"], "smooth_quant_alpha is 2.0; valid are numbers in"),
         (["--backend", "onnx"], "backend is 'onnx'; valid are openvino, pytorch, neural-compressor"),
-        (["--backend", "neural-compressor", "--max_f1_drop", "1"], "takes no max_f1_drop"),
+        (["--backend", "neural-compressor", "--max_drop", "1"], "takes no max_drop"),
         (["--backend", "neural-compressor", "--tolerable_loss", "2"], "tolerable_loss is 2.0"),
-        (["--max_f1_drop", "-1"], "max_f1_drop is -1.0"),
+        (["--max_drop", "-1"], "max_drop is -1.0"),
         (["--calibration_sample", "3"], "nearest valid one is calibration_samples"),
     ],
 )
@@ -348,3 +354,102 @@ def test_evaluate_and_ask_take_the_folder(capsys, quantized, squad_file, tmp_pat
     result = json.loads(capsys.readouterr().out)
     assert result["examples"] == 16
     assert 0 <= result["f1"] <= 100
+
+
+TEXTS = ["ada wrote the song", "ben lit the tower by night", "who built the ship in 1907", "the house at the light"]
+
+
+def classifier(make_model, tokenizer, folder, **config):
+    """A saved classifier with a named budget."""
+    make_model("text-classification", importance="learned", budgets=BUDGETS, **config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_rows(path, labels):
+    """A JSONL file of texts with labels."""
+    rows = [{"text": text, "label": label} for text, label in zip(TEXTS * 3, labels * 3, strict=True)]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_classifier_stays_a_classifier(backend, make_model, tokenizer, tmp_path):
+    if backend == "neural-compressor":
+        pytest.importorskip("neural_compressor", reason="needs the neural-compressor extra")
+    model = classifier(make_model, tokenizer, tmp_path / "model")
+    data = write_rows(tmp_path / "rows.jsonl", [0, 1, 2, 1])
+    argv = ["quantize", "--backend", backend, "--model", str(model), "--output_dir", str(tmp_path / "int8")]
+    options = ["--train_file", str(data), "--calibration_samples", "6", "--accuracy_samples", "4", "--max_length", "32"]
+    assert cli.main([*argv, *options]) == 0
+    config = json.loads((tmp_path / "int8" / "config.json").read_text())
+    assert config["architectures"][0].endswith("ForSequenceClassification")
+    record = json.loads((tmp_path / "int8" / quantize_module.RECORD).read_text())
+    assert record["task"] == "text-classification" and record["metric"] == "accuracy" and record["examples"] == 4
+    assert set(record["accuracy_int8"]) == set(record["accuracy_fp32"]) == {"full", "fast"}
+    exact, quantized = load(model), load(tmp_path / "int8")
+    inputs = [tokenizer(text, return_tensors="pt") for text in TEXTS]
+    for budget in ("full", "fast"):
+        expected, found = (
+            torch.cat([torch.as_tensor(runs(**item, budget=budget).logits) for item in inputs]).detach()
+            for runs in (exact, quantized)
+        )
+        assert found.shape == (len(TEXTS), 3)
+        # random weights in 8 bits, calibrated on 6 texts; a random head gives over 1
+        assert (found - expected).std() < 0.5 * expected.std()
+
+
+@pytest.mark.parametrize(
+    ("architectures", "options", "message"),
+    [
+        (
+            ["DynamicTinyBertForSequenceClassification"],
+            ["--task", "question-answering"],
+            "its head is for 'text-classification",
+        ),
+        (["DynamicTinyBertModel"], [], "no task has this head"),
+        (["DynamicTinyBertModel"], ["--task", "text-classification"], "needs a model ForSequenceClassification"),
+        (None, ["--task", "question-answering"], "needs a model ForQuestionAnswering"),
+        (["DynamicTinyBertForSequenceClassification"], ["--task", "nonsense"], "valid are 'question-answering'"),
+    ],
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_head_is_invented(backend, make_model, tokenizer, tmp_path, capsys, architectures, options, message):
+    model = classifier(make_model, tokenizer, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"architectures": architectures}))
+    argv = ["quantize", "--backend", backend, "--model", str(model), "--output_dir", str(tmp_path / "int8")]
+    assert cli.main([*argv, "--train_file", str(write_rows(tmp_path / "rows.jsonl", [0, 1, 2, 1])), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "int8").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "message"),
+    [
+        ("rows.jsonl", [0, 1, 2, 7], "label"),
+        ("rows.jsonl", [0, 1, None, 1], "label"),
+        ("rows.csv", None, "label"),
+        ("nowhere.jsonl", None, "nowhere.jsonl"),
+    ],
+)
+def test_bad_data_is_refused_before_work(make_model, tokenizer, tmp_path, capsys, name, labels, message):
+    model, data = classifier(make_model, tokenizer, tmp_path / "model"), tmp_path / name
+    if labels:
+        write_rows(data, labels)
+    elif name == "rows.csv":
+        data.write_text("text,label\nada wrote,0\nben lit,\nthe song,1\nthe ship,2\n")
+    argv = ["quantize", "--backend", "pytorch", "--model", str(model), "--output_dir", str(tmp_path / "int8")]
+    assert cli.main([*argv, "--train_file", str(data), "--max_length", "32"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "int8").exists()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "openvino_model.xml"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_in_floats_are_not_deleted(backend, file, checkpoint, squad_file, tmp_path, capsys):
+    (tmp_path / file).write_text("weights")
+    argv = ["quantize", "--backend", backend, "--model", str(checkpoint), "--output_dir", str(tmp_path)]
+    assert cli.main([*argv, "--train_file", str(squad_file)]) == 2
+    assert "give the int8 model a folder of its own" in capsys.readouterr().err
+    assert (tmp_path / file).read_text() == "weights"

@@ -7,7 +7,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from hf_dynbert import DistillationArguments
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
-from hf_dynbert.recipes.augmentation import STOP_WORDS, WORD, WordSubstitution, WordVectors, augment
+from hf_dynbert.recipes.augmentation import STOP_WORDS, WORD, EmbeddingNeighbours, WordSubstitution, augment
 from hf_dynbert.recipes.run import run_recipe
 from hf_dynbert.recipes.tasks import QuestionAnswering
 
@@ -40,8 +40,11 @@ def test_only_words_of_content_change(substitution):
 
 def test_words_are_those_the_model_would_say(masked_lm, tokenizer):
     """One piece: the mask's best words. Several: neighbours."""
-    vectors = WordVectors(["lion", "tiger", "zanzibar"], torch.tensor([[1.0, 0.0], [0.9, 0.5], [1.0, 0.1]]))
-    always = WordSubstitution(masked_lm, tokenizer, vectors, copies=40, candidates=2, probability=1.0)
+
+    def neighbours(word, count):
+        return {"zanzibar": ["lion", "tiger"]}[word][:count]
+
+    always = WordSubstitution(masked_lm, tokenizer, neighbours, copies=40, candidates=2, probability=1.0)
     copies = [copy.split() for copy in always("zanzibar built the song")]
     assert {words[0] for words in copies} == {"lion", "tiger"}
     inputs = tokenizer("zanzibar built the song", return_tensors="pt")
@@ -84,25 +87,24 @@ def test_as_the_paper_does_unless_told_otherwise(masked_lm, tokenizer):
     assert DataArguments().augmentation_copies == 20
 
 
-def test_neighbours(masked_lm, tokenizer, tmp_path):
-    path = tmp_path / "glove.txt"
-    path.write_text("King 1 0 0\nqueen 0.9 0.1 0\n, 0 0 0\nman 0.1 1 0\nlog 0 0 1\n")
-    vectors = WordVectors.from_file(path)
-    assert vectors.nearest("king", 2) == ("queen", "man") and vectors.nearest("nobody", 2) == ()
-    assert WordVectors.from_file(path, most=2).words == ["king", "queen"]
-    path.write_text("the 1 0\n. . . 1 1\nat name@domain.com 1 1\nking 1 0\nKing 1 0\nKING 1 0\nqueen 1 0.5\nlog 0 1\n")
-    assert WordVectors.from_file(path).nearest("king", 2) == ("the", "queen")  # as published: words with blanks, cases
-    path.write_text("king 1 0\nqueen 1\n")
-    with pytest.raises(ValueError, match="line 2: not a word with its vector"):
-        WordVectors.from_file(path)
-    own = WordVectors.from_model(masked_lm, tokenizer)
+def test_neighbours_are_the_nearest_embeddings(masked_lm, tokenizer):
+    own = EmbeddingNeighbours(masked_lm, tokenizer)
     assert "song" in own.words and "##a" not in own.words and "the" not in own.words
     embeddings = masked_lm.get_input_embeddings().weight
     pieces = embeddings[tokenizer.convert_tokens_to_ids(tokenizer.tokenize("zx"))].mean(0)
     wanted = torch.nn.functional.cosine_similarity(
         pieces[None], torch.stack([embeddings[tokenizer.convert_tokens_to_ids(word)] for word in own.words])
     )
-    assert own.nearest("zx", 3) == tuple(own.words[place] for place in wanted.topk(3).indices)
+    assert own("zx", 3) == tuple(own.words[place] for place in wanted.topk(3).indices)
+    assert "song" not in own("song", 4) and own("Song", 4) == own("song", 4)
+
+
+def test_other_neighbours_give_other_rows_and_another_cache(masked_lm, tokenizer, tmp_path):
+    data, rows = Dataset.from_dict({"text": ["zanzibar"]}), []
+    for word in ("lion", "tiger", "lion"):
+        substitution = WordSubstitution(masked_lm, tokenizer, lambda _, count, word=word: [word], copies=1, probability=1.0)
+        rows.append(augment(data, "text", substitution, tmp_path)["text"][:])
+    assert rows == [["zanzibar", "lion"], ["zanzibar", "tiger"], ["zanzibar", "lion"]]
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -21,6 +21,7 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     training_features,
 )
+from hf_dynbert.importance import IMPORTANCES, Importance, register_importance
 from hf_dynbert.training import PassOutputs, Term
 from hf_dynbert.training.losses import logit_divergence
 
@@ -206,7 +207,7 @@ KINDS = {  # problem type, labels of three texts, number of labels
 def test_every_kind_of_classifier_learns(make_model, arguments, labelled, tokenizer, classifier_folder, kind):
     labels, number = KINDS[kind]
     shape = {"num_labels": number, "problem_type": kind.split()[0], "ignore_mismatched_sizes": True}
-    model = make_model("text-classification", importance="learned", **STILL, **shape)
+    model = make_model("text-classification", importance="learned", min_tokens_to_drop=0, **STILL, **shape)
     teacher = AutoModelForSequenceClassification.from_pretrained(classifier_folder, **shape)
     data = {"train_dataset": labelled(labels), "processing_class": tokenizer}
     trainer = DistillationTrainer(model, arguments(max_steps=3), teacher=teacher, **data)
@@ -226,6 +227,41 @@ def test_logit_divergence_by_kind():
     assert logit_divergence(shifted, full, "multi_label_classification").item() == pytest.approx(wanted, rel=1e-4)
     for kind in ("single_label_classification", "multi_label_classification", "regression"):
         assert logit_divergence(full, full, kind).item() == pytest.approx(0, abs=1e-6)
+
+
+# An importance of one's own: what a person writes outside of the package
+
+
+@pytest.fixture
+def own_importance():
+    @register_importance("linear")
+    class LinearImportance(Importance):
+        """A linear score of a token's state, trained with a squared error."""
+
+        is_learned = True
+
+        def make_scorer(self, config, layer_idx):
+            return torch.nn.Linear(config.hidden_size, 1)
+
+        def score(self, layer, states, tokens, attention):
+            return layer.token_scorer(states).squeeze(-1)
+
+        def loss(self, scores, target, mask):
+            return ((scores - target)[mask] ** 2).mean()
+
+    yield "linear"
+    del IMPORTANCES["linear"]
+
+
+def test_an_importance_of_ones_own_is_trained(own_importance, make_model, arguments, features, tokenizer):
+    model = make_model(**STILL, importance=own_importance)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters() if "token_scorer" in name}
+    args = arguments(learning_rate=1e-9, importance_learning_rate=0.01)  # the scorers have a rate of their own
+    trainer = DistillationTrainer(model, args, train_dataset=features, processing_class=tokenizer)
+    trainer.train()
+    assert all(loss > 0 for loss in logged(trainer, "loss_importance")) and logged(trainer, "loss_importance")
+    after = dict(trainer.model.named_parameters())
+    assert len(before) == 8 and all((after[name] - start).abs().max() > 1e-3 for name, start in before.items())
 
 
 # A term of one's own: what a person writes outside of the package

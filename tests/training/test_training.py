@@ -311,7 +311,7 @@ def test_training_lowers_the_loss(make_model, questions, tokenizer, arguments, d
 def test_classification(classifier_folder, tokenizer, arguments, tmp_path):
     texts = ["who lit the light", "ben wrote the song", "the ship at night"] * 4
     data = Dataset.from_dict({**tokenizer(texts), "labels": [0, 1, 2] * 4})
-    model = DynamicTinyBertForSequenceClassification.from_pretrained(classifier_folder)
+    model = DynamicTinyBertForSequenceClassification.from_pretrained(classifier_folder, min_tokens_to_drop=0)
     args = arguments(
         max_steps=20, per_device_train_batch_size=12, eval_strategy="steps", eval_steps=20, importance="learned",
         num_sandwich=2, always_smallest=True,

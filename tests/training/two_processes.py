@@ -72,7 +72,7 @@ def train(name, students, teachers, output):
     options = dict(options)
     model_class, teacher_class = CLASSES[task]
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    student = model_class.from_pretrained(students / task, **off)
+    student = model_class.from_pretrained(students / task, min_tokens_to_drop=0, **off)  # the texts are short
     teacher = teacher_class.from_pretrained(teachers / task) if options.pop("teacher", False) else None
     tokenizer = AutoTokenizer.from_pretrained(students / task)
     processes = int(os.environ.get("WORLD_SIZE", "1"))

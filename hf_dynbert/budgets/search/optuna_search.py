@@ -263,8 +263,10 @@ def _left_on_grid(study: optuna.Study, space: LengthSpace, grid: list[list[float
 def _enqueue(study: optuna.Study, space: LengthSpace, length_config: LengthConfig) -> None:
     """Plans a configuration to be evaluated first, unless it was evaluated or planned before."""
     params = _params(space, space.encode(length_config))
+    wanted = space.decode(list(params.values()))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.WAITING)):
-        if trial.system_attrs.get("fixed_params", trial.params) == params:
+        planned = trial.system_attrs.get("fixed_params", trial.params)
+        if space.decode([planned[name] for name in params]) == wanted:
             return
     study.enqueue_trial(params)
 

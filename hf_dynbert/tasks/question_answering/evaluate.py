@@ -91,6 +91,7 @@ class QuestionAnswering(Task):
     """Spans of contexts that answer questions."""
 
     name, head, max_length = "question-answering", "ForQuestionAnswering", MAX_LENGTH
+    primary_metric, default_dataset = "f1", "rajpurkar/squad"
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads SQuAD files, or a data set on the Hub; see `load_squad`."""

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Texts and pairs of texts, from files or from the Hub: to classify, or plain, to learn from a teacher without labels."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -53,12 +54,33 @@ def load_texts(
     needed = [*columns, *([label_column] if label_column != LABEL else [])]
     absent = [column for column in needed if column not in there]
     if absent:
+        squad = " A file of questions with their contexts is for task question-answering." if "data" in there else ""
         raise ValueError(
             f"{', '.join(files)} has no column {', '.join(absent)}; it has {', '.join(there)}. Name the columns with "
-            "text_columns and label_column."
+            f"text_columns and label_column.{squad}"
         )
     data = data.select_columns([column for column in dict.fromkeys([*columns, label_column]) if column in there])
     return data.rename_column(label_column, LABEL) if label_column != LABEL else data
+
+
+def check_texts(values: Iterable, column: str, where: str = "") -> None:
+    """Refuses values that are no texts, and empty texts.
+
+    Args:
+        values (iterable): values of a column.
+        column (`str`): name of the column, for the error.
+        where (`str`, *optional*): start of the error.
+
+    Raises:
+        ValueError: names the row, from 0, and its value.
+    """
+    for row, value in enumerate(values):
+        if isinstance(value, str) and value.strip():
+            continue
+        raise ValueError(
+            f"{where}row {row} has {value!r:.60} in column {column}; it must be a text that is not empty. Take such rows "
+            "out. Of a CSV file, cells such as NA, None and null are read as empty too."
+        )
 
 
 def _read_files(files: Sequence[str], suffix: str, streaming: bool) -> Dataset | IterableDataset:
@@ -68,6 +90,8 @@ def _read_files(files: Sequence[str], suffix: str, streaming: bool) -> Dataset |
     empty = [file for file in files if not Path(file).stat().st_size]
     if empty:
         raise ValueError(f"{', '.join(empty)}: the file is empty.")
+    for file in files:
+        _check_json_start(file, suffix)
     options = {"sep": "\t"} if suffix == ".tsv" else {}
     try:
         return load_dataset(
@@ -76,6 +100,46 @@ def _read_files(files: Sequence[str], suffix: str, streaming: bool) -> Dataset |
     except (DatasetGenerationError, ValueError, TypeError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]  # pandas and Arrow quote whole lines of the file
         raise ValueError(f"{', '.join(files)} cannot be read as {suffix}: {reason}") from error
+
+
+def _check_json_start(file: str, suffix: str) -> None:
+    """Refuses a JSON file whose first value is no object: the reader of data sets never ends on some of them."""
+    if suffix not in (".json", ".jsonl"):
+        return
+    with Path(file).open("rb") as content:
+        start = content.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    valid = (b"{", b"[") if suffix == ".json" else (b"{",)
+    if not start.startswith(valid):
+        raise ValueError(
+            f"{file} begins with {start[:20].decode(errors='replace')!r}; each row must be an object, such as "
+            '{"text": "some words", "label": 1}.'
+        )
+
+
+def check_labels(data: Dataset, source: str = "The data") -> None:
+    """Refuses data without a column of labels, and rows without a label.
+
+    Args:
+        data (`datasets.Dataset`): rows as `load_texts` returns them.
+        source (`str`, *optional*): name of the data, for the error.
+
+    Raises:
+        ValueError: names the columns, or the row.
+    """
+    if LABEL not in data.column_names:
+        raise ValueError(
+            f"{source} has no column {LABEL}; it has {', '.join(data.column_names)}. Name the column with label_column."
+        )
+    try:
+        _check_present(data[LABEL][:])
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def _check_present(labels: Sequence) -> None:
+    missing = [row for row, label in enumerate(labels) if label is None or label != label or label == ""]
+    if missing:
+        raise ValueError(f"row {missing[0]} has no label ({len(missing)} of {len(labels)} rows); take such rows out.")
 
 
 def label_numbers(values: Sequence, feature, config) -> list:
@@ -92,19 +156,28 @@ def label_numbers(values: Sequence, feature, config) -> list:
     Raises:
         ValueError: a text without a label, or a label that the model does not have.
     """
-    missing = [row for row, value in enumerate(values) if value is None or value != value or value == ""]
-    if missing:
-        raise ValueError(f"Row {missing[0]} has no label ({len(missing)} of {len(values)} rows); take such rows out.")
-    if config.problem_type == "regression" or config.num_labels == 1:
-        wrong = [value for value in values if isinstance(value, (str, list))]
-        if wrong:
-            raise ValueError(f"The model predicts a real number, but a label is {wrong[0]!r}.")
-        return [float(value) for value in values]
-    if config.problem_type == "multi_label_classification":
-        return [_label_set(value, config) for value in values]
+    _check_present(values)
     names = feature.names if isinstance(feature, ClassLabel) else None
     named = names is not None and not generic_names(names) and not generic_names(config.id2label.values())
-    return [_class_number(names[value] if named and isinstance(value, int) else value, config) for value in values]
+    numbers = []
+    for row, value in enumerate(values):
+        try:
+            if config.problem_type == "regression" or config.num_labels == 1:
+                numbers.append(_real_number(value))
+            elif config.problem_type == "multi_label_classification":
+                numbers.append(_label_set(value, config))
+            else:
+                numbers.append(_class_number(names[value] if named and isinstance(value, int) else value, config))
+        except ValueError as error:
+            raise ValueError(f"Row {row}: {error}") from None
+    return numbers
+
+
+def _real_number(value) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"the model predicts a real number, but the label is {value!r:.60}.")
+    return float(value)
 
 
 def _class_number(value, config) -> int:
@@ -113,10 +186,10 @@ def _class_number(value, config) -> int:
         by_name = {str(name).lower(): number for number, name in config.id2label.items()}
         if value.lower() in by_name:
             return by_name[value.lower()]
-    elif isinstance(value, (int, float)) and value == int(value) and 0 <= value < config.num_labels:
+    elif isinstance(value, (int, float)) and 0 <= value < config.num_labels and value == int(value):
         return int(value)
     raise ValueError(
-        f"The label {value!r} is none of the model's classes: {', '.join(map(str, config.id2label.values()))}, "
+        f"the label {value!r:.60} is none of the model's classes: {', '.join(map(str, config.id2label.values()))}, "
         f"or 0 to {config.num_labels - 1}."
     )
 
@@ -129,7 +202,7 @@ def _label_set(value, config) -> list[int]:
         chosen = {_class_number(item, config) for item in value}
         return [int(number in chosen) for number in range(config.num_labels)]
     raise ValueError(
-        f"The label {value!r} fits no model with several labels of each text; valid are a list of names, and a list of "
+        f"the label {value!r:.60} fits no model with several labels of each text; valid are a list of names, and a list of "
         f"{config.num_labels} zeros and ones."
     )
 
@@ -211,7 +284,7 @@ def column_names(data: Dataset | IterableDataset) -> list[str]:
 def encode_texts(tokenizer, batch: dict, columns: Sequence[str], max_length: int, **options):
     """Tokens of a batch's text, or of its pairs."""
     for column in columns:
-        if any(text is None for text in batch[column]):
+        if not all(isinstance(text, str) for text in batch[column]):
             raise ValueError(
                 f"A row has no text in column {column}; take such rows out. Of a CSV file, cells such as NA, None and null "
                 "are read as empty too."

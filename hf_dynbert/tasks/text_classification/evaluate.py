@@ -7,7 +7,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
-from .data import LABEL, MAX_TEXT_LENGTH, encode_texts, label_numbers, load_texts
+from .data import LABEL, MAX_TEXT_LENGTH, check_labels, check_texts, encode_texts, label_numbers, load_texts
 
 
 class ClassificationEvaluator(Evaluator):
@@ -85,16 +85,25 @@ class TextClassification(Task):
     """Classes of texts or of pairs of texts, several labels of each, or a real number."""
 
     name, head, max_length = "text-classification", "ForSequenceClassification", MAX_TEXT_LENGTH
+    primary_metric = "accuracy"
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
-        """Reads texts with their labels; see `load_texts`."""
-        return load_texts(
+        """Reads texts with their labels; see `load_texts`.
+
+        Raises:
+            ValueError: data without labels, or a row without a label.
+        """
+        data = load_texts(
             list(sources),
             options.text_columns,
             name=options.config_name,
             split=options.split,
             label_column=options.label_column,
         )
+        for column in options.text_columns:
+            check_texts(data[column], column, f"{', '.join(sources)}: ")
+        check_labels(data, ", ".join(sources))
+        return data
 
     def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Splits at random."""

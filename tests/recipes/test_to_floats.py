@@ -1,4 +1,8 @@
-"""Floats out of an OpenVINO folder: the very weights, or where those were rounded, what the graph computes with."""
+"""The recipe script that turns an OpenVINO folder into floats: the same weights, or where they were rounded, the graph's."""
+
+import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +16,14 @@ pytest.importorskip("optimum.intel", reason="needs the intel extra")
 from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
 
 from hf_dynbert import DynamicTinyBertForQuestionAnswering  # noqa: E402
-from hf_dynbert.openvino.float_weights import float_model  # noqa: E402
 from hf_dynbert.openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
 
+
+SCRIPT = Path(__file__).parents[2] / "recipes" / "quala-minilm-squad" / "to_floats.py"
+specification = importlib.util.spec_from_file_location("to_floats", SCRIPT)
+to_floats = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(to_floats)
+float_model = to_floats.float_model
 
 BUDGETS = {"half": [0.8, 0.5, 0.5, 0.2]}
 OPTIONS = {"importance": "learned", "early_selection_until": 1, "importance_match_until": 2, "budgets": BUDGETS}
@@ -68,13 +77,15 @@ def test_of_int8_they_are_what_the_graph_computes_with(checkpoint, int8):
         assert (before(**batch)[name][real] - exact).abs().max() > 1e-4  # so it is not what was there before rounding
 
 
-def test_what_it_gives_learns_and_can_be_saved(int8, tmp_path):
+def test_the_floats_can_be_trained_and_the_script_saves_them(int8, tmp_path, monkeypatch):
     again = float_model(int8)
     again.train()(**make_batch(), start_positions=torch.ones(4).long(), end_positions=torch.ones(4).long()).loss.backward()
     assert again.bert.encoder.layer[0].attention.self.query.weight.grad.abs().sum() > 0
-    again.save_pretrained(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["to_floats.py", str(int8), str(tmp_path)])
+    to_floats.main()
     loaded = DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path).state_dict()
-    assert all(torch.equal(weight, loaded[name]) for name, weight in again.state_dict().items())
+    assert all(torch.equal(weight, loaded[name]) for name, weight in float_model(int8).state_dict().items())
+    assert (tmp_path / "tokenizer_config.json").is_file()
 
 
 def test_another_graph_is_refused(bert_folder, tmp_path):

@@ -1,0 +1,52 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Options of every verb that reads data of a task. Imports nothing heavy, so that `--help` does not wait."""
+
+from dataclasses import dataclass, field
+
+from .defaults import STRIDE
+
+
+@dataclass(kw_only=True)
+class TaskArguments:
+    """Options of a task and of its data.
+
+    Args:
+        task (`str`, *optional*): name of a task; by default the task of the checkpoint's head.
+        dataset_config_name (`str`, *optional*): configuration of a data set on the Hub.
+        text_columns (`list[str]`): column of the text, or two columns that make a pair (text classification).
+        label_column (`str`): column of the labels (text classification).
+        max_length (`int`, *optional*): most tokens of an input; by default that of the task.
+        stride (`int`): tokens that neighbouring windows of a context share (question answering).
+        handle_impossible_answer (`bool`, *optional*): whether "no answer" is a valid answer (question answering). Data with
+            questions without an answer need this option.
+    """
+
+    task: str | None = field(default=None, metadata={"help": "Task; by default that of the model's head."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of a data set on the Hub."})
+    text_columns: list[str] = field(
+        default_factory=lambda: ["text"], metadata={"help": "Column of the text, or two columns of a pair."}
+    )
+    label_column: str = field(default="label", metadata={"help": "Column of the labels of texts."})
+    max_length: int | None = field(default=None, metadata={"help": "Most tokens of an input; by default the task's."})
+    stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
+    handle_impossible_answer: bool | None = field(
+        default=None, metadata={"help": "Whether a question may have no answer (SQuAD v2)."}
+    )
+
+    def data_options(self, split: str):
+        """The options as a task takes them.
+
+        Args:
+            split (`str`): split of a data set on the Hub.
+        """
+        from ..tasks.base import DataOptions  # imports data sets and PyTorch
+
+        return DataOptions(
+            split=split,
+            config_name=self.dataset_config_name,
+            text_columns=tuple(self.text_columns),
+            label_column=self.label_column,
+            max_length=self.max_length,
+            stride=self.stride,
+            handle_impossible_answer=self.handle_impossible_answer,
+        )

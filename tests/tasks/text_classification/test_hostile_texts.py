@@ -1,0 +1,114 @@
+"""Files of texts and labels: what is no text, and what is no label of the model, is refused, with row and reason."""
+
+import json
+
+import pytest
+from transformers import BertConfig
+
+from hf_dynbert.tasks import TEXT_CLASSIFICATION, DataOptions
+
+
+SINGLE = BertConfig(num_labels=3)
+MULTI = BertConfig(num_labels=3, problem_type="multi_label_classification")
+REGRESSION = BertConfig(num_labels=1)
+NOTHING = [None, float("nan"), ""]
+WRONG_TEXTS = [None, True, 0, 1.5, float("nan"), "", " ", [], ["x"], {"a": 1}, "\ud800"]
+WRONG_LABELS = {
+    "single": (SINGLE, [*NOTHING, 7, -1, 1.5, float("inf"), 10**30, " ", "x", [], [1], {"a": 1}, "\ud800"]),
+    "multi": (MULTI, [*NOTHING, 1, 1.5, float("inf"), "LABEL_1", [None], [2, 0, 0], [0, 1], ["x"], {"a": 1}, [[1]]]),
+    "regression": (REGRESSION, [*NOTHING, True, float("inf"), "x", "1", [], [1.0], {"a": 1}]),
+}
+
+
+def write(path, rows):
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return str(path)
+
+
+def evaluator(tokenizer, config, *sources, **options):
+    options = DataOptions(**options)
+    return TEXT_CLASSIFICATION.evaluator(tokenizer, TEXT_CLASSIFICATION.load(sources, options), config, options)
+
+
+@pytest.mark.parametrize("value", WRONG_TEXTS, ids=repr)
+def test_what_is_no_text_is_refused(tmp_path, value):
+    path = write(tmp_path / "x.jsonl", [{"text": value, "label": 1}])
+    with pytest.raises(ValueError) as caught:
+        TEXT_CLASSIFICATION.load([path], DataOptions())
+    assert type(caught.value) is ValueError and path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "value"),
+    [
+        pytest.param(config, value, id=f"{name}-{value!r:.20}")
+        for name, (config, values) in WRONG_LABELS.items()
+        for value in values
+    ],
+)
+def test_what_is_no_label_is_refused(tokenizer, tmp_path, config, value):
+    path = write(tmp_path / "x.jsonl", [{"text": "ada wrote", "label": value}])
+    with pytest.raises(ValueError) as caught:
+        evaluator(tokenizer, config, path)
+    assert type(caught.value) is ValueError and ("label" in str(caught.value) or path in str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("config", "labels"),
+    [
+        (SINGLE, [0, 1, 2]),
+        (SINGLE, ["LABEL_2", "label_0", "LABEL_1"]),
+        (SINGLE, [0.0, 1.0, 2.0]),
+        (MULTI, [[0, 1, 0], [1, 1, 1], [0, 0, 0]]),
+        (MULTI, [["LABEL_1"], [], ["LABEL_0", "LABEL_2"]]),
+        (REGRESSION, [1, 2, 5]),
+        (REGRESSION, [0.5, -1.5, 5.0]),
+    ],
+)
+def test_labels_are_read(tokenizer, tmp_path, config, labels):
+    path = write(tmp_path / "x.jsonl", [{"text": "ada wrote", "label": label} for label in labels])
+    assert len(evaluator(tokenizer, config, path).lengths) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", "text,label\nhi,1\n,2\n", "row 1 has None in column text"),
+        ("x.csv", "text,label\nhi,\nx,2\n", "row 0 has no label (1 of 2 rows)"),
+        ("x.csv", "review,sentiment,stars\nhi,1,2\n", "it has review, sentiment, stars"),
+        ("x.csv", "text\nhi\n", "has no column label; it has text"),
+        ("x.csv", "", "the file is empty"),
+        ("x.csv", "text,label\n", "x.csv"),
+        ("x.csv", 'text,label\n"hi,1\n', "cannot be read as .csv"),
+        ("x.csv", "\xff\xfe", "cannot be read as .csv"),
+        ("x.tsv", "text,label\nhi,1\n", "it has text,label"),
+        ("x.jsonl", '{"text": "x", "la', "cannot be read as .jsonl"),
+        ("x.jsonl", "null\n", "each row must be an object"),
+        ("x.jsonl", "[1, 2]\n", "each row must be an object"),
+        ("x.json", '"text"', "each row must be an object"),
+        ("x.json", '{"data": [{"title": "t", "paragraphs": []}]}', "task question-answering"),
+        ("x.parquet", "nonsense", "cannot be read as .parquet"),
+        ("x.docx", "nonsense", "x.docx"),
+    ],
+)
+def test_hostile_files_are_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises((ValueError, OSError)) as caught:
+        TEXT_CLASSIFICATION.load([str(path)], DataOptions())
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("x.csv", "\ufefftext,label\r\nhi,1\r\n", {}),
+        ("x.tsv", "text\tlabel\nhi\t1\n", {}),
+        ("x.json", '[{"text": "hi", "label": 1}]', {}),
+        ("x.jsonl", '\n{"text": "hi", "label": 1}\n', {}),
+        ("x.csv", "review,sentiment\nhi,1\n", {"text_columns": ("review",), "label_column": "sentiment"}),
+    ],
+)
+def test_other_forms_are_read(tokenizer, tmp_path, name, content, options):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert evaluator(tokenizer, SINGLE, str(tmp_path / name), **options).lengths == [4]  # CLS, two letters, SEP
