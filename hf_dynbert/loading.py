@@ -57,11 +57,6 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
     return _load_openvino(name, task, threads, config, **kwargs)
 
 
-def load_any(model: str, threads: int | None = None, dtype: str = "float32"):
-    """Same as [`load`] of a model for question answering."""
-    return load(model, "question-answering", threads, dtype)
-
-
 def load_tokenizer(name: str | Path, **kwargs):
     """Loads the tokenizer of a model, without running code of a repository.
 

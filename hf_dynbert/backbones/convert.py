@@ -227,7 +227,7 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 def _load(source: str, model_class, **hub) -> PreTrainedModel:
     """Loads a checkpoint with the head that it was saved with, or with one for this model where its head is unknown."""
-    config = AutoConfig.from_pretrained(source, **hub)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
     if config.model_type == model_class.config_class.model_type:
         return model_class.from_pretrained(source, **hub)
     architecture = getattr(transformers, (config.architectures or [""])[0], None)
@@ -237,7 +237,7 @@ def _load(source: str, model_class, **hub) -> PreTrainedModel:
         head = next((head for head in AUTO_CLASSES if model_class.__name__.endswith(head)), None)
         architecture = AUTO_CLASSES.get(head, AutoModel)
     with one_clear_error(source):
-        return architecture.from_pretrained(source, **hub)
+        return architecture.from_pretrained(source, trust_remote_code=False, **hub)
 
 
 @contextlib.contextmanager

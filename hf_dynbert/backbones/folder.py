@@ -47,10 +47,10 @@ def convert(
         ValueError: another architecture, a head of another kind and no `task`, or impossible budgets.
     """
     hub = {"revision": revision} if revision else {}
-    config = AutoConfig.from_pretrained(source, **hub)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
     model_class = MODELS[task or _task(config, source)]
     shape = convert_config(model_class.config_class, config)  # or an error
-    tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
     if budgets is None and not shape.budgets:
         layers = range(shape.num_hidden_layers)
         budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}

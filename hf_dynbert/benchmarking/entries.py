@@ -73,7 +73,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         for budget in budgets:
             load_config(folder).resolve_length_config(budget)
     check_max_length(ours.config, args.padded_length, "padded_length", default=0)
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
     cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -23,7 +23,7 @@ class PyTorchInt8:
 
     def exact(self):
         """The checkpoint in fp32."""
-        return self.task.auto_class.from_pretrained(self.args.model, dtype="float32")
+        return self.task.auto_class.from_pretrained(self.args.model, dtype="float32", trust_remote_code=False)
 
     def tune(self, measure, reference: dict[str, float]):
         """See `keep_sensitive_layers_in_fp32`."""
@@ -32,4 +32,6 @@ class PyTorchInt8:
     def build(self, kept: list[str]):
         """The checkpoint in int8, except for the layers `kept`."""
         config = DynamicInt8Config(modules_to_not_convert=kept or None)
-        return self.task.auto_class.from_pretrained(self.args.model, dtype="float32", quantization_config=config)
+        return self.task.auto_class.from_pretrained(
+            self.args.model, dtype="float32", quantization_config=config, trust_remote_code=False
+        )

@@ -44,8 +44,8 @@ def strip_scorers(args: QuantizeArguments, task: Task, config: DynamicTinyBertCo
     DynamicTinyBertConfig.from_dict(config.to_dict() | given)  # raises an error for impossible values
     dropping = {name: value for name, value in given.items() if name == "drop_layers"}
     # Short calibration inputs score their tokens too, so that the fit sees inputs of every length
-    original = task.auto_class.from_pretrained(args.model, min_tokens_to_drop=0, **dropping).eval()
-    stripped = task.auto_class.from_pretrained(args.model, **given)
+    original = task.auto_class.from_pretrained(args.model, min_tokens_to_drop=0, trust_remote_code=False, **dropping).eval()
+    stripped = task.auto_class.from_pretrained(args.model, trust_remote_code=False, **given)
     pairs = [
         (before, after.unit)
         for before, after in zip(_scorers(original), _scorers(stripped), strict=True)

@@ -53,10 +53,10 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     if data_args.streaming:
         args.accelerator_config.dispatch_batches = False  # with several processes, each pads its own batches
     if not model_args.config_overrides:
-        task.follow(AutoConfig.from_pretrained(model_args.model_name_or_path))
+        task.follow(AutoConfig.from_pretrained(model_args.model_name_or_path, trust_remote_code=False))
     set_seed(args.seed)  # before the model: its new weights are random
     model = load_model(model_args, args, task)
-    tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
+    tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, trust_remote_code=False)
     teacher = None
     if model_args.teacher_model_name_or_path:
         teacher = load_teacher(model_args, args, task).to(args.device)
@@ -120,7 +120,7 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
     if model_args.config_overrides:
         model = _from_nothing(source, overrides | json.loads(model_args.config_overrides), model_args, task)
     elif not model_args.length_adaptive:
-        model = task.auto_class.from_pretrained(source, dtype="float32", **overrides)
+        model = task.auto_class.from_pretrained(source, dtype="float32", trust_remote_code=False, **overrides)
     elif model_args.layers is None and _is_ours(source, task):
         model = task.model_class.from_pretrained(source, dtype="float32", **overrides)
     else:
@@ -160,7 +160,9 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
             number of labels.
     """
     source = model_args.teacher_model_name_or_path
-    teacher, found = task.auto_class.from_pretrained(source, dtype=model_args.teacher_dtype, output_loading_info=True)
+    teacher, found = task.auto_class.from_pretrained(
+        source, dtype=model_args.teacher_dtype, output_loading_info=True, trust_remote_code=False
+    )
     if task.has_answers and args.learns_answers and found["missing_keys"]:
         raise ValueError(
             f"{source} was not fine-tuned for {task.args.task}: {', '.join(sorted(found['missing_keys']))} would be random. "
@@ -198,12 +200,15 @@ def _name(source: str | None) -> str | None:
 
 def _is_ours(source: str, task: Task) -> bool:
     """Whether `from_pretrained` of the length-adaptive model takes the source."""
-    return AutoConfig.from_pretrained(source).model_type in ("bert", task.model_class.config_class.model_type)
+    return AutoConfig.from_pretrained(source, trust_remote_code=False).model_type in (
+        "bert",
+        task.model_class.config_class.model_type,
+    )
 
 
 def _from_nothing(source: str, overrides: dict, model_args: ModelArguments, task: Task) -> PreTrainedModel:
     """A model with random weights: the source's configuration, changed."""
-    config = AutoConfig.from_pretrained(source)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if model_args.length_adaptive:
         return task.model_class(convert_config(task.model_class.config_class, config, **overrides))
     return task.auto_class.from_config(type(config).from_dict(config.to_dict() | overrides))

@@ -116,7 +116,11 @@ class Task(ABC):
 
     def with_teacher(self, features, teacher, source: str, tokenizer, student):
         """The features, with the columns that the objective needs of a teacher: its tokens, its answers, or both."""
-        args, teacher_tokenizer, columns = self.training, AutoTokenizer.from_pretrained(source), [features]
+        args, teacher_tokenizer, columns = (
+            self.training,
+            AutoTokenizer.from_pretrained(source, trust_remote_code=False),
+            [features],
+        )
         teacher_tokenizer.model_max_length = readable_tokens(teacher, teacher_tokenizer)
         if args.learns_layers and tokenizer_parts(teacher_tokenizer) != tokenizer_parts(tokenizer):
             columns.append(self.inputs(teacher_tokenizer, tokenizer))
@@ -131,8 +135,10 @@ class Task(ABC):
     def _substitution(self) -> WordSubstitution:
         args = self.args
         source = args.augmentation_model_name_or_path
-        model = AutoModelForMaskedLM.from_pretrained(source, dtype="float32").to(self.training.device)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForMaskedLM.from_pretrained(source, dtype="float32", trust_remote_code=False).to(
+            self.training.device
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         return WordSubstitution(model, tokenizer, copies=args.augmentation_copies, seed=self.training.seed)
 
 

@@ -338,7 +338,7 @@ class DistillationTrainer(Trainer):
             )
         if teacher_processing_class is None and Path(self.teacher.name_or_path).is_dir():
             try:
-                teacher_processing_class = AutoTokenizer.from_pretrained(self.teacher.name_or_path)
+                teacher_processing_class = AutoTokenizer.from_pretrained(self.teacher.name_or_path, trust_remote_code=False)
             except (OSError, ValueError):  # a folder without a tokenizer
                 return
         if teacher_processing_class is None or not isinstance(self.processing_class, PreTrainedTokenizerBase):

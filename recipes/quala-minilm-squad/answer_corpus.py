@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 from datasets import Dataset, load_dataset
-from transformers import AutoTokenizer, pipeline
+from transformers import pipeline
 
 from hf_dynbert import load_squad
 from hf_dynbert.budgets.sampling import parse_length_config
-from hf_dynbert.loading import load_any
+from hf_dynbert.loading import load, load_tokenizer
 from hf_dynbert.utils.tables import markdown_table
 
 
@@ -42,7 +42,7 @@ class Answerer:
     def __call__(self, batch: dict) -> dict:
         """Answer, its place in the context and its score, for each row."""
         if self._ask is None:
-            model, tokenizer = load_any(self.model, self.threads), AutoTokenizer.from_pretrained(self.model)
+            model, tokenizer = load(self.model, threads=self.threads), load_tokenizer(self.model)
             self._ask = pipeline("extractive-qa", model=model, tokenizer=tokenizer, batch_size=self.windows)
         found = self._ask(question=batch["question"], context=batch["context"], length_config=self.length_config)
         return {name: [answer[name] for answer in found] for name in ("answer", "start", "score")}

@@ -359,3 +359,41 @@ def test_heads_of_other_tasks_are_refused(make_model, tokenizer, bert_folder, cl
         hf_dynbert.load(classifier_folder, task="qa")
     assert type(hf_dynbert.load(bert_folder)).__name__ == "BertForQuestionAnswering"
     assert hf_dynbert.load(classifier_folder, dtype="bfloat16").dtype == torch.bfloat16
+
+
+@pytest.mark.intel
+@pytest.mark.parametrize("task", TASKS)
+def test_openvino_folders_in_one_line(make_model, tokenizer, tmp_path, task):
+    pytest.importorskip("optimum.intel")
+    kind = {"extractive-qa": "question-answering"}.get(task, task)
+    make_model(kind, importance="learned", budgets=BUDGETS).save_pretrained(tmp_path / "torch")
+    tokenizer.save_pretrained(tmp_path / "torch")
+    classes = {
+        "extractive-qa": hf_dynbert.OVDynamicTinyBertForQuestionAnswering,
+        "text-classification": hf_dynbert.OVDynamicTinyBertForSequenceClassification,
+    }
+    classes[task].from_pretrained(tmp_path / "torch", export=True).save_pretrained(tmp_path / "openvino")
+    tokenizer.save_pretrained(tmp_path / "openvino")
+    eager, exported = (pipeline(task, model=str(tmp_path / name)) for name in ("torch", "openvino"))
+    assert isinstance(hf_dynbert.load(tmp_path / "openvino"), classes[task])
+    assert classes[task].__name__ in dir(hf_dynbert)
+    for options in ({}, {"budget": "fast"}, {"batch_size": 3}):
+        for one, other in zip(exported(TASKS[task], **options), eager(TASKS[task], **options), strict=True):
+            assert one.pop("score") == pytest.approx(other.pop("score"), rel=1e-3)  # kernels round differently
+            assert one == other
+
+
+@pytest.mark.intel
+def test_fixed_shapes_answer_alike(make_model, tokenizer, tmp_path):
+    pytest.importorskip("optimum.intel")
+    make_model(importance="learned", budgets=BUDGETS).save_pretrained(tmp_path)
+    model = hf_dynbert.OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path, export=True)
+    free = pipeline("extractive-qa", model=model, tokenizer=tokenizer)(PAIRS, max_seq_len=64)
+    for batch, batch_size in ((1, 1), (1, 3), (2, 3)):
+        model.reshape(batch, 64)
+        ask = pipeline("extractive-qa", model=model, tokenizer=tokenizer)
+        for one, other in zip(ask(PAIRS, batch_size=batch_size), free, strict=True):
+            assert (one["start"], one["end"]) == (other["start"], other["end"])
+            assert one["score"] == pytest.approx(other["score"], rel=1e-3)  # kernels round differently
+    with pytest.raises(ValueError, match="max_seq_len is 65; valid are whole numbers, 1 to 64"):
+        ask(PAIRS, max_seq_len=65)

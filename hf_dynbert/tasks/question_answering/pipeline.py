@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from transformers.pipelines.base import ChunkPipeline
 
+from ..inference import fixed_shape, run_batch
 from ..pipelines import (
     LIMITS,
     Stream,
@@ -17,8 +18,7 @@ from ..pipelines import (
     own_tokenizer,
 )
 from .decoding import decode_answers
-from .features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, Window, encode_windows
-from .inference import most_tokens, run_windows
+from .features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, Window, encode_windows, max_tokens_of
 
 
 USAGE = 'Call it as pipe(question="Who wrote it?", context="Ada wrote it."), or with lists of the same length.'
@@ -116,7 +116,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
         check_count("top_k", top_k)
         check_count("doc_stride", doc_stride, least=0)
         check_count("max_answer_len", max_answer_len)
-        check_count("max_seq_len", max_seq_len, most=most_tokens(self.model, self.tokenizer))
+        check_count("max_seq_len", max_seq_len, most=self._most_tokens())
         check_count("max_question_len", max_question_len)
         check_flag("handle_impossible_answer", handle_impossible_answer)
         check_flag("align_to_words", align_to_words)
@@ -147,10 +147,15 @@ class ExtractiveQAPipeline(ChunkPipeline):
         answers = super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
         return answers if several else answers[0]
 
+    def _most_tokens(self) -> int:
+        """The longest window that the model reads."""
+        limits = (self.tokenizer.model_max_length, max_tokens_of(self.model.config), fixed_shape(self.model)[1])
+        return min(limit for limit in limits if limit is not None)
+
     def preprocess(self, inputs, doc_stride=None, max_seq_len=None, max_question_len=None, align_to_words=True):
         """Yields the windows of one question."""
         if max_seq_len is None:
-            max_seq_len = min(MAX_LENGTH, most_tokens(self.model, self.tokenizer))
+            max_seq_len = min(MAX_LENGTH, self._most_tokens())
         if max_question_len is None:
             max_question_len = min(MAX_QUESTION_LENGTH, max_seq_len // 4)
         if doc_stride is None:
@@ -171,7 +176,8 @@ class ExtractiveQAPipeline(ChunkPipeline):
     def _forward(self, inputs, **call):
         batched = isinstance(inputs["window"], list)
         windows = inputs["window"] if batched else [inputs["window"]]
-        starts, ends = run_windows(self.model, self.tokenizer, windows, **call)
+        outputs = run_batch(self.model, self.tokenizer, [window.inputs for window in windows], **call)
+        starts, ends = ([output[name] for output in outputs] for name in ("start_logits", "end_logits"))
         return {**inputs, "start": starts if batched else starts[0], "end": ends if batched else ends[0]}
 
     def postprocess(self, model_outputs, top_k=1, max_answer_len=15, handle_impossible_answer=False):
