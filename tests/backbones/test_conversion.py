@@ -105,7 +105,7 @@ def test_bad_sources_are_one_line_and_status_2(sizes, tokenizer, tmp_path, capsy
     assert main(["convert", "--model", str(folder), "--output_dir", str(tmp_path / "out")]) == 2
     assert "'gpt2' model cannot become" in capsys.readouterr().err
     assert main(["convert", "--model", str(folder), "--output_dir", str(tmp_path / "out"), "--budgets", "{"]) == 2
-    assert "is no JSON" in capsys.readouterr().err
+    assert "is not JSON" in capsys.readouterr().err
 
 
 def test_an_impossible_budget_is_one_line_and_status_2(bert_folder, tmp_path, capsys):
