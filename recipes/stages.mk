@@ -45,4 +45,4 @@ $$($(1)_BEGUN): $(5) $(foreach name,$(6),$($(name)_RESULT)) $(DATA_FILES)
 	@touch $$@
 endef
 
-set_aside = if [ -d $(1) ]; then mv -v $(1) $(1).old-$$$$(date +%s); fi
+set_aside = if [ -d $(1) ]; then mv -v $(1) $(1).old-$$$$(date +%s%N); fi

@@ -200,12 +200,12 @@ def test_windows_that_the_model_does_not_read_are_refused(kind, sizes, tokenizer
     call = {"question": "who lit it?", "context": "ada lit the tower. " * 60}
     for given in ({}, {"max_seq_len": most}):
         assert ask(**call, **given)["answer"] in call["context"]
-    message = f"is {most + 1}; this model reads {most} tokens"
-    with pytest.raises(ValueError, match=f"max_seq_len {message}"):
+    message = f"max_seq_len is {most + 1}; valid are whole numbers, 1 to {most}"
+    with pytest.raises(ValueError, match=message):
         ask(**call, max_seq_len=most + 1)
-    with pytest.raises(ValueError, match=f"max_seq_len {message}"):
+    with pytest.raises(ValueError, match=message):
         pipeline("extractive-qa", model=ours, tokenizer=tokenizer, max_seq_len=most + 1)
-    with pytest.raises(ValueError, match=f"max_length {message}"):
+    with pytest.raises(ValueError, match=f"max_length is {most + 1}; this model reads {most} tokens"):
         evaluate_squad(ours, tokenizer, questions, max_length=most + 1, stride=16, progress=False)
     long = questions.map(lambda row: {"context": row["context"] * 9})
     with pytest.raises(ValueError, match=f"tokens; this model reads {most}"):
@@ -239,7 +239,7 @@ def test_verbs_refuse_windows_that_the_model_does_not_read(verb, option, sizes, 
     places = {
         "train": ["--model_name_or_path", f"{tmp_path}/model", "--train_file", str(squad_file), "--output_dir", str(output)],
         "evaluate": ["--model", f"{tmp_path}/model", "--data", str(squad_file)],
-        "search": ["--model", f"{tmp_path}/model", "--train_file", str(squad_file), "--held_out", "0.5"],
+        "search": ["--model", f"{tmp_path}/model", "--train_file", str(squad_file)],
         "quantize": ["--model", f"{tmp_path}/model", "--train_file", str(squad_file), "--backend", "pytorch"],
         "benchmark": ["--model", f"{tmp_path}/model", "--data", str(squad_file), "--length_configs", "full"],
     }

@@ -15,6 +15,7 @@ from ...hub.records import TRAINING
 from ...loading import load, load_tokenizer
 from ...subnetwork import SubNetwork, dropping_layers
 from ...tasks import DataOptions, Evaluator, Task, task_of
+from ...tasks.question_answering.features import check_max_length
 from ...utils.atomic_files import replace_files
 from ...utils.folder_config import load_config
 from ...utils.tables import markdown_table
@@ -65,6 +66,8 @@ def run_search(args: SearchArguments) -> Path | None:
     task = task_of(model.config, args.task, args.model)
     if not hasattr(model.config, "resolve_length_config"):
         raise ValueError(f"{args.model} is a {type(model).__name__}, which cannot drop tokens: there is nothing to search.")
+    if args.max_length is not None:
+        check_max_length(model.config, args.max_length)
     targets = {Path(folder): _target_config(Path(folder), model.config) for folder in args.save_to or [args.model]}
     space = _space(model.config, list(targets.values()))
     listed = [SubNetwork.parse(model.config, parse_length_config(text)).length_config for text in args.length_configs]

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ..base import DataOptions, Evaluator, Scores, Task, budget_arguments, register_task
 from ..measurement import Measurement, measure
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
-from .features import MAX_LENGTH, STRIDE, check_lengths, encode_windows
+from .features import MAX_LENGTH, STRIDE, check_lengths, check_max_length, encode_windows
 from .metrics import exact_match, score_prediction, token_f1
 from .squad import load_squad, split_by_article
 
@@ -199,6 +199,7 @@ def evaluate_squad(
         raise ValueError(f"budget is {budget!r} and length_config is {length_config!r}; give one of them.")
     budget = length_config if budget is None else budget
     budget_arguments(model, budget)
+    check_max_length(model.config, max_length)
     evaluator = QuestionAnsweringEvaluator(
         tokenizer, data, max_length, stride, max_answer_length, handle_impossible_answer, batch_size, progress
     )
