@@ -168,22 +168,6 @@ def test_openvino_refuses_the_same_and_answers_the_next_call_as_a_fresh_model(ki
 
 
 @pytest.mark.intel
-@pytest.mark.parametrize("threads", [1, 2])
-def test_openvino_refuses_what_the_runtime_itself_cannot_compute(threads, exported):
-    """A configuration that promises more than the graph has: the check passes, and the runtime fails or swallows it."""
-    folder, settings = exported / "bert question answering", {"INFERENCE_NUM_THREADS": threads}
-    ours, fresh = (ov_class("question answering").from_pretrained(folder, ov_config=settings) for _ in range(2))
-    ours.config.max_position_embeddings = 1024
-    for budget in ("full", "half"):
-        answers(ours, text(26, batch=2, seed=4), length_config=budget)
-        for wrong in (text(200), text(129, batch=2)):
-            with pytest.raises(RuntimeError):
-                ours(**wrong, length_config=budget)
-            good = text(18, seed=5)
-            assert torch.equal(answers(ours, good, length_config=budget), answers(fresh, good, length_config=budget))
-
-
-@pytest.mark.intel
 def test_padding_behind_what_openvino_reads_is_left_out(exported):
     ours = ov_class("question answering").from_pretrained(exported / "bert question answering")
     batch = make_batch((40,), width=300)

@@ -54,6 +54,9 @@ def test_the_web_service(examples, in_repository, monkeypatch):
     answer = names["app"].functions["/answer"]
     assert not inspect.iscoroutinefunction(answer)  # FastAPI runs plain functions in threads
     question, context = "Who wrote the report?", "The report was written by Ada Lund in 1907."
+    context += (
+        " It describes the harbour, the two piers and the boats that carry salt to the north." * 18
+    )  # long enough to gain
     slow, quick = answer(question, context, 1e9), answer(question, context, 1e-6)
     assert slow["answer"] == quick["answer"] == "Ada Lund" and 0 < slow["score"] <= 1
     assert slow["budget"] != quick["budget"]

@@ -269,19 +269,15 @@ class LengthAdaptiveOVModel:
     def _graph_for(self, encoded: tuple[int, ...]) -> "Graph":
         """The graph that computes this length configuration."""
         graph = self._graph
-        if graph is None or graph.compiled is not self.request or graph.failed:  # the first call, or after reshape()
+        if graph is None or graph.compiled is not self.request:  # the first call, or after reshape()
             graph = self._compiled_graph()
         if self._compile_only or not _keeps_all(encoded):
             return graph
-        if graph.whole is None or graph.whole.failed:
-            return self._compile_whole(graph)
-        return graph.whole
+        return graph.whole or self._compile_whole(graph)
 
     def _compiled_graph(self) -> "Graph":
         """The model as it is, compiled by the first thread that needs it."""
         with self._compiling:
-            if self._graph is not None and self._graph.failed and not self._compile_only:
-                self.request = None  # the compiled model of a failed inference is compiled again
             super().compile()
             if self._graph is None or self._graph.compiled is not self.request:
                 self._graph = Graph(self.request)
@@ -290,7 +286,7 @@ class LengthAdaptiveOVModel:
     def _compile_whole(self, graph: "Graph") -> "Graph":
         """The graph in which every token stays, compiled when it is first needed; other budgets do not wait for it."""
         with self._compiling_whole:
-            if graph.whole is None or graph.whole.failed:
+            if graph.whole is None:
                 plain, how = without_drops(self.model), (self._device, {**self.ov_config}, self.model_save_dir)
                 graph.whole = graph if plain is None else Graph(self._compile_model(plain, *how), dial=False)
         return graph.whole
@@ -355,7 +351,6 @@ class Graph:
 
     def __init__(self, compiled: openvino.CompiledModel, dial: bool = True):
         self.compiled, self.dial, self.whole = compiled, dial, None  # whole: the same weights without selecting tokens
-        self.failed = False  # after a failed inference, OpenVINO 2026.4 also fails valid inputs of the same width
         sizes = compiled.inputs[0].partial_shape
         self.shape = [None if size.is_dynamic else size.get_length() for size in sizes]  # batch and length; None: any
         self.requests = collections.deque()  # its methods are atomic
@@ -366,11 +361,7 @@ class Graph:
             request = self.requests.pop()
         except IndexError:  # all requests are in use
             request = Request(self.compiled, self.dial)
-        try:
-            outputs = request(inputs, shape, length_config)
-        except RuntimeError:
-            self.failed = True
-            raise
+        outputs = request(inputs, shape, length_config)
         self.requests.append(request)  # a request that raised is not used again: its contents are unknown
         return outputs
 
