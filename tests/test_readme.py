@@ -16,7 +16,7 @@ from hf_dynbert.commands.main import main
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
-HAS_INTEL = bool(importlib.util.find_spec("openvino"))
+HAS_INTEL = bool(importlib.util.find_spec("nncf"))
 WINDOWS = ["--max_length", "128", "--stride", "16"]
 SMALL = {  # further options of a verb, so that it takes seconds
     "benchmark": ["--plain", "false", "--repeats", "1", "--padded_length", "128", "--stride", "16"],
