@@ -10,6 +10,7 @@ from conftest import make_batch, quantize, randomize_scorers
 
 
 pytestmark = pytest.mark.intel
+pytest.importorskip("nncf", reason="needs the intel extra")  # tests/openvino looks like a package named openvino
 openvino = pytest.importorskip("openvino", reason="needs the intel extra")
 pytest.importorskip("optimum.intel", reason="needs the intel extra")
 
