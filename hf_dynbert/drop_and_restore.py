@@ -128,7 +128,7 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
         drops = (counts < before).any(dim=1).tolist()
         if bool(_has_gaps(token_mask).any()):
             # The first layer that may drop closes the gaps in every batch. If the layer closed them only where a batch mate
-            # loses a token, batch mates would change which tokens are neighbours, and so the scores of learned importance.
+            # loses a token, the other examples would change which tokens are neighbours, and so the scores of learned importance.
             drops[[entry is None for _, entry in entries].index(False)] = True
     plans = []
     for index, (layer, _) in enumerate(entries):
@@ -220,7 +220,7 @@ def select_tokens(
     """Chooses the most important tokens of each example.
 
     Protected tokens go before all others, and among themselves by position; ties go to the earlier token, so that neither
-    padding nor batch mates can change a choice.
+    padding nor the other examples of a batch can change a choice.
 
     Args:
         scores (`torch.FloatTensor` of shape `(B, N)`): importance.

@@ -199,10 +199,10 @@ def without_drops(model: openvino.Model) -> openvino.Model | None:
     """The same weights as a graph in which every token stays: the computation of a plain model, as fast as one.
 
     Args:
-        model (`openvino.Model`): with a dial; not changed.
+        model (`openvino.Model`): with the `length_config` state; not changed.
 
     Returns:
-        `openvino.Model` or `None`: a copy without a dial; `None` where no layer drops, and of files whose nodes have other
+        `openvino.Model` or `None`: a copy without the state; `None` where no layer drops, and of files whose nodes have other
             names.
     """
     plain = model.clone()

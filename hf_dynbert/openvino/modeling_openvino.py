@@ -199,7 +199,7 @@ class LengthAdaptiveOVModel:
     def _outputs_apart(self, inputs: dict, short: np.ndarray, encoded: tuple[int, ...]) -> list[np.ndarray]:
         """Outputs of a batch in which the `short` examples `(B,)` keep all tokens and the other examples do not.
 
-        Each example is computed as in a batch without the other kind, so batch mates change nothing.
+        Each example is computed as in a batch without the other kind, so the other examples change nothing.
         """
         everything = (SHARE_UNIT,) * len(encoded)
         if not self.is_dynamic:  # the batch has a fixed size
@@ -346,7 +346,7 @@ class Graph:
 
     Args:
         compiled (`openvino.CompiledModel`): the graph.
-        dial (`bool`): whether it takes a length configuration.
+        dial (`bool`): whether the graph has the `length_config` state.
     """
 
     def __init__(self, compiled: openvino.CompiledModel, dial: bool = True):
