@@ -127,8 +127,8 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
         widths = counts.max(dim=1).values.tolist()
         drops = (counts < before).any(dim=1).tolist()
         if bool(_has_gaps(token_mask).any()):
-            # The first layer that may drop closes the gaps in every batch. If the layer closed them only where a batch mate
-            # loses a token, the other examples would change which tokens are neighbours, and so the scores of learned importance.
+            # The first layer that may drop closes the gaps in every batch. If the layer closed them only where another
+            # example loses a token, that example would change which tokens are neighbours, and so learned importance.
             drops[[entry is None for _, entry in entries].index(False)] = True
     plans = []
     for index, (layer, _) in enumerate(entries):

@@ -202,8 +202,8 @@ def without_drops(model: openvino.Model) -> openvino.Model | None:
         model (`openvino.Model`): with the `length_config` state; not changed.
 
     Returns:
-        `openvino.Model` or `None`: a copy without the state; `None` where no layer drops, and of files whose nodes have other
-            names.
+        `openvino.Model` or `None`: a copy without the state; `None` where no layer drops, and of files whose nodes
+            have other names.
     """
     plain = model.clone()
     for sink in plain.get_sinks():
