@@ -3,7 +3,8 @@
 
 Activations are rounded row by row, as they come: a scale for every row (a token), not one for the whole batch as in
 PyTorch's own dynamic quantization, so that neither padding nor the other examples change an answer. ZeroQuant
-(arXiv 2206.01861, section 4.1) calls it token-wise. Or by a range that was found before, where one is good enough: less to do in every call.
+(arXiv 2206.01861, section 4.1) calls it token-wise. Or by a range that was found before, where one is good enough: less
+to do in every call.
 """
 
 import torch
