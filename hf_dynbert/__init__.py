@@ -16,6 +16,7 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .backbones.folder import convert
+from .budgets.model_budgets import count_macs
 from .budgets.sampling import fit_length_config
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .hub.model_card import write_card
@@ -28,7 +29,6 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertModel,
 )
 from .recipes.augmentation import WordSubstitution, augment
-from .subnetwork import count_macs
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
     evaluate_squad,

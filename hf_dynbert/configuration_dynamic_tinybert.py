@@ -1,20 +1,16 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of DynamicTinyBert: BERT's fields, and those that decide which tokens stay."""
+"""Configuration of DynamicTinyBert: BERT's fields, and the fields that decide which tokens stay."""
 
 import copy
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import field, fields
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub.dataclasses import strict
-from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import BertConfig
 from transformers.activations import ACT2FN
 
 from .importance import IMPORTANCES
-from .subnetwork import FULL, MAX_COUNT, SubNetwork
+from .subnetwork import FULL, SubNetwork
 
 
 # Never executed: transformers reads here which files it must load beside this file where the package is not installed
@@ -28,66 +24,35 @@ DROPPED_LOGITS = ("restore", "mask")
 # a classifier, all layers drop: 96 tokens 4.3 and 5.3, 128 tokens 5.3 and 6.0, 192 tokens 8.8 and 7.7.
 # `hf-dynbert search` measures a model's own value.
 MIN_TOKENS_TO_DROP = 128
-BUDGET_NAME = r"[\w.-]{1,64}"  # names reach model cards, tables and command lines as they are
+BUDGET_NAME = r"[\w.-]{1,64}"  # names of budgets reach model cards, tables and command lines
 LARGEST = 2**31 - 1  # sizes of tensors and indices fit 32 bits in exported graphs
-# Numeric fields: type, smallest and largest value, and whether `None` is valid
-NUMBERS = {
-    "vocab_size": (int, 1, LARGEST, False),
-    "hidden_size": (int, 1, LARGEST, False),
-    "num_hidden_layers": (int, 1, LARGEST, False),
-    "num_attention_heads": (int, 1, LARGEST, False),
-    "intermediate_size": (int, 1, LARGEST, False),
-    "max_position_embeddings": (int, 1, LARGEST, False),
-    "type_vocab_size": (int, 1, LARGEST, False),
-    "hidden_dropout_prob": (float, 0, 1, False),
-    "attention_probs_dropout_prob": (float, 0, 1, False),
-    "classifier_dropout": (float, 0, 1, True),
-    "initializer_range": (float, 0, math.inf, False),
-    "layer_norm_eps": (float, 0, math.inf, False),
-    "importance_match": (int, 0, LARGEST, False),
-    "importance_match_until": (int, 0, LARGEST, True),
-    "early_selection_until": (int, 0, LARGEST, False),
-    "protect_first_segment_until": (int, 0, LARGEST, True),
-    "min_tokens_to_drop": (int, 0, MAX_COUNT, False),
-    "sep_token_id": (int, 0, LARGEST, True),
-    "position_ids_start": (int, 0, LARGEST, False),
+SIZES = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size",
+)  # fmt: skip
+COUNTS = (
+    "importance_match", "importance_match_until", "early_selection_until", "protect_first_segment_until",
+    "min_tokens_to_drop", "sep_token_id", "position_ids_start",
+)  # fmt: skip
+# The smallest and the largest value of each numeric field. A float field takes integers too.
+RANGES = {
+    **dict.fromkeys(SIZES, (1, LARGEST)),
+    **dict.fromkeys(COUNTS, (0, LARGEST)),
+    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"), (0.0, 1.0)),
+    **dict.fromkeys(("initializer_range", "layer_norm_eps"), (0.0, float(LARGEST))),
 }
-ACTIVATIONS = tuple(ACT2FN)
+OPTIONAL = ("classifier_dropout", "importance_match_until", "protect_first_segment_until", "sep_token_id")
 CHOICES = {
     "importance": IMPORTANCES,
     "dropped_logits": DROPPED_LOGITS,
-    "hidden_act": ACTIVATIONS,
-    "pooler_act": ACTIVATIONS,
+    "hidden_act": tuple(ACT2FN),
+    "pooler_act": tuple(ACT2FN),
+    "keep_cls": (True, False),
+    "protect_first_segment": (True, False),
 }
-CHECKED = (*NUMBERS, *CHOICES, "drop_layers", "importance_windows", "budgets", "length_config")
+CHECKED = {*RANGES, *CHOICES, "drop_layers", "importance_windows", "budgets", "length_config"}
 
 
-def refuse_impossible_values(config_class):
-    """Class decorator: an assignment that would leave an impossible configuration changes nothing and raises `ValueError`.
-
-    Checks in `__post_init__` alone would miss the overrides of `from_pretrained`, which transformers assigns after it.
-    """
-    assign = config_class.__setattr__
-
-    def __setattr__(self, name, value):
-        before = dict(self.__dict__)
-        try:
-            assign(self, name, value)
-            if name in CHECKED:
-                self.check()
-        except (StrictDataclassFieldValidationError, ValueError) as error:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            if isinstance(error, ValueError):
-                raise
-            raise ValueError(f"{name} is {value!r}: {error.__cause__}") from error
-
-    config_class.__setattr__ = __setattr__
-    return config_class
-
-
-@refuse_impossible_values
-@strict
 class DynamicTinyBertConfig(BertConfig):
     r"""
     Configuration of [`DynamicTinyBertModel`]: a BERT encoder that drops tokens layer by layer and restores them at the
@@ -176,58 +141,64 @@ class DynamicTinyBertConfig(BertConfig):
     pooler_act: str = "tanh"
 
     def __post_init__(self, **kwargs):
+        saved = kwargs.get("model_type") == self.model_type  # the fields come from a config.json
         if self.min_tokens_to_drop is None:
-            saved = kwargs.get("model_type") == self.model_type  # a file of an earlier release, which dropped at any length
-            self.min_tokens_to_drop = 0 if saved else MIN_TOKENS_TO_DROP
+            self.min_tokens_to_drop = 0 if saved else MIN_TOKENS_TO_DROP  # files of version 0.1 dropped at any length
         super().__post_init__(**kwargs)
         self.check()
+        if not saved:
+            _check_new_names(self.budgets)
+
+    def __setattr__(self, name, value):
+        """Refuses a value that is impossible with the other fields; the overrides of `from_pretrained` are set here."""
+        if name in CHECKED:
+            _check_field(name, value)
+            if self.__dict__.keys() >= CHECKED:  # otherwise the constructor is still setting fields
+                self._check_changes({name: value})
+        super().__setattr__(name, value)
+
+    def update(self, config_dict: dict[str, Any]) -> None:
+        """Sets several fields at once: only the values together have to be possible."""
+        checked = {name: value for name, value in config_dict.items() if name in CHECKED}
+        self._check_changes(checked)
+        super().update({name: value for name, value in config_dict.items() if name not in CHECKED})
+        self.__dict__.update(checked)
+
+    def _check_changes(self, changes: dict[str, Any]) -> None:
+        changed = copy.copy(self)
+        changed.__dict__.update(changes)
+        changed.check()
+        _check_new_names(changed.budgets, self.budgets)
 
     def check(self) -> None:
-        """Refuses impossible values. A configuration that is still being made, without all of its fields, passes.
+        """Refuses impossible values.
 
         Raises:
             ValueError: a value that no model can have; the error shows the valid ones.
         """
-        if not all(name in self.__dict__ for name in CHECKED):
-            return
-        for name, (number_type, smallest, largest, optional) in NUMBERS.items():
-            value = getattr(self, name)
-            if value is None and (optional or name == "min_tokens_to_drop"):  # the latter is set in `__post_init__`
-                continue
-            right_type = type(value) is int or (number_type is float and type(value) is float)
-            if not right_type or not smallest <= value <= largest or value == math.inf:
-                kind = "integers" if number_type is int else "numbers"
-                limits = f"from {smallest}" + ("" if largest in (LARGEST, math.inf) else f" to {largest}")
-                none = ", and None" if optional else ""
-                raise ValueError(f"{name} is {value!r}; valid are {kind} {limits}{none}.")
-        for name, valid in CHOICES.items():
-            value = getattr(self, name)
-            if value not in valid:
-                raise ValueError(f"{name} is {value!r}; valid are {', '.join(map(repr, valid))}.")
-        self._check_lists()
-        self._check_budgets()
-
-    def update(self, config_dict: dict[str, Any]) -> None:
-        """Sets several fields at once: only the values together have to be possible."""
-        changed = copy.copy(self)
-        checked = {name: value for name, value in config_dict.items() if name in CHECKED}
-        changed.__dict__.update(checked)
-        changed.check()
-        before = dict(self.__dict__)
-        self.__dict__.update(checked)
-        try:
-            super().update(config_dict)
-        except Exception:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
+        for name in CHECKED:
+            _check_field(name, getattr(self, name))
+        layers, depth = self.drop_layers, self.num_hidden_layers
+        if layers is not None and not _are_indices(layers, depth):
+            raise ValueError(
+                f"drop_layers is {layers!r}; valid are lists of layers from 0 to {depth - 1}, for example [0], and None for "
+                "all layers."
+            )
+        for name in [*(self.budgets or {}), None]:
+            try:
+                self.resolve_budget(name)
+            except ValueError as error:
+                where = "The default length_config is impossible" if name is None else f'budgets["{name}"]'
+                raise ValueError(f"{where}: {error}") from None
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs):
-        """Makes a configuration of a dictionary, with overrides that replace its fields before anything is checked."""
+        """Makes a configuration from a dictionary; keyword arguments replace its fields before anything is checked."""
         names = {field.name for field in fields(cls)}
         overrides = {name: value for name, value in kwargs.items() if name in names}
-        return super().from_dict({**config_dict, **overrides}, **kwargs)
+        config = super().from_dict({**config_dict, **overrides}, **kwargs)
+        _check_new_names(overrides.get("budgets"), config_dict.get("budgets"))
+        return config
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """Writes the configuration, unless a dictionary or list in it was changed to something impossible."""
@@ -238,6 +209,15 @@ class DynamicTinyBertConfig(BertConfig):
     def max_tokens(self) -> int:
         """The most tokens of a text that the model reads: the rows of its position embeddings that count tokens."""
         return self.max_position_embeddings - self.position_ids_start
+
+    @property
+    def early_layers(self) -> range:
+        """Indices of the layers that select tokens before their attention, see `early_selection_until`."""
+        return range(self.early_selection_until if IMPORTANCES[self.importance].may_select_early else 0)
+
+    def resolve_budget(self, budget=None) -> SubNetwork:
+        """Returns the sub-network that a value of the `budget=` argument selects, see [`SubNetwork.parse`]."""
+        return SubNetwork.parse(self, budget)
 
     def check_inputs(
         self, input_ids=None, token_type_ids=None, position_ids=None, inputs_embeds=None, check_values: bool = True
@@ -253,18 +233,19 @@ class DynamicTinyBertConfig(BertConfig):
         Raises:
             ValueError: no text, no token, more tokens than positions, or a value outside of its embedding.
         """
-        name, texts, axes = "input_ids", input_ids, 2
+        name, texts, valid = "input_ids", input_ids, "(batch, length)"
         if input_ids is None:
-            name, texts, axes = "inputs_embeds", inputs_embeds, 3
+            name, texts, valid = "inputs_embeds", inputs_embeds, "(batch, length, hidden_size)"
         shape = tuple(texts.shape)
-        if len(shape) != axes or 0 in shape:
-            valid = "(batch, length)" if axes == 2 else "(batch, length, hidden_size)"
+        if len(shape) != valid.count(",") + 1 or 0 in shape:
             raise ValueError(
                 f"{name} has the shape {shape}; valid is {valid} with at least one text of one token, as in "
                 'model(**tokenizer(question, context, return_tensors="pt")).'
             )
-        if position_ids is None and shape[1] > self.max_tokens:
-            tokens = self._longest_text(input_ids, shape[1])
+        tokens = shape[1]
+        if position_ids is None and tokens > self.max_tokens:
+            if self.position_ids_start > 0 and input_ids is not None:  # positions are counted: padding takes none
+                tokens = int((input_ids != self.pad_token_id).sum(1).max())
             if tokens > self.max_tokens:
                 raise ValueError(
                     f"{tokens} tokens; this model reads {self.max_tokens}. Cut the text with "
@@ -273,120 +254,16 @@ class DynamicTinyBertConfig(BertConfig):
         if not check_values:
             return
         if input_ids is not None:
-            _check_rows("input_ids", input_ids, self.vocab_size, "After adding tokens to a tokenizer, resize the model.")
+            _check_rows("input_ids", input_ids, self.vocab_size, " After adding tokens to a tokenizer, resize the model.")
         if token_type_ids is not None:
-            hint = "Call the tokenizer with return_token_type_ids=False." if self.type_vocab_size < 2 else ""
+            hint = " Call the tokenizer with return_token_type_ids=False." if self.type_vocab_size < 2 else ""
             _check_rows("token_type_ids", token_type_ids, self.type_vocab_size, hint)
         if position_ids is not None:
-            _check_rows("position_ids", position_ids, self.max_position_embeddings, "")
-
-    def _longest_text(self, input_ids, length: int) -> int:
-        """Tokens that take a position, in the longest text of a batch: where positions are counted, padding takes none."""
-        if self.position_ids_start == 0 or input_ids is None:
-            return length
-        return int((input_ids != self.pad_token_id).sum(1).max())
-
-    @property
-    def early_layers(self) -> range:
-        """Indices of the layers that select tokens before their attention, see `early_selection_until`."""
-        return range(self.early_selection_until if IMPORTANCES[self.importance].may_select_early else 0)
-
-    @property
-    def length_configs(self) -> dict[str, list[int | float]]:
-        """The length configurations of the budgets by name, without `"full"` and without budgets that leave layers out."""
-        budgets = {name: self.resolve_budget(name) for name in self.budgets or {}}
-        return {
-            name: list(budget.length_config)
-            for name, budget in budgets.items()
-            if budget.length_config is not None and budget.layers is None
-        }
-
-    @property
-    def named_budgets(self) -> list[str]:
-        """`"full"`, and the budgets that have a name of their own: what is only a point of a searched front has none."""
-        return [FULL, *(name for name in self.budgets or {} if name != FULL and not self._is_point_of_front(name))]
-
-    def _is_point_of_front(self, name: str) -> bool:
-        """Whether a search saved the entry as a point of its front, without a name of its own."""
-        entry = self.budgets[name]
-        if not isinstance(entry, dict) or all(key in SubNetwork.__dataclass_fields__ for key in entry):
-            return False
-        # Searches of version 0.1 wrote no field for it
-        return entry.get("point", re.fullmatch(r"front-\d+", name) is not None)
-
-    def resolve_budget(self, budget=None) -> SubNetwork:
-        """The sub-network that a value of the `budget=` argument selects.
-
-        Args:
-            budget (`str`, `list`, `dict`, `SubNetwork` or `None`): the name of a budget, a length configuration, a `dict` of
-                the fields of [`~hf_dynbert.subnetwork.SubNetwork`], a sub-network, or `None` for the model's default.
-
-        Returns:
-            `SubNetwork`: valid for this model.
-
-        Raises:
-            ValueError: an unknown name or an impossible value.
-        """
-        return SubNetwork.parse(self, budget)
-
-    def resolve_length_config(self, length_config: str | Sequence[int | float] | None = None) -> list[int | float] | None:
-        """The length configuration that a budget without left-out layers selects, see `resolve_budget`.
-
-        Args:
-            length_config (`list`, `str` or `None`): a length configuration, a budget's name, `"full"`, or `None` for the
-                model's default.
-
-        Returns:
-            `list` or `None`: a valid length configuration, or `None` where all tokens stay.
-
-        Raises:
-            ValueError: an unknown name, an impossible length configuration, or a budget that leaves layers out.
-        """
-        subnetwork = self.resolve_budget(length_config)
-        if subnetwork.layers is not None:
-            raise ValueError(
-                f"{length_config!r} runs layers {list(subnetwork.layers)} only, which a length configuration cannot say. "
-                f"budget={length_config!r} takes it."
-            )
-        return None if subnetwork.length_config is None else list(subnetwork.length_config)
-
-    def _check_lists(self) -> None:
-        layers = self.drop_layers
-        if layers is not None and not _are_indices(layers, self.num_hidden_layers):
-            raise ValueError(
-                f"drop_layers is {layers!r}; valid are lists of layers from 0 to {self.num_hidden_layers - 1}, for example "
-                "[0], and None for all layers."
-            )
-        windows = self.importance_windows
-        if not _are_indices(windows, MAX_COUNT):
-            raise ValueError(
-                f"importance_windows is {windows!r}; valid are lists of integers from 0, for example [0, 4, 12, 36]."
-            )
-
-    def _check_budgets(self) -> None:
-        if self.budgets is not None and not isinstance(self.budgets, dict):
-            raise ValueError(f'budgets is {self.budgets!r}; valid is a dict, for example {{"half": [...]}}, and None.')
-        full = (self.budgets or {}).get(FULL, {})
-        if not isinstance(full, dict) or any(full.get(field.name) is not None for field in fields(SubNetwork)):
-            raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
-        for name in self.budgets or {}:
-            if not isinstance(name, str) or not re.fullmatch(BUDGET_NAME, name):
-                raise ValueError(
-                    f"budgets has the name {name!r}; valid are at most 64 letters, digits, '_', '-' and '.', for example "
-                    '"half".'
-                )
-            try:
-                self.resolve_budget(name)
-            except ValueError as error:
-                raise ValueError(f'budgets["{name}"]: {error}') from None
-        try:
-            self.resolve_budget()
-        except ValueError as error:
-            raise ValueError(f"The default length_config is impossible: {error}") from None
+            _check_rows("position_ids", position_ids, self.max_position_embeddings)
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
-        """Takes the configuration of a BERT checkpoint as it is, and refuses other architectures."""
+        """Reads a configuration of this class or of a BERT checkpoint; refuses other architectures."""
         config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type == "bert" and "dynamic_model_type" not in config_dict:
@@ -403,8 +280,47 @@ class DynamicTinyBertConfig(BertConfig):
         return config_dict, kwargs
 
 
-def _check_rows(name: str, values, rows: int, hint: str) -> None:
-    """Refuses values that are no row of an embedding with so many rows."""
+def _check_field(name: str, value) -> None:
+    """Refuses values that the field cannot have, whatever the other fields are."""
+    valid = None
+    if name in RANGES:
+        least, most = RANGES[name]
+        right_type = type(value) is int or (type(value) is float and type(least) is float)
+        if not right_type or not least <= value <= most:
+            kind = "integers" if type(least) is int else "numbers"
+            valid = f"{kind} from {least} to {most}" + (", and None" if name in OPTIONAL else "")
+        if value is None and (name in OPTIONAL or name == "min_tokens_to_drop"):  # `__post_init__` sets the latter
+            valid = None
+    elif name in CHOICES and (value not in CHOICES[name] or type(value) not in (str, bool)):
+        valid = ", ".join(map(repr, CHOICES[name]))
+    elif name == "importance_windows" and not _are_indices(value, LARGEST):
+        valid = "lists of integers from 0, for example [0, 4, 12, 36]"
+    elif name == "budgets" and value is not None:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            valid = 'a dict by names, for example {"half": [...]}, and None'
+        elif not _measures_only(value.get(FULL, {})):
+            raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
+    if valid is not None:
+        raise ValueError(f"{name} is {value!r}; valid are {valid}.")
+
+
+def _measures_only(entry) -> bool:
+    """Whether an entry of `budgets` has measured values alone."""
+    return isinstance(entry, dict) and all(entry.get(field.name) is None for field in fields(SubNetwork))
+
+
+def _check_new_names(budgets: dict | None, before: dict | None = None) -> None:
+    """Refuses names of budgets that tables and command lines cannot show; files saved with such names still load."""
+    for name in budgets or {}:
+        if name not in (before or {}) and not re.fullmatch(BUDGET_NAME, name):
+            raise ValueError(
+                f"budgets has the name {name!r}; valid are at most 64 letters, digits, '_', '-' and '.', for example "
+                '"half".'
+            )
+
+
+def _check_rows(name: str, values, rows: int, hint: str = "") -> None:
+    """Refuses values that are not rows of an embedding with this many rows."""
     if 0 in values.shape:
         raise ValueError(f"{name} has the shape {tuple(values.shape)}; valid is (batch, length).")
     lowest, highest = values.min().item(), values.max().item()
@@ -412,7 +328,7 @@ def _check_rows(name: str, values, rows: int, hint: str) -> None:
         raise ValueError(f"{name} has values of type {values.dtype}; valid are integers from 0 to {rows - 1}.")
     if lowest < 0 or highest >= rows:
         wrong = lowest if lowest < 0 else highest
-        raise ValueError(f"{name} has the value {wrong}; this model's values go from 0 to {rows - 1}. {hint}".rstrip())
+        raise ValueError(f"{name} has the value {wrong}; this model's values go from 0 to {rows - 1}.{hint}")
 
 
 def _are_indices(values, end: int) -> bool:

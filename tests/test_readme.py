@@ -82,8 +82,7 @@ def test_every_block_runs_in_its_order(world, small_calls, hub, monkeypatch):
             run_bash(block, folder, stand_ins)
     assert "ada/my-model" in hub.repos  # what push did
     if HAS_INTEL:
-        found = names["model"].config.resolve_length_config(names["fast_enough"])
-        assert found is None or len(found) == 4
+        names["model"].config.resolve_budget(names["fast_enough"])  # or an error
 
 
 def needs_intel(block: str) -> bool:

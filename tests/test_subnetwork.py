@@ -13,7 +13,7 @@ from hf_dynbert.budgets.sampling import (
     sample_length_config,
     sample_placement,
 )
-from hf_dynbert.subnetwork import SubNetwork, dropping_layers, token_count, validate_drops, validate_length_config
+from hf_dynbert.subnetwork import SubNetwork, dropping_layers, token_count, validate_length_config
 
 
 BERT_BASE = DynamicTinyBertConfig()
@@ -105,7 +105,7 @@ def test_only_a_models_own_layers_drop():
     rng = random.Random(0)
     for _ in range(50):
         sampled = sample_budget(rng, config, 0.5)
-        validate_drops(sampled, [1, 4], 512)
+        config.resolve_budget(sampled)  # or an error
     assert set().union(*(sample_placement(rng, [1, 4]) for _ in range(50))) == {1, 4}
     assert constant_drop(4, 0.5, layers=[1, 3]) == [1.0, 0.5, 0.5, 0.25]
     assert list(dropping_layers(config)) == [1, 4]
@@ -124,7 +124,7 @@ def test_only_a_models_own_layers_drop():
 )
 def test_drops_elsewhere_are_refused(length_config, valid):
     with nullcontext() if valid else pytest.raises(ValueError, match="drops in layers 2, 4 only"):
-        validate_drops(length_config, [1, 3], 512)
+        DynamicTinyBertConfig(num_hidden_layers=4, drop_layers=[1, 3]).resolve_budget(length_config)
 
 
 def test_a_layer_that_is_left_out_drops_later():
@@ -171,7 +171,7 @@ def test_every_form_of_a_budget_is_parsed(value, entry):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("bar", 'valid are full, bare, measured, shallow, both. Did you mean "bare"'),
+        ("bar", "valid are full, bare, measured, shallow, both. Did you mean 'bare'"),
         ({"lenght_config": [0.5] * 4}, "Did you mean 'length_config'"),
         ({"f1": 80.0}, "valid are length_config, layers"),
         ({"length_config": "bare"}, "not a list of numbers"),
@@ -196,9 +196,9 @@ def test_impossible_budgets_are_refused(value, message):
 def test_macs_count_only_the_layers_that_run():
     config = DynamicTinyBertConfig(num_hidden_layers=4, hidden_size=32, num_attention_heads=4, intermediate_size=64)
     embeddings = 30 * 32
-    one_layer = SubNetwork(layers=[0]).macs(config, 30) - embeddings
-    assert SubNetwork(layers=[1, 3]).macs(config, 30) == embeddings + 2 * one_layer
-    assert SubNetwork().macs(config, 30) == embeddings + 4 * one_layer == count_macs(config, None, 30)
+    one_layer = count_macs(config, SubNetwork(layers=[0]), 30) - embeddings
+    assert count_macs(config, SubNetwork(layers=[1, 3]), 30) == embeddings + 2 * one_layer
+    assert count_macs(config, SubNetwork(), 30) == embeddings + 4 * one_layer == count_macs(config, None, 30)
 
 
 @pytest.mark.parametrize("layers", [[0, 1, 2, 3, 4, 5], [0, 2], [1]])

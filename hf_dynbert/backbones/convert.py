@@ -168,7 +168,7 @@ def convert_config(config_class, config: PreTrainedConfig, **overrides):
         close = difflib.get_close_matches(strange[0], known.to_dict(), n=1, cutoff=0)
         raise ValueError(f"{config_class.__name__} has no {strange[0]!r}; the nearest valid name is {close[0]!r}.")
     if config.model_type == config_class.model_type:
-        return config_class.from_dict({**config.to_dict(), **overrides})
+        return config_class.from_dict(config.to_dict(), **overrides)
     if config.model_type not in RENAMES:
         raise ValueError(
             f"A {config.model_type!r} model cannot become a {config_class.model_type!r}: there is no conversion for this "

@@ -20,13 +20,12 @@ from transformers import (
 )
 
 from ..budgets.latency import machine_name
-from ..configuration_dynamic_tinybert import FULL
+from ..budgets.model_budgets import count_macs, named_budgets
 from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
 from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
 from ..quantization.arguments import QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
-from ..subnetwork import count_macs
 from ..tasks import QUESTION_ANSWERING, task_of
 from ..tasks.question_answering.features import check_max_length, encode_windows
 from ..tasks.question_answering.squad import load_squad
@@ -61,9 +60,9 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
 
     _refuse_other_tasks(args.model)
     ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
-    names = [ours.config.named_budgets if name == "named" else [name] for name in args.length_configs]
+    names = [named_budgets(ours.config) if name == "named" else [name] for name in args.length_configs]
     args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
-    budgets = [ours.config.resolve_length_config(budget) or FULL for budget in args.length_configs]
+    budgets = [ours.config.resolve_budget(budget) for budget in args.length_configs]
     forms = {}
     for folder in args.int8:
         if (form := form_of(Path(folder))) in forms:
@@ -71,7 +70,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         forms[form] = folder
         _refuse_other_tasks(folder)
         for budget in budgets:
-            load_config(folder).resolve_length_config(budget)
+            load_config(folder).resolve_budget(budget).encode(ours.config)  # refuses what a graph cannot run
     check_max_length(ours.config, args.padded_length, "padded_length", default=0)
     tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
     cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
@@ -158,9 +157,9 @@ def our_entries(model, args: BenchmarkArguments, threads: int) -> dict[str, Call
 
     def make(form, budget):
         runs, size = forms[form]()  # one for each budget: a compiled model is slower right after a change of the budget
-        macs = count_macs(model.config, model.config.resolve_length_config(budget), args.padded_length)
-        lengths = model.config.resolve_length_config(budget) or FULL  # the name may differ in an int8 folder
-        return BenchmarkEntry(f"ours {form}, {budget}", _caller(runs, length_config=lengths), size, macs)
+        subnetwork = model.config.resolve_budget(budget)  # not the name, which may stand for another one in an int8 folder
+        macs = count_macs(model.config, subnetwork, args.padded_length)
+        return BenchmarkEntry(f"ours {form}, {budget}", _caller(runs, budget=subnetwork), size, macs)
 
     pairs = [(form, budget) for form in forms for budget in args.length_configs]
     return {f"ours {form}, {budget}": functools.partial(make, form, budget) for form, budget in pairs}

@@ -4,7 +4,8 @@
 import random
 from collections.abc import Sequence
 
-from ..subnetwork import MIN_TOKENS, SHARE_UNIT, count_macs, dropping_layers
+from ..subnetwork import MIN_TOKENS, SHARE_UNIT, dropping_layers
+from .model_budgets import count_macs
 
 
 NOMINAL_LENGTH = 160  # tokens for which shares are fitted to a cost: about the mean of SQuAD questions with their paragraphs

@@ -140,14 +140,15 @@ def _check_length(config, max_length: int | None) -> None:
 
 def _budgets(model, args: EvaluateArguments) -> list[str | None]:
     """Budgets to evaluate, checked before any work; `None` is the default of the model."""
+    from ..budgets.model_budgets import named_budgets
     from ..tasks.base import budget_arguments
 
     if args.budget and args.length_config:
         raise InputError("--budget and --length_config are the same option; give one of them.")
     names: list[str | None] = []
     for name in args.budget or args.length_config or [None]:
-        if name == "named" and hasattr(model.config, "named_budgets"):
-            names += model.config.named_budgets
+        if name == "named" and hasattr(model.config, "resolve_budget"):
+            names += named_budgets(model.config)
         else:
             names.append(name)
     names = list(dict.fromkeys(names))

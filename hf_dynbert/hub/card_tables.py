@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..budgets.budget import Budget
+from ..budgets.model_budgets import count_macs, length_configs
 from ..subnetwork import FULL, SubNetwork
 from ..utils.tables import markdown_table
 
@@ -31,7 +32,7 @@ def budget_table(config, budgets: Mapping[str, Budget | None]) -> str:
         rows.append([_code(budget.name), _entries(budget.length_config, budget.layers), score, operations, latency])
     for name in [name for name, budget in budgets.items() if budget is None]:
         network = SubNetwork() if name == FULL else SubNetwork.read_entry(config, config.budgets[name])
-        operations = f"{network.macs(config, TOKENS) / 1e9:.2f} G at {TOKENS} tokens"
+        operations = f"{count_macs(config, network, TOKENS) / 1e9:.2f} G at {TOKENS} tokens"
         rows.append([_code(name), _entries(network.length_config, network.layers), "", operations, ""])
     rows.sort(key=lambda row: row[0] != _code(FULL) or row[2] != "")  # stable: an unmeasured full length comes first
     score = " / ".join(plain_text(metric).upper() if metric == "f1" else plain_text(metric) for metric in metrics)
@@ -85,7 +86,7 @@ def training_table(training: dict) -> str:
 
 def quantization_table(int8: dict, config) -> str:
     """How an int8 model was made, and its scores at the budgets that still have their names."""
-    present, then = length_configs(config), int8.get("length_configs")
+    present, then = {FULL: None, **length_configs(config)}, int8.get("length_configs")
     metric, scores = str(int8.get("metric", "f1")), {}  # version 0.1 measured F1 only, and did not write its name
     for key in ("int8", "fp32"):
         pairs = mapping(int8.get(f"{metric}_{key}")).items()
@@ -145,8 +146,3 @@ def scores(result: Mapping) -> dict[str, float]:
         for name, value in result.items()
         if SIMPLE.fullmatch(name) and name not in NO_SCORES and _is_number(value)
     }
-
-
-def length_configs(config) -> dict[str, list | None]:
-    """The length configuration of each named budget, as JSON has it."""
-    return {FULL: None} | {name: list(value) for name, value in config.length_configs.items()}

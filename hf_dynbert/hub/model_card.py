@@ -8,6 +8,7 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
 from ..budgets.budget import Budget
+from ..budgets.model_budgets import length_configs
 from ..subnetwork import FULL
 from ..utils.atomic_files import locked, replace_files
 from ..utils.folder_config import load_config
@@ -17,7 +18,6 @@ from .card_tables import (
     budget_table,
     conditions,
     evaluation_table,
-    length_configs,
     mapping,
     plain_text,
     quantization_table,
@@ -194,7 +194,7 @@ def _simple(value: object) -> str | list[str] | None:
 
 def _current_evaluation(folder: Path, config) -> dict:
     """The measurements of the budgets as they are now: a search may have given a name to another length configuration."""
-    evaluation, present = read_record(folder, EVALUATION), length_configs(config)
+    evaluation, present = read_record(folder, EVALUATION), {FULL: None, **length_configs(config)}
     results = evaluation.get("results")
     now = {
         name: result

@@ -149,7 +149,7 @@ def attach_dial(model: openvino.Model, default: list[int] | None = None) -> open
 
     Args:
         model (`openvino.Model`): as exported; changed in place.
-        default (`list[int]`, *optional*): encoded length configuration, see `encode_length_config`; the exported model's
+        default (`list[int]`, *optional*): encoded length configuration, see `SubNetwork.encode`; the exported model's
             default when not given.
 
     Returns:

@@ -46,7 +46,7 @@ def token_counts(encoded: torch.Tensor, lengths: torch.Tensor, min_tokens_to_dro
     """`subnetwork.token_count` for all layers and examples.
 
     Args:
-        encoded (`torch.IntTensor` of shape `(layers,)`): an encoded length configuration, see `encode_length_config`. Raw
+        encoded (`torch.IntTensor` of shape `(layers,)`): an encoded length configuration, see `SubNetwork.encode`. Raw
             OpenVINO sets it without any check: 0 keeps all tokens.
         lengths (`torch.LongTensor` of shape `(B,)`): real tokens of each example.
         min_tokens_to_drop (`int`, *optional*, defaults to 0): examples with fewer tokens keep all of them.

@@ -391,7 +391,7 @@ class Request:
         Args:
             inputs (`list`): in the model's order, arrays `(B, L)`, or a number that fills the input.
             shape (`tuple[int, int, int]`): B, L and the number of slots. Slots after L are zeros, also in the mask.
-            length_config (`tuple[int]`): see `encode_length_config`.
+            length_config (`tuple[int]`): see `SubNetwork.encode`.
         """
         if self.dial is not None and length_config != self.length_config:
             self.dial.state = openvino.Tensor(np.array(length_config, dtype=np.int32))

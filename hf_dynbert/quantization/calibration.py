@@ -5,8 +5,8 @@ import random
 
 from datasets import Dataset
 
+from ..budgets.model_budgets import length_configs, named_budgets
 from ..budgets.sampling import sample_budget
-from ..configuration_dynamic_tinybert import FULL
 from ..tasks.base import DataOptions, Task
 from ..tasks.question_answering.features import check_lengths
 
@@ -57,7 +57,8 @@ def calibration_calls(config, inputs: list[dict[str, list[int]]], seed: int = 0)
     """
     rng = random.Random(seed)
     everything = [1.0] * config.num_hidden_layers
-    named = [config.length_configs[name] for name in config.named_budgets if name != FULL] or [everything]
+    lengths = length_configs(config)
+    named = [lengths[name] for name in named_budgets(config) if name in lengths] or [everything]
     calls = []
     for index, item in enumerate(inputs):
         kind, turn = index % 3, index // 3

@@ -15,7 +15,7 @@ from optimum.intel.openvino.quantization import OVCalibrationDataset
 from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
 from ..openvino.export import DIAL, dial_to_input, input_to_dial
 from ..openvino.modeling_openvino import model_class
-from ..subnetwork import encode_length_config
+from ..subnetwork import encode_entry
 from ..tasks.base import Task
 from .accuracy_control import keep_sensitive_layers_in_fp32
 from .arguments import QuantizeArguments
@@ -58,14 +58,14 @@ class StaticInt8:
         inputs = [graph_input(*call) for call in calibration_calls(config, self.inputs, args.seed)]
         dial_to_input(model.model)
         quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
-        input_to_dial(model.model, encode_length_config(config.resolve_length_config(None), config.num_hidden_layers))
+        input_to_dial(model.model, config.resolve_budget().encode(config))
         return model
 
 
 def graph_input(inputs: dict[str, list[int]], length_config: list) -> dict[str, np.ndarray]:
     """Arrays for a graph whose length configuration is an input, see `dial_to_input`."""
     arrays = {name: np.array([ids], dtype=np.int64) for name, ids in inputs.items()}
-    return arrays | {DIAL: np.array(encode_length_config(length_config, len(length_config)), dtype=np.int32)}
+    return arrays | {DIAL: np.array([encode_entry(entry) for entry in length_config], dtype=np.int32)}
 
 
 def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:

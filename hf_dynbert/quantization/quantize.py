@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import AutoTokenizer
 
+from ..budgets.model_budgets import length_configs, named_budgets
 from ..hub.model_card import write_card
 from ..hub.records import QUANTIZATION as RECORD
 from ..hub.records import TRAINING, remove_stale_records
@@ -64,7 +65,7 @@ def quantize(args: QuantizeArguments) -> Path:
         "task": task.name,
         "versions": {name: version(name) for name in (*backend.packages, "torch", "transformers")},
         "kept_in_fp32": kept,
-        "length_configs": {name: config.resolve_length_config(name) for name in reference},
+        "length_configs": {name: length_configs(config).get(name) for name in reference},
         "metric": metric,
         f"{metric}_fp32": reference,
         f"{metric}_int8": scores,
@@ -150,7 +151,7 @@ def _measure_with(evaluator: Evaluator | None, config) -> Callable[[object], dic
     def measure(model) -> dict[str, float]:
         if evaluator is None:
             return {}
-        return {name: evaluator(model, name)[evaluator.primary_metric] for name in config.named_budgets}
+        return {name: evaluator(model, name)[evaluator.primary_metric] for name in named_budgets(config)}
 
     return measure
 

@@ -8,6 +8,7 @@ import torch
 
 from ..budgets.choosing import threads_of
 from ..budgets.latency import time_in_turns
+from ..budgets.model_budgets import count_macs
 from ..subnetwork import SubNetwork
 from .base import Evaluator, Scores, budget_arguments, evaluation_mode
 
@@ -66,8 +67,8 @@ def measure(model, evaluator: Evaluator, budget=None, latency_samples: int = 50)
     call = budget_arguments(model, budget)
     subnetwork = model.config.resolve_budget(budget) if hasattr(model.config, "resolve_budget") else SubNetwork()
     scores = evaluator.evaluate(model, budget)
-    macs = float(np.mean([subnetwork.macs(model.config, length) for length in evaluator.lengths]))
-    full = float(np.mean([SubNetwork().macs(model.config, length) for length in evaluator.lengths]))
+    macs = float(np.mean([count_macs(model.config, subnetwork, length) for length in evaluator.lengths]))
+    full = float(np.mean([count_macs(model.config, SubNetwork(), length) for length in evaluator.lengths]))
     latencies = _latencies(model, evaluator, latency_samples, call)
     return Measurement(
         scores=scores,

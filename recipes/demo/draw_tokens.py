@@ -64,7 +64,7 @@ def pair(number: int) -> tuple[str, str]:
 @torch.no_grad()
 def surviving(model, encoded, name: str) -> dict[str, list[bool]]:
     """Which tokens go on, from the input on and after each layer that drops some."""
-    length_config = model.config.resolve_length_config(name)
+    length_config = model.config.resolve_budget(name).length_config
     everyone = [True] * encoded["input_ids"].shape[1]
     levels = {f"layer 1 reads {len(everyone)} tokens": everyone}
     for layer, entry in enumerate(length_config):

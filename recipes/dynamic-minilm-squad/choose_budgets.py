@@ -45,7 +45,7 @@ def main() -> None:
 
     full = measure("full").f1
     rows = [["", "full", f"{full:.2f}", "0.0 %", "1.000"]]
-    near = model.config.resolve_length_config(args.near) if args.near else None
+    near = model.config.resolve_budget(args.near).length_config if args.near else None
     groups = {}
     for ratio in args.ratios:
         drawn = neighbours(model.config, ratio, args.draws, near) if near else candidates(model.config, ratio, args.draws)

@@ -52,8 +52,8 @@ def measure(args: argparse.Namespace) -> None:
     """Measures the nodes that `args.table` does not hold yet."""
     from transformers import AutoTokenizer
 
+    from hf_dynbert import count_macs
     from hf_dynbert.loading import load
-    from hf_dynbert.subnetwork import count_macs
     from hf_dynbert.tasks import QuestionAnsweringEvaluator
     from hf_dynbert.tasks.question_answering.squad import load_squad, split_by_article
 

@@ -16,7 +16,6 @@ import numpy as np
 import openvino
 
 from hf_dynbert.openvino.modeling_openvino import PRECISION
-from hf_dynbert.subnetwork import encode_length_config
 from hf_dynbert.utils.folder_config import load_config
 from hf_dynbert.utils.tables import markdown_table
 
@@ -39,7 +38,7 @@ def main() -> None:
     requests = {"plain": request_of(args.plain, args.threads)} if args.plain else {}
     for budget in args.budgets:
         request = requests[budget] = request_of(args.model, args.threads)
-        encoded = encode_length_config(config.resolve_length_config(budget), config.num_hidden_layers)
+        encoded = config.resolve_budget(budget).encode(config)
         for state in request.query_state():
             state.state = openvino.Tensor(np.array(encoded, dtype=np.int32))
     wall, nodes = measure(requests, random_input(args.length), args.repeats)

@@ -21,6 +21,8 @@ from hf_dynbert.budgets.latency import (
     measure_repeatably,
     time_in_turns,
 )
+from hf_dynbert.budgets.model_budgets import length_configs
+from hf_dynbert.subnetwork import SubNetwork
 
 
 FULL = Budget("full", None, 80.0, 4e9, 20.0, 160)
@@ -381,8 +383,8 @@ def test_many_threads_choose_at_once(model, cache):
 
 def test_budgets_of_both_kinds_live_together():
     config = DynamicTinyBertConfig(num_hidden_layers=4, budgets={"half": [0.5] * 4} | entries("m", "r"))
-    assert list(config.length_configs) == ["half", "a", "b"]
-    assert config.resolve_length_config("a") == [0.9, 0.8, 0.7, 0.6] and config.resolve_length_config("full") is None
+    assert list(length_configs(config)) == ["half", "a", "b"]
+    assert config.resolve_budget("a") == SubNetwork([0.9, 0.8, 0.7, 0.6]) and config.resolve_budget("full") == SubNetwork()
     for wrong in ({"full": [0.5] * 4}, {"full": {"length_config": [0.5] * 4}}):
         with pytest.raises(ValueError, match="cannot be redefined"):
             DynamicTinyBertConfig(num_hidden_layers=4, budgets=wrong)

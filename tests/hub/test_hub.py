@@ -470,7 +470,7 @@ for source in sys.argv[2:]:
     else:
         raise SystemExit("code was run that nobody trusted")
     model = AutoModelForQuestionAnswering.from_pretrained(source, trust_remote_code=True).eval()
-    for name in ("full", *model.config.length_configs):
+    for name in ("full", *model.config.budgets):
         with torch.inference_mode():
             output = model(**batch, length_config=name)
         found[f"{source} {name}"] = [output.start_logits.tolist(), output.end_logits.tolist()]

@@ -32,7 +32,7 @@ from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import machine_name
 from hf_dynbert.budgets.search.arguments import SearchArguments
 from hf_dynbert.budgets.search.run import run_search, save_budgets
-from hf_dynbert.subnetwork import encode_length_config, token_count
+from hf_dynbert.subnetwork import SubNetwork, encode_entry, token_count
 
 
 pytestmark = pytest.mark.intel
@@ -114,10 +114,10 @@ def test_encoded_token_counts_equal_those_of_length_config():
     rng = random.Random(0)
     lengths = torch.arange(1, 513)
     for entry in [1.0, 0.5, 1 / 3, 0.0001, 0.00001, 0.9999, *(rng.random() for _ in range(200)), 1, 2, 77, 600]:
-        encoded = torch.tensor(encode_length_config([entry], 1), dtype=torch.int32)
+        encoded = torch.tensor([encode_entry(entry)], dtype=torch.int32)
         expected = [token_count(entry, length) for length in lengths.tolist()]
         assert graph_token_counts(encoded, lengths)[0].tolist() == expected
-    assert encode_length_config(None, 2) == [10_000, 10_000]
+    assert SubNetwork().encode(DynamicTinyBertConfig(num_hidden_layers=2)) == [10_000, 10_000]
 
 
 def test_token_counts_in_openvino_are_exact():

@@ -15,6 +15,7 @@ from ...tasks import Evaluator
 from ..budget import Budget, standard_error
 from ..choosing import runtime_name, threads_of
 from ..latency import BURST, Latency, machine_name, measure_latencies, time_in_turns
+from ..model_budgets import count_macs
 
 
 SEARCH, CONFIRM, TRAINING_SAMPLE = "search", "confirm", "training"
@@ -279,4 +280,4 @@ def _length_config(budget: SubNetwork | None) -> list | None:
 
 
 def _mean_macs(budget: SubNetwork, model, evaluator) -> float:
-    return sum(budget.macs(model.config, length) for length in evaluator.lengths) / len(evaluator.lengths)
+    return sum(count_macs(model.config, budget, length) for length in evaluator.lengths) / len(evaluator.lengths)

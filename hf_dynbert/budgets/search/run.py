@@ -21,6 +21,7 @@ from ...utils.folder_config import load_config
 from ...utils.tables import markdown_table
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name
+from ..model_budgets import length_configs
 from ..sampling import MIN_SHARE, parse_length_config
 from .arguments import SearchArguments
 from .evaluator import CONFIRM, SAMPLES, SEARCH, TRAINING_SAMPLE, Baseline, BudgetEvaluator, Kind
@@ -64,7 +65,7 @@ def run_search(args: SearchArguments) -> Path | None:
 
     model, tokenizer = load(args.model, threads=args.threads), load_tokenizer(args.model)
     task = task_of(model.config, args.task, args.model)
-    if not hasattr(model.config, "resolve_length_config"):
+    if not hasattr(model.config, "resolve_budget"):
         raise ValueError(f"{args.model} is a {type(model).__name__}, which cannot drop tokens: there is nothing to search.")
     if args.max_length is not None:
         check_max_length(model.config, args.max_length)
@@ -228,7 +229,7 @@ def _baseline(named: str, samples: _Samples, args: SearchArguments) -> Baseline:
     """Loads another model from `FOLDER` or `FOLDER@CONFIG`."""
     place, at, text = named.partition("@")
     model, tokenizer = load(place, samples.task.name, args.threads), load_tokenizer(place)
-    can_drop = hasattr(model.config, "resolve_length_config")
+    can_drop = hasattr(model.config, "resolve_budget")
     if at and not can_drop:
         raise ValueError(
             f"baselines: {place} is a {type(model).__name__}, which cannot drop tokens; give {place} without @{text}."
@@ -274,11 +275,7 @@ def _fits(entries: list, space: LengthSpace, kind: Kind) -> bool:
 
 def _given_configs(config) -> list[list]:
     """The length configurations that a user gave; training may have practised them."""
-    return [
-        config.length_configs[name]
-        for name, entry in (config.budgets or {}).items()
-        if name in config.length_configs and _is_given(entry)
-    ]
+    return [lengths for name, lengths in length_configs(config).items() if _is_given(config.budgets[name])]
 
 
 def _is_given(entry) -> bool:
@@ -329,7 +326,7 @@ def _space(config, targets: list) -> LengthSpace:
     layers = set(dropping_layers(config))
     for target in targets:
         layers &= set(dropping_layers(target))
-    shares = [entry for entries in config.length_configs.values() for entry in entries if isinstance(entry, float)]
+    shares = [entry for entries in length_configs(config).values() for entry in entries if isinstance(entry, float)]
     return LengthSpace.shares(config.num_hidden_layers, sorted(layers), min([MIN_SHARE, *shares]))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForQuestionAnswering
 
+from hf_dynbert.budgets.model_budgets import length_configs, named_budgets
 from hf_dynbert.budgets.search.arguments import SearchArguments
 from hf_dynbert.budgets.search.run import run_search
 from hf_dynbert.commands.main import main
@@ -101,11 +102,11 @@ def test_budgets_are_saved_in_all_targets(options, make_model, tokenizer, tmp_pa
     saved = []
     for folder in (options["model"], tmp_path / "narrow"):
         config = AutoModelForQuestionAnswering.from_pretrained(folder).config
-        assert all(budget[0] == 1.0 for name, budget in config.length_configs.items() if name != "half")
+        assert all(budget[0] == 1.0 for name, budget in length_configs(config).items() if name != "half")
         saved.append({name: entry for name, entry in config.budgets.items() if isinstance(entry, dict)})
         assert config.min_tokens_to_drop in (0, 16, 32, 48, 64, 96, 128, 129)
     assert saved[0] == saved[1] and "full" in saved[1]
-    assert config.budgets["front-desk"] == [1.0, 0.5, 0.5, 0.5] and "front-desk" in config.named_budgets
+    assert config.budgets["front-desk"] == [1.0, 0.5, 0.5, 0.5] and "front-desk" in named_budgets(config)
     assert config.budgets.get("balanced", {}).get("f1") != 1.0 and config.budgets.get("front-9", {}).get("f1") != 1.0
 
 
