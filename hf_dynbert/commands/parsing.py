@@ -5,7 +5,9 @@ import argparse
 import dataclasses
 import difflib
 import enum
+import inspect
 import json
+import re
 import shutil
 import types
 import typing
@@ -106,7 +108,9 @@ def option_fields(classes: Sequence[type]) -> dict[str, tuple[dataclasses.Field,
     return found
 
 
-def add_option(parser, name: str, field: dataclasses.Field, annotation: object, show_help: bool = False) -> None:
+def add_option(
+    parser, name: str, field: dataclasses.Field, annotation: object, show_help: bool = False, description: str = ""
+) -> None:
     """Adds the option of a field to a parser, or to a group of one.
 
     An option that is not given leaves no trace in the result, so that the dataclass sets the default.
@@ -124,7 +128,7 @@ def add_option(parser, name: str, field: dataclasses.Field, annotation: object, 
     else:
         settings["metavar"] = "VALUE" if read is not str else "TEXT"
     if show_help:
-        settings["help"] = _help(field)
+        settings["help"] = _help(field, description)
     parser.add_argument(f"--{name}", **settings)
 
 
@@ -150,6 +154,7 @@ def help_text(
         groups (`dict[str, list[str]]`, *optional*): title to options; options of no group follow under "other options".
     """
     fields = option_fields(classes)
+    descriptions = {name: text for item in classes for name, text in described_fields(item).items()}
     needed = [name for name, (field, _) in fields.items() if is_required(field)]
     words = [prog, "[RECIPE.yaml]", *(f"--{name} ..." for name in needed), "[--option value ...]"]
     width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
@@ -167,7 +172,7 @@ def help_text(
         title = titles.get(name, "required" if is_required(field) else "other options" if groups else "options")
         if title not in sections:
             sections[title] = parser.add_argument_group(title)
-        add_option(sections[title], name, field, annotation, show_help=True)
+        add_option(sections[title], name, field, annotation, show_help=True, description=descriptions.get(name, ""))
     return parser.format_help()
 
 
@@ -177,8 +182,20 @@ def unknown(what: str, name: str, known: Sequence[str]) -> str:
     return f"{what} is unknown; the nearest valid one is {close[0]}."
 
 
-def _help(field: dataclasses.Field) -> str:
-    text = field.metadata.get("help", "")
+def described_fields(item: type) -> dict[str, str]:
+    """The first sentence about each field in `Args:` of a dataclass's docstring; related fields may share an entry."""
+    described = {}
+    entries = inspect.getdoc(item).partition("\nArgs:\n")[2].partition("\n\n")[0]
+    for entry in re.split(r"\n(?=    \S)", entries):
+        names, _, text = " ".join(entry.split()).partition(": ")
+        sentence = re.split(r"(?<=\.) ", text)[0]
+        for name in re.sub(r"\([^)]*\)", "", names).split(","):
+            described[name.strip()] = sentence[:1].upper() + sentence[1:]
+    return described
+
+
+def _help(field: dataclasses.Field, description: str) -> str:
+    text = field.metadata.get("help", description)
     default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     if default not in (dataclasses.MISSING, None, "", False) and default != []:
         shown = " ".join(map(str, default)) if isinstance(default, list) else getattr(default, "value", default)

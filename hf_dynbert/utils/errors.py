@@ -51,6 +51,21 @@ def reading(source: str) -> Iterator[None]:
         raise InputError(named) from error
 
 
+def check_number(name: str, value: float, least: float, most: float | None = None, example: float | None = None) -> None:
+    """Refuses a number outside of a range, and NaN.
+
+    Args:
+        name (`str`), value (`float`): of the option or argument.
+        least, most (`float`): bounds, both valid; without `most` there is no upper bound.
+        example (`float`, *optional*): a valid value for the error.
+    """
+    if least <= value and (most is None or value <= most):
+        return
+    valid = f"numbers from {least} on" if most is None else f"numbers from {least} to {most}"
+    hint = "" if example is None else f", for example {name}={example}"
+    raise ValueError(f"{name} is {value}; valid are {valid}{hint}.")
+
+
 def is_input_error(error: BaseException) -> bool:
     """Whether an error is about input, so that its message says enough and a traceback would not help.
 
