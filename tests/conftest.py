@@ -24,15 +24,6 @@ SIZES = {
 LENGTH_CONFIGS = ([0.8, 0.6, 0.5, 0.3], [1.0, 0.5, 0.5, 0.2], [20, 12, 12, 3], [9, 9, 2, 2], [100, 99, 98, 97])
 IMPORTANCES = ("all", "question", "cls", "learned")
 WORDS = "who what where when keeps wrote lit built ada ben cleo dan light house tower song ship in at by 1 9 0 7".split()
-# The end of a script that several processes run: one that still has such a thread may abort when Python ends
-NO_THREAD_OF_GLOO = """
-import contextlib, pathlib
-threads = []
-for path in pathlib.Path("/proc/self/task").glob("*/comm"):  # where there is Linux
-    with contextlib.suppress(OSError):  # one that ended meanwhile
-        threads.append(path.read_text().strip())
-assert "pt_gloo_runloop" not in threads, threads
-"""
 
 
 @pytest.fixture(scope="session")

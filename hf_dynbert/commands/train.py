@@ -112,7 +112,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, args) -> None:
     if data_args.augmentation_model_name_or_path:
         check_model(data_args.augmentation_model_name_or_path, "--augmentation_model_name_or_path")
     from ..recipes.run import run_recipe
-    from ..training.processes import end_together
+    from ..training.trainer import end_together
 
     print(f"Saved in {run_recipe(model_args, data_args, args)}")
     end_together()

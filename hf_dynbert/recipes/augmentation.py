@@ -16,7 +16,7 @@ from datasets import Dataset, IterableDataset
 from datasets.fingerprint import Hasher
 
 from ..tasks.text_classification.data import column_names
-from ..training.teachers.cache import fingerprint, map_in_shards
+from ..training.cache import fingerprint, map_in_shards
 
 
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")

@@ -11,7 +11,7 @@ from ..backbones.convert import convert_config
 from ..hub.records import TRAINING, origin, remove_stale_records
 from ..tasks.question_answering.features import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
-from ..training.attention_capture import encoder_layers
+from ..training.layers import encoder_layers
 from ..training.trainer import DistillationTrainer, token_scorers
 from ..utils.atomic_files import replace_files
 from .arguments import DataArguments, ModelArguments

@@ -14,7 +14,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 from ..training.arguments import DistillationArguments
-from ..training.teachers.cache import fingerprint
+from ..training.cache import fingerprint
 from ..utils.atomic_files import replace_files
 from .arguments import DataArguments, ModelArguments
 

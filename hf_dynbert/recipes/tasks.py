@@ -32,8 +32,8 @@ from ..tasks.text_classification.data import (
     text_features,
 )
 from ..training.arguments import DistillationArguments
-from ..training.teachers.cache import tokenizer_parts
-from ..training.teachers.predictions import (
+from ..training.cache import tokenizer_parts
+from ..training.teachers import (
     readable_tokens,
     teacher_inputs,
     teacher_logits,

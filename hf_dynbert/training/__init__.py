@@ -2,11 +2,10 @@
 """The training objective and its Trainer."""
 
 from .arguments import DistillationArguments
-from .collator import DistillationCollator
-from .processes import end_together
-from .teachers.predictions import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
+from .batches import DistillationCollator
+from .teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
 from .terms import PassOutputs, Term
-from .trainer import DistillationTrainer
+from .trainer import DistillationTrainer, end_together
 
 
 __all__ = [

@@ -3,35 +3,20 @@
 
 import copy
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
+from accelerate.utils import parse_flag_from_env
 from transformers import TrainingArguments
 
 from ..configuration_dynamic_tinybert import IMPORTANCES
-from .layer_comparison import RELATIONS
+from ..utils.errors import check_number
 
 
-ATTENTION_TARGETS = ("scores", "probabilities")
-IMPORTANCE_TARGETS = ("own", "teacher")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings that reproduce published code and that no argument reaches.
-
-    Args:
-        length_drop_ratio_bound (`float`): each layer drops up to this share of its incoming tokens; without a preset,
-            positions and sizes of the drops are drawn evenly over cost.
-        divergence_direction (`str`): direction of the in-place distillation, see `divergence`.
-    """
-
-    length_drop_ratio_bound: float | None = None
-    divergence_direction: str = "forward"
-
-
-PRESETS = {
-    "length-adaptive-transformer": Preset(0.2, "reference"),  # arXiv 2010.07003, as its published code computes it
-    "dynamic-tinybert": Preset(0.2),  # arXiv 2111.09645
-}
+AttentionTarget = Literal["scores", "probabilities"]
+ImportanceTarget = Literal["own", "teacher"]
+Preset = Literal["length-adaptive-transformer", "dynamic-tinybert"]
+RELATIONS = ("query", "key", "value", "attention")
+POSITIVE = 1e-6  # the least value of a number that must not be 0
 
 
 @dataclass
@@ -42,190 +27,141 @@ class DistillationArguments(TrainingArguments):
     sandwich rule of arXiv 2010.07003 (`num_sandwich=2`, `always_smallest=True`, `largest_macs=1`) costs about twice as much.
 
     Args:
-        length_drop (`bool`): whether to train at sampled length configurations (LengthDrop, arXiv 2010.07003). `False`
-            fine-tunes the model at full length only.
-        importance (`str`, *optional*): what decides which tokens stay, see [`DynamicTinyBertConfig`]; `train` sets it on the
-            model. `None` keeps the checkpoint's own.
-        num_sandwich (`int`): sub-networks of a step between the full-length pass and the smallest.
-        budget_prob (`float`): probability that such a sub-network is one of the model's own `config.budgets` and not a
-            sampled one. Budgets that will serve most should be trained most.
-        always_smallest (`bool`): whether each step also trains the smallest sub-network (sandwich rule).
-        smallest_macs (`float`): cost of the smallest sub-network, as a share of the full model's operations.
-        largest_macs (`float`): largest cost of a sampled sub-network, as a share of the full model's operations.
-        layer_dropout_prob (`float`): probability of LayerDrop, in all passes, the full-length one included.
-        preset (`str`, *optional*): reproduces the sampling and the divergence of a paper's published code:
-            `length-adaptive-transformer` or `dynamic-tinybert`.
-        temperature (`float`): temperature of the in-place distillation.
-        prediction_weight (`float`): weight of a teacher's answers: those in the features (see `teacher_predictions` and
+        length_drop (`bool`): Train at sampled length configurations (LengthDrop, arXiv 2010.07003). `False` fine-tunes the
+            model at full length only.
+        importance (`str`, *optional*): What decides which tokens stay, see [`DynamicTinyBertConfig`]; by default the
+            checkpoint's own. `train` sets it on the model.
+        num_sandwich (`int`): Sub-networks of a step between the full-length pass and the smallest.
+        budget_prob (`float`): Probability that such a sub-network is one of `config.budgets` and not a sampled one.
+        always_smallest (`bool`): Train the smallest sub-network in each step too (sandwich rule).
+        smallest_macs, largest_macs (`float`): Cost of a sampled sub-network, as a share of the full model's operations.
+        layer_dropout_prob (`float`): Probability of LayerDrop, in all passes, the full-length one included.
+        preset (`str`, *optional*): Sampling and divergence of the published code of a paper: each layer drops up to a fifth
+            of its tokens.
+        temperature (`float`): Temperature of the in-place distillation.
+        prediction_weight (`float`): Weight of a teacher's answers: those in the features (see `teacher_predictions` and
             `teacher_logits`), else those that `teacher=` gives for each batch.
-        hard_label_weight (`float`): weight of the labels. 0 learns from the teacher alone, as TinyBERT does (arXiv
+        hard_label_weight (`float`): Weight of the labels. 0 learns from the teacher alone, as TinyBERT does (arXiv
             1909.10351); above 0 learns from both, as Simplified TinyBERT does (2009.07531).
-        teacher_temperature (`float`): temperature of a teacher's answers. `teacher_predictions(temperature=...)` must have
+        teacher_temperature (`float`): Temperature of a teacher's answers. `teacher_predictions(temperature=...)` must have
             been called with the same value.
-        hidden_weight, embedding_weight, attention_weight (`float`): weights of TinyBERT's terms between the layers of a
-            teacher and the student's full-length pass (arXiv 1909.10351, equations 7 to 9); they need `teacher`.
+        hidden_weight, embedding_weight, attention_weight (`float`): Weight of TinyBERT's terms between the layers of a
+            teacher and the student's full-length pass (arXiv 1909.10351, equations 7 to 9).
         layer_map (`list[str]`): `uniform`, `last`, or one layer of the teacher for each layer of the student.
-        attention_target (`str`): compare attention `scores` (TinyBERT) or `probabilities` (Dynamic-TinyBERT, 2111.09645).
-        relation_weight (`float`): weight of MiniLM's terms between the last layer of the student and `relation_layer`.
-        relations (`list[str]`): `query`, `key`, `value` (MiniLMv2, 2012.15828), or `attention` and `value` (MiniLM,
-            2002.10957).
-        relation_heads (`int`): parts that queries, keys and values are split into; 0: the student's attention heads.
-        relation_layer (`int`): layer of the teacher, counted from 1; 0: its last.
-        importance_target (`str`): what learned importance is trained on: the full-length pass's `own` answers, or the
+        attention_target (`str`): Compare attention `scores` (TinyBERT) or `probabilities` (Dynamic-TinyBERT, 2111.09645).
+        relation_weight (`float`): Weight of MiniLM's terms between the last layer of the student and `relation_layer`.
+        relations (`list[str]`): Some of `query`, `key`, `value` (MiniLMv2, 2012.15828) and `attention` (MiniLM, 2002.10957:
+            `attention` and `value`).
+        relation_heads (`int`): Parts that queries, keys and values are split into; 0 is the student's attention heads.
+        relation_layer (`int`): Layer of the teacher, counted from 1; 0 is its last.
+        importance_target (`str`): Whether learned importance is trained on the full-length pass's `own` answers or on the
             `teacher`'s (question answering only).
-        importance_weight (`float`): weight of the loss of learned importance, a mean over layers.
-        importance_learning_rate (`float`): peak learning rate of the scorers, which start from zero while the encoder is
-            pretrained; on the same schedule.
-        float32_weights (`bool`): train weights that are stored in 16 bits in float32, the teacher's included. `False` keeps
+        importance_weight (`float`): Weight of the loss of learned importance, a mean over layers.
+        importance_learning_rate (`float`): Peak learning rate of the scorers, which start untrained.
+        float32_weights (`bool`): Train weights that are stored in 16 bits in float32, the teacher's included. `False` keeps
             their type, which loses small updates; for mixed precision use `bf16=True`.
-        eval_budgets (`list[str]`, *optional*): budgets of the model at which each evaluation also measures, as
-            `eval_{budget}_loss` and so on; usable as `metric_for_best_model`.
-        early_stopping_patience (`int`, *optional*): evaluations without improvement of `metric_for_best_model` after which
+        eval_budgets (`list[str]`, *optional*): Budgets at which each evaluation also measures, as `eval_{budget}_loss` and
+            so on; usable as `metric_for_best_model`.
+        early_stopping_patience (`int`, *optional*): Evaluations without improvement of `metric_for_best_model` after which
             training stops; needs `load_best_model_at_end`.
-        overwrite_output_dir (`bool`): recipes only: start anew in a folder that holds another run.
+        overwrite_output_dir (`bool`): Start anew in a folder that holds another run (recipes only).
     """
 
-    length_drop: bool = field(default=True, metadata={"help": "Train at sampled length configurations."})
-    importance: str | None = field(
-        default=None,
-        metadata={"help": "What decides which tokens stay; none: the checkpoint's.", "choices": list(IMPORTANCES)},
-    )
-    num_sandwich: int = field(  # one: every pass costs a full step's time on CPUs
-        default=1, metadata={"help": "Sub-networks between the full-length pass and the smallest."}
-    )
-    budget_prob: float = field(default=0.0, metadata={"help": "Probability that one of them is one of config.budgets."})
-    always_smallest: bool = field(  # False: with one sampled sub-network a step costs 7.6, not 13.4 CPU seconds
-        default=False, metadata={"help": "Train the smallest sub-network in each step (sandwich rule)."}
-    )
-    smallest_macs: float = field(default=0.3, metadata={"help": "Cost of the smallest sub-network, share of the full one."})
-    largest_macs: float = field(  # 0.7: above, a budget saves too little to be used
-        default=0.7, metadata={"help": "Largest cost of a sampled sub-network, share of the full one."}
-    )
-    layer_dropout_prob: float = field(default=0.0, metadata={"help": "Probability of LayerDrop."})
-    preset: str | None = field(
-        default=None, metadata={"help": "Sampling of a paper's published code.", "choices": list(PRESETS)}
-    )
-    temperature: float = field(default=1.0, metadata={"help": "Temperature of the in-place distillation."})
-    prediction_weight: float = field(default=1.0, metadata={"help": "Weight of a teacher's answers, if there are any."})
-    hard_label_weight: float = field(default=1.0, metadata={"help": "Weight of the labels."})
-    teacher_temperature: float = field(default=1.0, metadata={"help": "Temperature of the teacher's answers."})
-    hidden_weight: float = field(default=0.0, metadata={"help": "Weight of the hidden states' error (TinyBERT)."})
-    embedding_weight: float = field(default=0.0, metadata={"help": "Weight of the embeddings' error (TinyBERT)."})
-    attention_weight: float = field(default=0.0, metadata={"help": "Weight of the attention's error (TinyBERT)."})
-    layer_map: list[str] = field(default_factory=lambda: ["uniform"], metadata={"help": "uniform, last, or layers."})
-    attention_target: str = field(
-        default="scores", metadata={"help": "What of the attention is compared.", "choices": list(ATTENTION_TARGETS)}
-    )
-    relation_weight: float = field(default=0.0, metadata={"help": "Weight of the relations' divergence (MiniLM)."})
-    relations: list[str] = field(
-        default_factory=lambda: ["query", "key", "value"], metadata={"help": f"Some of {', '.join(RELATIONS)}."}
-    )
-    relation_heads: int = field(default=0, metadata={"help": "Relation heads; 0: the student's attention heads."})
-    relation_layer: int = field(default=0, metadata={"help": "The teacher's layer, counted from 1; 0: its last."})
-    importance_target: str = field(
-        default="own",
-        metadata={"help": "Whose answers learned importance is trained on.", "choices": list(IMPORTANCE_TARGETS)},
-    )
-    importance_weight: float = field(default=3.0, metadata={"help": "Weight of the loss of learned importance."})
-    importance_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the scorers."})
-    float32_weights: bool = field(default=True, metadata={"help": "Train 16-bit weights in float32."})
-    eval_budgets: list[str] | None = field(default=None, metadata={"help": "Budgets that each evaluation measures too."})
-    early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "Evaluations without improvement after which training stops."}
-    )
-    overwrite_output_dir: bool = field(default=False, metadata={"help": "Start anew in a folder that holds another run."})
+    length_drop: bool = True
+    importance: str | None = field(default=None, metadata={"choices": list(IMPORTANCES)})
+    num_sandwich: int = 1  # on CPUs every pass costs a full step's time
+    budget_prob: float = 0.0
+    always_smallest: bool = False  # with one sampled sub-network a step costs 7.6, not 13.4 CPU seconds
+    smallest_macs: float = 0.3
+    largest_macs: float = 0.7  # above, a budget saves too little to be used
+    layer_dropout_prob: float = 0.0
+    preset: Preset | None = None
+    temperature: float = 1.0
+    prediction_weight: float = 1.0
+    hard_label_weight: float = 1.0
+    teacher_temperature: float = 1.0
+    hidden_weight: float = 0.0
+    embedding_weight: float = 0.0
+    attention_weight: float = 0.0
+    layer_map: list[str] = field(default_factory=lambda: ["uniform"])
+    attention_target: AttentionTarget = "scores"
+    relation_weight: float = 0.0
+    relations: list[str] = field(default_factory=lambda: ["query", "key", "value"])
+    relation_heads: int = 0
+    relation_layer: int = 0
+    importance_target: ImportanceTarget = "own"
+    importance_weight: float = 3.0
+    importance_learning_rate: float = 3e-3
+    float32_weights: bool = True
+    eval_budgets: list[str] | None = None
+    early_stopping_patience: int | None = None
+    overwrite_output_dir: bool = False
 
     def __post_init__(self):
-        self._refuse_sharding()
+        for name in ("fsdp", "deepspeed"):
+            if getattr(self, name) or parse_flag_from_env(f"ACCELERATE_USE_{name.upper()}"):
+                raise ValueError(
+                    f"{name} splits the weights over processes, which this objective does not support. Leave {name} out, or "
+                    "choose MULTI_GPU in accelerate config: torchrun --nproc_per_node=N trains on several processes with "
+                    "DistributedDataParallel."
+                )
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = True  # LayerDrop and terms of some layers leave parameters without gradient
         super().__post_init__()
-        self._check_numbers()
-        self._check_choices()
+        self._check_values()
         self._check_combinations()
 
     @property
     def length_drop_ratio_bound(self) -> float | None:
-        """Largest share of its incoming tokens that a layer drops, where a preset draws drops by layer."""
-        return PRESETS[self.preset].length_drop_ratio_bound if self.preset else None
+        """Largest share of its incoming tokens that a layer drops; `None` draws positions and sizes of drops over cost."""
+        return 0.2 if self.preset else None
 
     @property
-    def divergence_direction(self) -> str:
-        """Direction of the in-place distillation."""
-        return PRESETS[self.preset].divergence_direction if self.preset else "forward"
+    def reverse_divergence(self) -> bool:
+        """Whether the in-place distillation minimises the reverse divergence, see `divergence`."""
+        return self.preset == "length-adaptive-transformer"
 
-    def _refuse_sharding(self) -> None:
-        for name in ("fsdp", "deepspeed"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"{name} splits the weights over processes, which this objective does not support. Leave {name} out: "
-                    "torchrun --nproc_per_node=N trains on several processes with DistributedDataParallel."
-                )
+    @property
+    def learns_layers(self) -> bool:
+        """Whether terms compare layers, which needs a teacher."""
+        return any((self.hidden_weight, self.embedding_weight, self.attention_weight, self.relation_weight))
 
-    def _check_numbers(self) -> None:
-        positive, weights = (1e-6, float("inf"), "numbers above 0"), (0, float("inf"), "0 and more")
-        probabilities = (0, 1 - 1e-6, "numbers in [0, 1)")
-        largest = (self.smallest_macs, 1, f"numbers from smallest_macs ({self.smallest_macs}) to 1")
-        for name, (low, high, valid) in {
-            "num_sandwich": weights,
-            "budget_prob": (0, 1, "numbers in [0, 1]"),
-            "smallest_macs": (1e-6, 1, "numbers in (0, 1]"),
-            "largest_macs": largest,
-            "layer_dropout_prob": probabilities,
-            "temperature": positive,
-            "prediction_weight": weights,
-            "hard_label_weight": weights,
-            "teacher_temperature": positive,
-            "hidden_weight": weights,
-            "embedding_weight": weights,
-            "attention_weight": weights,
-            "relation_weight": weights,
-            "relation_heads": weights,
-            "relation_layer": weights,
-            "importance_weight": weights,
-            "importance_learning_rate": weights,
-        }.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}; valid are {valid}.")
+    @property
+    def learns_answers(self) -> bool:
+        """Whether a teacher's answers are used, if there is a teacher."""
+        return bool(self.prediction_weight) or (self.length_drop and self.importance_target == "teacher")
 
-    def _check_choices(self) -> None:
+    def _check_values(self) -> None:
+        for name in ("temperature", "teacher_temperature"):
+            check_number(name, getattr(self, name), POSITIVE)
+        for name in ("num_sandwich", "relation_heads", "relation_layer", "importance_learning_rate"):
+            check_number(name, getattr(self, name), 0)
+        for name in ("prediction", "hard_label", "hidden", "embedding", "attention", "relation", "importance"):
+            check_number(f"{name}_weight", getattr(self, f"{name}_weight"), 0)
+        check_number("budget_prob", self.budget_prob, 0, 1)
+        check_number("layer_dropout_prob", self.layer_dropout_prob, 0, 1 - POSITIVE)
+        check_number("smallest_macs", self.smallest_macs, POSITIVE, 1)
+        check_number("largest_macs", self.largest_macs, self.smallest_macs, 1)
         for name, value, valid in (
             ("importance", self.importance, (None, *IMPORTANCES)),
-            ("preset", self.preset, (None, *PRESETS)),
-            ("attention_target", self.attention_target, ATTENTION_TARGETS),
-            ("importance_target", self.importance_target, IMPORTANCE_TARGETS),
-            *(("relations", name, RELATIONS) for name in self.relations),
+            ("preset", self.preset, (None, *get_args(Preset))),
+            ("attention_target", self.attention_target, get_args(AttentionTarget)),
+            ("importance_target", self.importance_target, get_args(ImportanceTarget)),
+            *(("relations", name, RELATIONS) for name in self.relations or [None]),
         ):
             if value not in valid:
                 raise ValueError(f"{name} is {value!r}; valid are {', '.join(map(repr, valid))}.")
-        self.layer_map = [str(layer) for layer in self.layer_map]  # YAML reads numbers
-        if len(self.layer_map) > 1 and not all(layer.isdigit() for layer in self.layer_map):
-            raise ValueError(f"layer_map is {self.layer_map}; valid are one name, such as uniform, or numbers of layers.")
-        if self.relation_weight and not self.relations:
-            raise ValueError(f"relations is empty; valid are some of {', '.join(RELATIONS)}, or relation_weight=0.")
 
     def _check_combinations(self) -> None:
-        if self.learns_layers and self.layer_dropout_prob:
+        if self.layer_dropout_prob and (self.learns_layers or not self.length_drop):
             raise ValueError(
-                f"layer_dropout_prob is {self.layer_dropout_prob}: a layer that is left out cannot be compared with a "
-                "teacher's. Use layer_dropout_prob=0, or the weights of hidden, embedding, attention and relation 0."
-            )
-        if self.layer_dropout_prob and not self.length_drop:
-            raise ValueError(
-                f"layer_dropout_prob is {self.layer_dropout_prob}: layers are left out in LengthDrop's passes; use "
-                "length_drop=True, or layer_dropout_prob=0."
+                f"layer_dropout_prob is {self.layer_dropout_prob}: layers are left out in LengthDrop's passes, and a layer "
+                "that is left out cannot be compared with a teacher's. Use layer_dropout_prob=0, or length_drop=True and "
+                "the weights of hidden, embedding, attention and relation 0."
             )
         if self.length_drop and not self.always_smallest and not self.num_sandwich:
             raise ValueError(
                 "always_smallest=False with num_sandwich=0 leaves no sub-network to train; use num_sandwich=1 or more."
-            )
-        if self.early_stopping_patience is not None and not (
-            self.early_stopping_patience > 0 and self.load_best_model_at_end
-        ):
-            raise ValueError(
-                f"early_stopping_patience is {self.early_stopping_patience}; valid are 1 and more, together with "
-                "load_best_model_at_end=True and an eval_strategy."
             )
         if self.gradient_checkpointing:
             given = self.gradient_checkpointing_kwargs or {}
@@ -244,13 +180,3 @@ class DistillationArguments(TrainingArguments):
         copied = object.__new__(type(self))
         copied.__dict__ = copy.deepcopy(self.__dict__, memo)
         return copied
-
-    @property
-    def learns_layers(self) -> bool:
-        """Whether terms compare layers, which needs a teacher."""
-        return any((self.hidden_weight, self.embedding_weight, self.attention_weight, self.relation_weight))
-
-    @property
-    def learns_answers(self) -> bool:
-        """Whether a teacher's answers are used, if there is a teacher."""
-        return bool(self.prediction_weight) or (self.length_drop and self.importance_target == "teacher")

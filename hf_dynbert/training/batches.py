@@ -1,7 +1,9 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Batches: names of the columns that concern labels and a teacher, and arguments of a call."""
+"""Batches: columns that concern labels and a teacher, padding, and arguments of a call."""
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DataCollatorWithPadding
 
 from ..subnetwork import FULL
 
@@ -16,6 +18,35 @@ TYPES = "teacher_token_type_ids"
 MASK = "teacher_attention_mask"
 PLACES = "teacher_places"  # for each token of the student its position among the teacher's tokens; -1: none
 TEACHER_INPUTS = (INPUTS, TYPES, MASK, PLACES)
+
+
+class DistillationCollator(DataCollatorWithPadding):
+    """[`~transformers.DataCollatorWithPadding`] that also pads the columns of a teacher.
+
+    The teacher's distributions are padded with 0 and positions of tokens with -1, on the side of the tokenizer; the
+    teacher's tokens with 0 and a `teacher_attention_mask`.
+    """
+
+    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        """One padded batch."""
+        features = [dict(feature) for feature in features]
+        columns = [name for name in (*ANSWERS, INPUTS, TYPES, PLACES) if name in features[0]]
+        rows = {name: [torch.as_tensor(feature.pop(name)) for feature in features] for name in columns}
+        batch = super().__call__(features)
+        if INPUTS in rows:
+            rows[MASK] = [torch.ones_like(row) for row in rows[INPUTS]]
+        for name, values in rows.items():
+            if name in (*TARGETS, PLACES):
+                batch[name] = self._pad_as_tokens(values, batch["input_ids"].shape[1], -1 if name == PLACES else 0)
+            else:
+                batch[name] = pad_sequence(values, batch_first=True)
+        return batch
+
+    def _pad_as_tokens(self, rows: list[torch.Tensor], width: int, value: int) -> torch.Tensor:
+        padding = [width - len(row) for row in rows]
+        sides = [(0, size) if self.tokenizer.padding_side == "right" else (size, 0) for size in padding]
+        padded = [torch.nn.functional.pad(row, side, value=value) for row, side in zip(rows, sides, strict=True)]
+        return torch.stack(padded)
 
 
 def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:

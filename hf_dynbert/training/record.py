@@ -32,40 +32,31 @@ USUAL = (  # fields of TrainingArguments that repeat a training; paths, names an
 
 
 def training_record(trainer, about: dict) -> dict:
-    """The settings that repeat a training, its time and its machine.
+    """The settings that repeat a training, its time and its machine, as JSON can store them.
 
     Args:
         trainer (`DistillationTrainer`): a trainer after `train`.
         about (`dict`): what the trainer does not have: `base_model` or `started_from`, `teacher`, `dataset` (a Hub id),
-            `data` (free text).
-
-    Returns:
-        `dict`: values that JSON can store.
+            `data` (free text), `options` (further settings).
     """
-    args = trainer.args
-    inherited = {field.name for field in dataclasses.fields(TrainingArguments)}
-    own = {
-        field.name: getattr(args, field.name)
-        for field in dataclasses.fields(DistillationArguments)
-        if field.name not in inherited and getattr(args, field.name) != _default(field)
-    }
-    usual = {name: getattr(args, name) for name in USUAL}
-    if args.max_steps <= 0:
-        del usual["max_steps"]
+    args, settings = trainer.args, trainer.args.to_dict()
+    names = [name for name in USUAL if name != "max_steps" or args.max_steps > 0]
+    for field in dataclasses.fields(DistillationArguments):
+        default = field.default_factory() if field.default is dataclasses.MISSING else field.default
+        if field.name not in TrainingArguments.__dataclass_fields__ and settings[field.name] != default:
+            names.append(field.name)
     record = {name: value for name, value in about.items() if value}
     if "base_model" not in record and "started_from" not in record:
         record |= origin(getattr(trainer.accelerator.unwrap_model(trainer.model).config, "_name_or_path", None))
-    values = {name: value for name, value in (usual | own).items() if value is not None}
-    record["hyperparameters"] = {name: _plain(value) for name, value in (values | record.pop("options", {})).items()}
-    record["hyperparameters"]["processes"] = args.world_size
+    hyperparameters = {name: settings[name] for name in names if settings[name] is not None}
+    record["hyperparameters"] = hyperparameters | record.pop("options", {}) | {"processes": args.world_size}
     if trainer.train_dataset is not None and hasattr(trainer.train_dataset, "__len__"):
         record["examples"] = len(trainer.train_dataset)
     times = [entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry]
     if times and not trainer.resumed:  # a resumed run has the time of its last part only
         record |= {"minutes": round(times[-1] / 60, 1), "machine": _machine(args.device)}
-    return record | {
-        "versions": {"hf_dynbert": __version__, "transformers": transformers.__version__, "torch": torch.__version__}
-    }
+    versions = {"hf_dynbert": __version__, "transformers": transformers.__version__, "torch": torch.__version__}
+    return record | {"versions": versions}
 
 
 def write_record(trainer, about: dict, folder: str | Path, repo_id: str | None = None) -> None:
@@ -77,14 +68,6 @@ def write_record(trainer, about: dict, folder: str | Path, repo_id: str | None =
     with replace_files(Path(folder)) as beside:
         (beside / TRAINING).write_text(text, encoding="utf-8")
     write_card(folder, repo_id)
-
-
-def _default(field: dataclasses.Field):
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-
-
-def _plain(value):
-    return value if isinstance(value, (bool, int, float, str, list)) else str(getattr(value, "value", value))
 
 
 def _machine(device: torch.device) -> str:

@@ -5,7 +5,9 @@ To add a term, derive from [`Term`] and pass an instance: `DistillationTrainer(.
 """
 
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,13 +17,12 @@ from ..drop_and_restore import first_segment, first_token
 from ..importance import IMPORTANCES
 from ..subnetwork import SubNetwork, dropping_layers
 from .batches import LOGITS, SPANS, TARGETS, token_mask
-from .layer_comparison import LayerOutputs, LayerPairs
+from .layers import LayerOutputs, layer_map
 from .losses import (
-    answer_distribution,
     divergence,
+    log_probabilities,
     logit_divergence,
     relation_divergence,
-    relation_scores,
     saliency,
     score_error,
     span_loss,
@@ -37,12 +38,10 @@ class PassOutputs:
     Args:
         config (`PreTrainedConfig`): configuration of the student.
         sub_networks (`list[SubNetwork]`): what ran in each pass; the first is the full-length pass.
-        full (`ModelOutput`): output of the full-length pass.
-        smaller (`list[ModelOutput]`): outputs of the other passes, in order.
+        full (`ModelOutput`), smaller (`list[ModelOutput]`): outputs of the full-length pass and of the other passes.
         answers (`dict[str, torch.Tensor]`): a teacher's answers: `teacher_start` and `teacher_end` of shape `(B, L)`,
             probabilities over the student's tokens; or `teacher_logits` of shape `(B, C)`. Empty without a teacher.
-        student_layers, teacher_layers (`LayerOutputs`, *optional*): of the full-length pass and of the teacher, at the same
-            tokens. The student's states have the teacher's width.
+        student_layers, teacher_layers ([`LayerOutputs`], *optional*): where a term compares layers.
         compared (`torch.BoolTensor` of shape `(B, L)`, *optional*): tokens that both models read.
     """
 
@@ -64,206 +63,125 @@ class Term(nn.Module):
 
     Attributes:
         name (`str`): the loss is logged as `loss_{name}`, without its weight.
+        passes (`str`): passes that the term learns from: `all`, `full` or `smaller`. Their share of the step's passes
+            multiplies the loss.
         columns (`tuple[str, ...]`): columns of the training data that this term reads and the model does not take.
-        needs_hidden_states (`bool`): whether `outputs.full.hidden_states` must be there.
-        needs_token_scores (`bool`): whether the outputs' `token_scores` must be there.
+        needs_hidden_states, needs_token_scores (`bool`): outputs that the passes must return.
+        state_pairs, attention_pairs (`list[tuple[int, int]]`): layers of the student and of the teacher whose states or
+            attention are compared, counted from 1; layer 0 is the embeddings.
     """
 
     name = ""
+    passes = "all"
     columns: tuple[str, ...] = ()
     needs_hidden_states = False
     needs_token_scores = False
+    state_pairs: Sequence[tuple[int, int]] = ()
+    attention_pairs: Sequence[tuple[int, int]] = ()
 
     def __init__(self, weight: float = 1.0):
         super().__init__()
         self.weight = weight
 
     def share(self, num_passes: int) -> float:
-        """Share of the step's passes that this term learns from; the objective multiplies the loss by it."""
-        return 1.0
+        """Share of the step's passes that this term learns from."""
+        return {"all": 1.0, "full": 1 / num_passes, "smaller": (num_passes - 1) / num_passes}[self.passes]
 
     def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """The loss, a scalar mean over the batch; `None` where the batch has nothing for this term.
-
-        Args:
-            outputs (`PassOutputs`): what the passes of this step returned.
-            batch (`dict[str, torch.Tensor]`): the features, labels included.
-        """
+        """The loss, a scalar mean over the batch with its labels; `None` where the batch has nothing for this term."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(outputs, batch).")
 
 
-class FullPassTerm(Term):
-    """A term of the full-length pass alone, which is one of several passes."""
-
-    def share(self, num_passes: int) -> float:
-        """One pass of all."""
-        return 1 / num_passes
-
-
-class LabelsTerm(FullPassTerm):
+class LabelsTerm(Term):
     """The task's own loss, from the labels."""
 
-    name = "labels"
+    name, passes = "labels", "full"
 
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """The loss; `None` without labels, as in plain text."""
+    def forward(self, outputs, batch):
         return label_loss(outputs.full, batch)
 
 
-class PredictionTerm(FullPassTerm):
-    """Prediction-layer distillation (TinyBERT, arXiv 1909.10351, equation 10): the student learns a teacher's answers.
+class PredictionTerm(Term):
+    """Prediction-layer distillation (TinyBERT, arXiv 1909.10351, equation 10): the student learns a teacher's answers."""
 
-    Args:
-        weight (`float`): see [`Term`].
-        temperature (`float`): divides the student's logits, and a classifying teacher's logits.
-    """
-
-    name = "prediction"
+    name, passes = "prediction", "full"
 
     def __init__(self, weight: float, temperature: float):
         super().__init__(weight)
         self.temperature = temperature
 
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """The divergence from the teacher's answers; `None` where the batch has none."""
-        answers = outputs.answers
+    def forward(self, outputs, batch):
+        answers, full = outputs.answers, outputs.full
         if LOGITS in answers:
-            kind = problem_type(outputs.config)
-            return logit_divergence(outputs.full.logits, answers[LOGITS], kind, temperature=self.temperature)
+            return logit_divergence(full.logits, answers[LOGITS], problem_type(outputs.config), self.temperature)
         if TARGETS[0] not in answers:
             return None
         mask = token_mask(batch)
-        start = target_divergence(outputs.full.start_logits, answers[TARGETS[0]], mask, self.temperature)
-        end = target_divergence(outputs.full.end_logits, answers[TARGETS[1]], mask, self.temperature)
+        start = target_divergence(full.start_logits, answers[TARGETS[0]], mask, self.temperature)
+        end = target_divergence(full.end_logits, answers[TARGETS[1]], mask, self.temperature)
         return (start + end) / 2
 
 
-class LayerTerm(FullPassTerm):
-    """A term between the layers of the full-length pass and of a teacher.
+class LayerTerm(Term):
+    """A loss between layers of the student and of the teacher, summed over pairs of layers and over what is read of them.
 
     Args:
-        weight (`float`): see [`Term`].
-        pairs (`LayerPairs`): the layers to compare.
+        weight, name, state_pairs, attention_pairs: see [`Term`].
+        loss (`Callable`): takes what is read of both layers, and the mask `(B, L)` of the tokens to compare.
+        reads (`list[Callable]`): methods of [`LayerOutputs`], which take a layer.
     """
 
-    needs_hidden_states = True
+    passes = "full"
 
-    def __init__(self, weight: float, pairs: LayerPairs):
+    def __init__(self, weight: float, name: str, loss: Callable, reads: Sequence[Callable], **pairs):
         super().__init__(weight)
-        self.pairs = pairs
+        self.name, self.loss, self.reads = name, loss, reads
+        self.state_pairs, self.attention_pairs = pairs.get("state_pairs", ()), pairs.get("attention_pairs", ())
 
-
-class EmbeddingTerm(LayerTerm):
-    """Embedding-layer distillation (TinyBERT, arXiv 1909.10351, equation 9)."""
-
-    name = "embedding"
-
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The squared error of the embeddings' output."""
-        return state_error(outputs.student_layers.states[0], outputs.teacher_layers.states[0], outputs.compared)
-
-
-class HiddenTerm(LayerTerm):
-    """Hidden-state distillation (TinyBERT, arXiv 1909.10351, equation 8), summed over the layer map."""
-
-    name = "hidden"
-
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The squared error of the hidden states."""
-        student, teacher = outputs.student_layers.states, outputs.teacher_layers.states
-        errors = [
-            state_error(student[student_layer], teacher[teacher_layer], outputs.compared)
-            for student_layer, teacher_layer in enumerate(self.pairs.map, start=1)
-        ]
-        return sum(errors)
-
-
-class AttentionTerm(LayerTerm):
-    """Attention distillation (TinyBERT, arXiv 1909.10351, equation 7; probabilities as in Dynamic-TinyBERT, 2111.09645)."""
-
-    name = "attention"
-
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The squared error of the attention scores, or of the probabilities."""
-        student, teacher = outputs.student_layers.attention, outputs.teacher_layers.attention
-        as_probabilities = self.pairs.args.attention_target == "probabilities"
-        errors = [
-            score_error(student[student_layer].scores(), teacher[teacher_layer].scores(), outputs.compared, as_probabilities)
-            for student_layer, teacher_layer in enumerate(self.pairs.map, start=1)
-        ]
-        return sum(errors)
-
-
-class RelationTerm(LayerTerm):
-    """Relation distillation of one layer (MiniLM, arXiv 2002.10957; MiniLMv2, 2012.15828)."""
-
-    name = "relation"
-
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The divergence of the relations, summed over their kinds."""
-        student = outputs.student_layers.attention[self.pairs.student.num_hidden_layers]
-        teacher = outputs.teacher_layers.attention[self.pairs.relation_layer]
+    def forward(self, outputs, batch):
+        student, teacher = outputs.student_layers, outputs.teacher_layers
         losses = [
-            relation_divergence(self._relation(student, kind), self._relation(teacher, kind), outputs.compared)
-            for kind in self.pairs.args.relations
+            self.loss(read(student, student_layer), read(teacher, teacher_layer), outputs.compared)
+            for student_layer, teacher_layer in (*self.state_pairs, *self.attention_pairs)
+            for read in self.reads
         ]
         return sum(losses)
-
-    def _relation(self, view, kind: str) -> torch.Tensor:
-        if kind == "attention":
-            return view.scores()
-        states = getattr(view, kind)
-        return relation_scores(states, states, self.pairs.relation_heads)
 
 
 class InPlaceTerm(Term):
     """In-place distillation (arXiv 2010.07003, section 3.2): the smaller sub-networks learn the full-length answers.
 
     A dropped token that returns with its last state may be an answer, so this term counts it; with `dropped_logits="mask"`
-    it cannot be one, so this term leaves it out. No other term counts a dropped token.
-
-    Args:
-        weight (`float`): see [`Term`].
-        temperature (`float`): divides both logits.
-        direction (`str`): see `divergence`.
+    it cannot be an answer and does not count.
     """
 
-    name = "in_place"
+    name, passes = "in_place", "smaller"
 
-    def __init__(self, weight: float, temperature: float, direction: str):
+    def __init__(self, weight: float, temperature: float, reverse: bool):
         super().__init__(weight)
-        self.temperature, self.direction = temperature, direction
+        self.options = {"temperature": temperature, "reverse": reverse}
 
-    def share(self, num_passes: int) -> float:
-        """All passes but the full-length one."""
-        return (num_passes - 1) / num_passes
-
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """The mean divergence of the smaller sub-networks from the full-length answers."""
-        if not outputs.smaller:
-            return None
-        return sum(self._divergence(output, outputs, batch) for output in outputs.smaller) / len(outputs.smaller)
+    def forward(self, outputs, batch):
+        losses = [self._divergence(output, outputs, batch) for output in outputs.smaller]
+        return sum(losses) / len(losses) if losses else None
 
     def _divergence(self, output, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        how = {"temperature": self.temperature, "direction": self.direction}
-        full = outputs.full
+        full, config = outputs.full, outputs.config
         if "logits" in full:
-            return logit_divergence(output.logits, full.logits, problem_type(outputs.config), **how)
+            return logit_divergence(output.logits, full.logits, problem_type(config), **self.options)
         mask = token_mask(batch)
-        if outputs.config.dropped_logits == "mask" and output.kept_tokens is not None:
+        if config.dropped_logits == "mask" and output.kept_tokens is not None:
             mask = mask & output.kept_tokens
-        start = divergence(output.start_logits, full.start_logits, mask, **how)
-        end = divergence(output.end_logits, full.end_logits, mask, **how)
+        start = divergence(output.start_logits, full.start_logits, mask, **self.options)
+        end = divergence(output.end_logits, full.end_logits, mask, **self.options)
         return (start + end) / 2
 
 
 class ImportanceTerm(Term):
     """Learned importance: the scorers of each layer learn which tokens the answer depends on, by the strategy's own loss.
 
-    Args:
-        weight (`float`): see [`Term`].
-        target (`str`): `"own"`, the full-length pass, or `"teacher"`, the teacher's answers.
-        classifies (`bool`): whether the student returns classes; the targets are then gradients of its hidden states.
+    The target is the answer distribution of the full-length pass or of the teacher; for classes, the saliency of each
+    layer's states. The loss is a mean over layers and passes.
     """
 
     name = "importance"
@@ -273,15 +191,13 @@ class ImportanceTerm(Term):
         super().__init__(weight)
         self.target, self.needs_hidden_states = target, classifies
 
-    def forward(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """The mean loss over layers and passes; `None` if LayerDrop left out every layer that has a scorer."""
+    def forward(self, outputs, batch):
         config = outputs.config
         strategy = IMPORTANCES[config.importance]
-        candidates = self._candidates(config, batch)
-        targets = self._targets(outputs, batch)
+        candidates, targets = self._candidates(config, batch), self._targets(outputs, batch)
         losses = []
         for sub_network, output in zip(outputs.sub_networks, [outputs.full, *outputs.smaller], strict=True):
-            scored = [layer for layer in layers_of(sub_network, config) if layer in dropping_layers(config)]
+            scored = [layer for layer, _ in sub_network.layer_entries(config) if layer in dropping_layers(config)]
             for layer, scores in zip(scored, output.token_scores, strict=True):
                 if layer in targets:  # LayerDrop may have left the layer out of the full-length pass
                     losses.append(strategy.loss(scores, targets[layer], candidates & torch.isfinite(scores)))
@@ -300,49 +216,78 @@ class ImportanceTerm(Term):
     def _targets(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> dict[int, torch.Tensor]:
         """For each layer, how much each token matters, `(B, L)`."""
         full, config = outputs.full, outputs.config
-        if "logits" in full:
-            layers = layers_of(outputs.sub_networks[0], config)
-            return dict(zip(layers, saliency(full.logits, full.hidden_states[1:]), strict=True))
         if self.target == "teacher":
             if TARGETS[0] not in outputs.answers:
                 raise ValueError(
-                    "importance_target='teacher' needs a teacher's answers: give teacher=... or the columns of "
-                    "teacher_predictions(...), or use importance_target='own'."
+                    "importance_target='teacher' needs a teacher's start and end distributions: give teacher=... or put the "
+                    "columns of teacher_predictions(...) beside the features. Classifiers take only 'own'."
                 )
-            target = (outputs.answers[TARGETS[0]] + outputs.answers[TARGETS[1]]) / 2
+            start, end = (outputs.answers[name] for name in TARGETS)
+        elif "logits" in full:
+            layers = [layer for layer, _ in outputs.sub_networks[0].layer_entries(config)]
+            return dict(zip(layers, saliency(full.logits, full.hidden_states[1:]), strict=True))
         else:
-            padding = ~token_mask(batch)
-            start, end = full.start_logits.float(), full.end_logits.float()
-            target = answer_distribution(start.masked_fill(padding, -torch.inf), end.masked_fill(padding, -torch.inf))
-        return dict.fromkeys(range(config.num_hidden_layers), target)
+            mask = token_mask(batch)
+            start, end = (log_probabilities(logits, mask).exp() for logits in (full.start_logits, full.end_logits))
+        return dict.fromkeys(range(config.num_hidden_layers), (start + end) / 2)
 
 
-def build_terms(args, student, pairs: LayerPairs | None) -> list[Term]:
-    """The terms that the arguments give a weight.
-
-    Args:
-        args ([`DistillationArguments`]): weights and settings.
-        student (`PreTrainedModel`): the model to train.
-        pairs (`LayerPairs`, *optional*): layers to compare; `None` without terms between layers.
-    """
-    config, head = student.config, head_of(student)
+def build_terms(args, student, teacher=None) -> list[Term]:
+    """The terms to which the arguments give a weight. Refuses layers of student and teacher that cannot be compared."""
+    head = head_of(student)
     terms: list[Term] = []
     if args.hard_label_weight:
         terms.append(LabelsTerm(args.hard_label_weight))
     if args.prediction_weight and head is not None:
         terms.append(PredictionTerm(args.prediction_weight, args.teacher_temperature))
-    if args.embedding_weight:
-        terms.append(EmbeddingTerm(args.embedding_weight, pairs))
-    if args.hidden_weight:
-        terms.append(HiddenTerm(args.hidden_weight, pairs))
-    if args.attention_weight:
-        terms.append(AttentionTerm(args.attention_weight, pairs))
-    if args.relation_weight:
-        terms.append(RelationTerm(args.relation_weight, pairs))
+    if args.learns_layers and teacher is None:
+        raise ValueError(
+            "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; "
+            "give it: DistillationTrainer(model, args, teacher=...), or set them to 0."
+        )
+    if args.learns_layers:
+        terms += _layer_terms(args, student.config, teacher.config)
     if args.length_drop:
-        terms.append(InPlaceTerm(1.0, args.temperature, args.divergence_direction))
-        if IMPORTANCES[config.importance].is_learned and args.importance_weight:
+        terms.append(InPlaceTerm(1.0, args.temperature, args.reverse_divergence))
+        if IMPORTANCES[student.config.importance].is_learned and args.importance_weight:
             terms.append(ImportanceTerm(args.importance_weight, args.importance_target, classifies=head == "classes"))
+    return terms
+
+
+def _layer_terms(args, student, teacher) -> list[Term]:
+    """The terms between the layers of two models with these configurations.
+
+    TinyBERT (arXiv 1909.10351, equations 7 to 9) compares states and attention over a map of layers, MiniLM (2002.10957) and
+    MiniLMv2 (2012.15828) the relations of one layer of each model.
+    """
+    own_heads, teacher_heads = student.num_attention_heads, teacher.num_attention_heads
+    compares_attention = args.attention_weight or (args.relation_weight and "attention" in args.relations)
+    if compares_attention and own_heads != teacher_heads:
+        raise ValueError(
+            f"The student has {own_heads} attention heads, the teacher {teacher_heads}, so their attention cannot be "
+            "compared. Use relation_weight with relations query, key, value, which are split into relation_heads."
+        )
+    terms: list[Term] = []
+    states = state_error, [LayerOutputs.states]
+    if args.embedding_weight:
+        terms.append(LayerTerm(args.embedding_weight, "embedding", *states, state_pairs=[(0, 0)]))
+    if args.hidden_weight or args.attention_weight:
+        pairs = list(enumerate(layer_map(args.layer_map, student.num_hidden_layers, teacher.num_hidden_layers), start=1))
+        error = partial(score_error, probabilities=args.attention_target == "probabilities")
+        if args.hidden_weight:
+            terms.append(LayerTerm(args.hidden_weight, "hidden", *states, state_pairs=pairs))
+        if args.attention_weight:
+            terms.append(LayerTerm(args.attention_weight, "attention", error, [LayerOutputs.scores], attention_pairs=pairs))
+    if args.relation_weight:
+        heads, layer = args.relation_heads or own_heads, args.relation_layer or teacher.num_hidden_layers
+        widths = student.hidden_size, teacher.hidden_size
+        if any(width % heads for width in widths):
+            raise ValueError(f"relation_heads is {heads}; valid are divisors of both hidden sizes, {widths}.")
+        if layer > teacher.num_hidden_layers:
+            raise ValueError(f"relation_layer is {layer}; the teacher's layers are 1 to {teacher.num_hidden_layers}.")
+        reads = [partial(LayerOutputs.scores, kind=kind, heads=heads) for kind in args.relations]
+        pairs = [(student.num_hidden_layers, layer)]
+        terms.append(LayerTerm(args.relation_weight, "relation", relation_divergence, reads, attention_pairs=pairs))
     return terms
 
 
@@ -355,11 +300,7 @@ def head_of(model) -> str | None:
 
 
 def label_loss(output, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-    """The task's loss of one output, mean over examples; `None` without labels.
-
-    The loss of spans leaves padding out of the softmax, where transformers includes it: the loss of an example then depends
-    on the example alone.
-    """
+    """The task's loss of one output; `None` without labels. That of spans leaves padding out, unlike transformers'."""
     if all(name in batch for name in SPANS) and "start_logits" in output:
         mask = token_mask(batch)
         start = span_loss(output.start_logits, batch[SPANS[0]], mask)
@@ -373,8 +314,3 @@ def problem_type(config) -> str:
     if config.problem_type is not None:
         return config.problem_type
     return "regression" if config.num_labels == 1 else "single_label_classification"
-
-
-def layers_of(sub_network: SubNetwork, config) -> list[int]:
-    """Layers that ran."""
-    return list(range(config.num_hidden_layers) if sub_network.layers is None else sub_network.layers)

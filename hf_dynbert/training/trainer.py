@@ -1,13 +1,15 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """The Trainer of length-adaptive models: it builds the objective and calls it."""
 
-import inspect
+import contextlib
+import gc
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
@@ -20,21 +22,18 @@ from transformers import (
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from ..importance import IMPORTANCES
 from ..modeling_dynamic_tinybert import DynamicTinyBertLayer, DynamicTinyBertPreTrainedModel
 from ..subnetwork import FULL
 from .arguments import DistillationArguments
-from .batches import ANSWERS, INPUTS, TARGETS, TEACHER_INPUTS
-from .collator import DistillationCollator
-from .layer_comparison import LayerPairs
+from .batches import ANSWERS, INPUTS, TEACHER_INPUTS, DistillationCollator
 from .objective import Objective
 from .record import write_record
-from .teachers.predictions import label_order
-from .terms import Term, head_of, label_loss
+from .teachers import label_order
+from .terms import Term, build_terms, head_of, label_loss
 
 
 EXTRA_STATE = "objective.safetensors"  # in checkpoints: what is trained beside the student
-MEASURED_STEPS = 3  # steps that the time estimate averages; the first step, which fills the caches, is not among them
+MEASURED_STEPS = 3  # steps that the time estimate averages
 
 logger = logging.get_logger(__name__)
 
@@ -42,12 +41,10 @@ logger = logging.get_logger(__name__)
 class DistillationTrainer(Trainer):
     """A [`~transformers.Trainer`] for length-adaptive models.
 
-    Modifications: the loss of training is an [`Objective`], which runs the full-length pass and smaller sub-networks in one
-    forward (LengthDrop with in-place distillation, arXiv 2010.07003, section 3.2) and learns from the labels, from a
-    teacher's answers and from its layers. `create_optimizer` gives the scorers of learned importance their own learning
-    rate. `log` adds the loss of each term by name, without its weight. `evaluate` measures at `eval_budgets` too.
-    The sub-networks of a step depend on the seed and the step's number alone, so a resumed run and accumulated batches train
-    the same ones. `train` prepares the model (importance, float32); constructing a trainer and `evaluate` change nothing.
+    The loss of training is an [`Objective`]: LengthDrop with in-place distillation (arXiv 2010.07003, section 3.2), labels,
+    a teacher's answers and its layers. `evaluate` measures at `eval_budgets` too. The sub-networks of a step depend on the
+    seed and the step's number alone, so a resumed run and accumulated batches train the same ones. `train` prepares the
+    model (importance, float32); constructing a trainer and `evaluate` change nothing.
 
     Args:
         model (`DynamicTinyBertForQuestionAnswering` or `DynamicTinyBertForSequenceClassification`): model to train.
@@ -55,9 +52,8 @@ class DistillationTrainer(Trainer):
         data_collator, and all further arguments of [`~transformers.Trainer`], in its order. The default collator is
             [`DistillationCollator`], if `processing_class` is a tokenizer.
         teacher (`PreTrainedModel`, *optional*, keyword only): a fine-tuned model for the same task. The student learns its
-            answers, batch by batch, unless the features already have them; and its layers, where the arguments give terms
-            between layers a weight. It reads `teacher_input_ids` where the features have them (see `teacher_inputs`), else
-            the student's tokens.
+            answers, unless the features already have them, and its layers, as the arguments say. It reads
+            `teacher_input_ids` where the features have them (see `teacher_inputs`), else the student's tokens.
         teacher_processing_class (`PreTrainedTokenizerBase`, *optional*, keyword only): the teacher's tokenizer; a teacher
             that reads the student's tokens must number them as the student does.
         extra_terms (`list[Term]`, *optional*, keyword only): further terms of the objective.
@@ -93,16 +89,13 @@ class DistillationTrainer(Trainer):
         self.objective: Objective | None = None
         self.teacher, self.extra_terms = teacher, list(extra_terms)
         self.about, self.resumed = about or {}, False
-        self._losses: dict[str, torch.Tensor] = {}
-        self._batches = 0
+        self._losses, self._batches = {}, 0  # sums of each term's loss since the last log
         self._budget: str | None = None  # at which an evaluation runs
         super().__init__(model, args, data_collator, *trainer_args, **kwargs)
         if data_collator is None and isinstance(self.processing_class, PreTrainedTokenizerBase):
             self.data_collator = DistillationCollator(self.processing_class)
-        self._refuse_sharding()
         self._check_model()
         self._check_teacher(teacher_processing_class)
-        self._check_objective()
         self.model_accepts_loss_kwargs = False  # the loss is a mean over the batch, whatever the accumulation
         self.add_callback(TimeEstimate())
         if args.early_stopping_patience:
@@ -111,7 +104,7 @@ class DistillationTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The objective in training; in evaluation the task's own loss, which does not depend on padding."""
         if not model.training:
-            inputs = self._without_training_columns(inputs)
+            inputs = self._model_inputs(inputs)
             _, outputs = super().compute_loss(model, inputs, return_outputs=True)
             loss = label_loss(outputs, inputs)
             return (loss, outputs) if return_outputs else loss
@@ -152,22 +145,21 @@ class DistillationTrainer(Trainer):
         self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
     ):
         """Evaluates at the model's default budget and, with `eval_budgets`, at each of them."""
-        how = {"prediction_loss_only": prediction_loss_only, "ignore_keys": ignore_keys}
-        output = super().evaluation_loop(dataloader, description, metric_key_prefix=metric_key_prefix, **how)
+        options = (prediction_loss_only, ignore_keys)
+        output = super().evaluation_loop(dataloader, description, *options, metric_key_prefix)
         for budget in (self.args.eval_budgets or []) if description == "Evaluation" else []:
-            self._budget = budget
+            self._budget, prefix = budget, f"{metric_key_prefix}_{budget}"
             try:
-                prefix = f"{metric_key_prefix}_{budget}"
-                measured = super().evaluation_loop(dataloader, description, metric_key_prefix=prefix, **how)
+                metrics = super().evaluation_loop(dataloader, description, *options, prefix).metrics
             finally:
                 self._budget = None
-            measured.metrics.pop(f"{prefix}_model_preparation_time", None)
-            output.metrics.update(measured.metrics)
+            metrics.pop(f"{prefix}_model_preparation_time", None)
+            output.metrics.update(metrics)
         return output
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Gives the model its own columns and the budget of this evaluation."""
-        inputs = self._without_training_columns(inputs)
+        inputs = self._model_inputs(inputs)
         if self._budget is not None:
             inputs["budget"] = self._budget
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignore_keys)
@@ -186,32 +178,15 @@ class DistillationTrainer(Trainer):
         if in_checkpoint and extra and self.args.should_save:
             save_file(extra, Path(output_dir) / EXTRA_STATE)
 
-    def create_model_card(
-        self,
-        language: str | None = None,
-        license: str | None = None,
-        tags: str | list[str] | None = None,
-        model_name: str | None = None,
-        finetuned_from: str | None = None,
-        tasks: str | list[str] | None = None,
-        dataset_tags: str | list[str] | None = None,
-        dataset: str | list[str] | None = None,
-        dataset_args: str | list[str] | None = None,
-    ) -> None:
+    def create_model_card(self, *args, dataset=None, dataset_tags=None, finetuned_from=None, **kwargs) -> None:
         """Writes the card of a length-adaptive model, see `write_card`; of another model the parent's."""
         if not self._is_length_adaptive:
-            super().create_model_card(
-                language, license, tags, model_name, finetuned_from, tasks, dataset_tags, dataset, dataset_args
-            )
+            named = {"dataset": dataset, "dataset_tags": dataset_tags, "finetuned_from": finetuned_from}
+            super().create_model_card(*args, **named, **kwargs)
         elif self.is_world_process_zero():
-            given = {
-                "language": language,
-                "license": license,
-                "tags": tags,
-                "base_model": finetuned_from,
-                "dataset": dataset_tags,
-                "data": ", ".join([dataset] if isinstance(dataset, str) else dataset or []),
-            }
+            given = {name: kwargs.get(name) for name in ("language", "license", "tags")}
+            given |= {"base_model": finetuned_from, "dataset": dataset_tags}
+            given["data"] = dataset if isinstance(dataset, str) else ", ".join(dataset or [])
             about = self.about | {name: value for name, value in given.items() if value}
             write_record(self, about, self.args.output_dir, self.hub_model_id)
 
@@ -230,37 +205,27 @@ class DistillationTrainer(Trainer):
 
     def _prepare_objective(self) -> None:
         """Prepares the model that `train` will train, and the objective around it."""
-        if self.objective is not None and self.objective.student is self.model:
+        args, model, teacher = self.args, self.model, self.teacher
+        if self.objective is not None and self.objective.student is model:
             return
-        if self.args.n_gpu > 1:
+        if args.n_gpu > 1:
             raise ValueError(
-                f"One process with {self.args.n_gpu} GPUs cannot train: start one process for each, with torchrun "
+                f"One process with {args.n_gpu} GPUs cannot train: start one process for each, with torchrun "
                 "--nproc_per_node=gpu or accelerate launch, or set CUDA_VISIBLE_DEVICES=0."
             )
-        args, model = self.args, self.model
-        models = [model] if self.teacher is None else [model, self.teacher]
-        for each in models if args.float32_weights else []:
-            stored = {parameter.dtype for parameter in each.parameters()} & {torch.float16, torch.bfloat16}
-            if stored:
-                logger.warning(
-                    f"The weights of {type(each).__name__} are stored in {str(stored.pop()).removeprefix('torch.')}; "
-                    "training uses float32. float32_weights=False keeps their type."
-                )
-                each.float()
+        if args.float32_weights:
+            _store_in_float32(model)
+            _store_in_float32(teacher)
         if getattr(model.config, "gradient_checkpointing", False):
             model.gradient_checkpointing_enable({"use_reentrant": False})
+        if teacher is not None:
+            teacher.to(args.device)
         with torch.random.fork_rng():  # new parameters are the same in every run, and change no other random number
             torch.manual_seed(args.seed)
             if args.length_drop and args.importance not in (None, model.config.importance):
                 model.set_importance(args.importance)
-            self.objective = Objective(
-                model,
-                args,
-                teacher=None if self.teacher is None else self.teacher.to(args.device),
-                label_order=self._label_order(),
-                label_names=self.label_names,
-                extra_terms=self.extra_terms,
-            ).to(args.device)
+            objective = Objective(model, args, teacher, self._label_order(), self.label_names, self.extra_terms)
+        self.objective = objective.to(args.device)
 
     def _label_order(self) -> list[int] | None:
         """For each label of a classifying student its index among the teacher's labels."""
@@ -268,16 +233,14 @@ class DistillationTrainer(Trainer):
             return None
         return label_order(self.model.config.id2label, self.teacher.config.id2label)
 
-    def _refuse_sharding(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise ValueError(
-                "accelerate's configuration splits the weights over processes (FSDP or DeepSpeed), which this objective "
-                "does not support. Start with torchrun --nproc_per_node=N, or choose MULTI_GPU in accelerate config."
-            )
-
     def _check_model(self) -> None:
-        """Refuses a model that cannot drop tokens, and budgets that it does not have."""
+        """Refuses a model that cannot drop tokens, budgets that it does not have, and losses that would not be used."""
         args, model = self.args, self.model
+        if args.label_smoothing_factor or self.compute_loss_func:
+            raise ValueError(
+                "label_smoothing_factor and compute_loss_func have no part in this objective, which has a loss of its own; "
+                "leave them out, or use transformers' Trainer."
+            )
         if not self._is_length_adaptive:
             for name, value in (("length_drop", args.length_drop), ("eval_budgets", args.eval_budgets)):
                 if value:
@@ -296,85 +259,42 @@ class DistillationTrainer(Trainer):
         for budget in args.eval_budgets or []:
             model.config.resolve_budget(budget)
 
-    def _check_teacher(self, teacher_processing_class) -> None:
-        args, teacher = self.args, self.teacher
+    def _check_teacher(self, tokenizer) -> None:
+        """Refuses a teacher that is missing, not used, or does not fit the student."""
+        args, teacher, head = self.args, self.teacher, head_of(self.model)
+        build_terms(args, self.model, teacher)  # refuses layers that cannot be compared
         if teacher is None:
-            if args.learns_layers:
-                raise ValueError(
-                    "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; "
-                    "give it: DistillationTrainer(model, args, teacher=...), or set them to 0."
-                )
             return
         if not (args.learns_layers or args.learns_answers):
             raise ValueError(
                 "A teacher is given, but nothing is learned from it: prediction_weight is 0, and so are the weights of the "
                 "terms between layers. Use prediction_weight=1.0, or leave teacher out."
             )
-        label = {"spans": "start_positions", "classes": "labels"}.get(head_of(self.model))
-        must_answer = label is not None and args.learns_answers and not self._columns & {*ANSWERS}
-        answers = not isinstance(teacher, PreTrainedModel) or label in inspect.signature(teacher.forward).parameters
-        if must_answer and not answers:
-            raise ValueError(
-                f"The teacher is a {type(teacher).__name__}, which has no answers for this task. Use a model that was "
-                "fine-tuned for it, or prediction_weight=0 to learn from its layers alone."
-            )
-        if must_answer:
+        if head is not None and args.learns_answers and not self._columns & {*ANSWERS}:
+            if isinstance(teacher, PreTrainedModel) and head_of(teacher) != head:
+                raise ValueError(
+                    f"The teacher is a {type(teacher).__name__}, which has no answers for this task. Use a model that was "
+                    "fine-tuned for it, or prediction_weight=0 to learn from its layers alone."
+                )
             self._label_order()
-        if args.learns_layers:
-            LayerPairs(self.model.config, teacher.config, args)  # refuses layers that cannot be compared
-        if not self._columns or INPUTS not in self._columns:
-            self._check_vocabulary(teacher_processing_class)
-
-    def _check_vocabulary(self, teacher_processing_class) -> None:
-        """The teacher reads the student's tokens, so both must number them alike."""
-        advice = (
-            "Put the columns of teacher_inputs(teacher_tokenizer, tokenizer, data) beside the features, or those of "
-            "teacher_predictions(...) alone."
-        )
-        student, teacher = self.model.config.vocab_size, self.teacher.config.vocab_size
-        if student != teacher:
+        if INPUTS not in self._columns and not self._reads_same_tokens(tokenizer):
             raise ValueError(
-                f"The student has {student} tokens, the teacher {teacher}: they number them differently. {advice}"
-            )
-        if teacher_processing_class is None and Path(self.teacher.name_or_path).is_dir():
-            try:
-                teacher_processing_class = AutoTokenizer.from_pretrained(self.teacher.name_or_path, trust_remote_code=False)
-            except (OSError, ValueError):  # a folder without a tokenizer
-                return
-        if teacher_processing_class is None or not isinstance(self.processing_class, PreTrainedTokenizerBase):
-            return
-        known = teacher_processing_class.get_vocab()
-        different = [token for token, number in self.processing_class.get_vocab().items() if known.get(token) != number]
-        if different:
-            raise ValueError(
-                f"{len(different)} tokens, for example {different[0]!r}, have other numbers in the teacher's tokenizer than "
-                f"in the student's. {advice}"
+                "The teacher would read the student's tokens, but its tokenizer numbers tokens differently. Put the columns "
+                "of teacher_inputs(teacher_tokenizer, tokenizer, data) beside the features, or those of "
+                "teacher_predictions(...) alone."
             )
 
-    def _check_objective(self) -> None:
-        """Refuses an objective that learns nothing, and settings that it has no use for."""
-        args, columns = self.args, self._columns
-        answers = self.teacher is not None or not columns or bool(columns & {*ANSWERS})
-        learns_answers = bool(args.prediction_weight) and answers
-        if not (args.length_drop or args.hard_label_weight or args.learns_layers or learns_answers or self.extra_terms):
-            raise ValueError(
-                f"Nothing would be learned: hard_label_weight is 0, and prediction_weight {args.prediction_weight} has no "
-                "teacher's answers. Give teacher=..., put the columns of teacher_predictions(...) or teacher_logits(...) "
-                "beside the features, or use hard_label_weight=1."
-            )
-        teaches_importance = args.length_drop and args.importance_target == "teacher" and self._learns_importance
-        no_spans = self.teacher is None and bool(columns) and TARGETS[0] not in columns
-        if teaches_importance and (no_spans or head_of(self.model) != "spans"):
-            raise ValueError(
-                "importance_target='teacher' needs a teacher's start and end distributions: give teacher=... or put the "
-                "columns of teacher_predictions(...) beside the features, or use importance_target='own'. A classifier "
-                "takes only 'own'."
-            )
-        if args.label_smoothing_factor or self.compute_loss_func:
-            raise ValueError(
-                "label_smoothing_factor and compute_loss_func have no part in this objective, which has a loss of its own; "
-                "leave them out, or use transformers' Trainer."
-            )
+    def _reads_same_tokens(self, teacher_tokenizer) -> bool:
+        """Whether the teacher numbers tokens as the student does, as far as its tokenizer is known."""
+        if self.model.config.vocab_size != self.teacher.config.vocab_size:
+            return False
+        if teacher_tokenizer is None and Path(self.teacher.name_or_path).is_dir():
+            with contextlib.suppress(OSError, ValueError):  # a folder without a tokenizer
+                teacher_tokenizer = AutoTokenizer.from_pretrained(self.teacher.name_or_path, trust_remote_code=False)
+        if teacher_tokenizer is None or not isinstance(self.processing_class, PreTrainedTokenizerBase):
+            return True
+        numbers = teacher_tokenizer.get_vocab()
+        return all(numbers.get(token) == number for token, number in self.processing_class.get_vocab().items())
 
     @property
     def _columns(self) -> set[str]:
@@ -386,23 +306,17 @@ class DistillationTrainer(Trainer):
         return isinstance(self.accelerator.unwrap_model(self.model), DynamicTinyBertPreTrainedModel)
 
     @property
-    def _learns_importance(self) -> bool:
-        name = self.args.importance or getattr(self.model.config, "importance", None)
-        return name in IMPORTANCES and IMPORTANCES[name].is_learned
-
-    @property
-    def _training_columns(self) -> list[str]:
+    def _objective_columns(self) -> list[str]:
         """Columns that the objective reads and the model does not take."""
         return [*ANSWERS, *TEACHER_INPUTS, *(column for term in self.extra_terms for column in term.columns)]
 
-    def _without_training_columns(self, inputs: dict) -> dict:
-        columns = self._training_columns
-        return {name: value for name, value in inputs.items() if name not in columns}
+    def _model_inputs(self, inputs: dict) -> dict:
+        return {name: value for name, value in inputs.items() if name not in self._objective_columns}
 
     def _set_signature_columns_if_needed(self) -> None:
         """Keeps the columns of the objective, which the parent would drop."""
         super()._set_signature_columns_if_needed()
-        self._signature_columns += [name for name in self._training_columns if name not in self._signature_columns]
+        self._signature_columns += [name for name in self._objective_columns if name not in self._signature_columns]
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Pushes the model's code too, for those who load it without this package; the parent leaves it behind."""
@@ -415,35 +329,60 @@ class DistillationTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self.resumed = True
         student = self.model if model is None else model
-        if not isinstance(student, DynamicTinyBertPreTrainedModel):  # older checkpoints say LayerNorm.gamma: read by name
+        if not isinstance(student, DynamicTinyBertPreTrainedModel):  # the parent does not read names such as LayerNorm.gamma
             saved = type(student).from_pretrained(resume_from_checkpoint, dtype=student.dtype)
             student.load_state_dict(saved.state_dict())
         if self.objective is not None and self.objective.extra_state():
             extra = load_file(Path(resume_from_checkpoint) / EXTRA_STATE)
-            self.objective.load_state_dict(extra | _prefixed(student.state_dict()))
+            self.objective.load_state_dict(self.objective.state_dict() | extra)
 
 
 class TimeEstimate(TrainerCallback):
-    """Logs, after the first steps, how long the training will take."""
+    """Logs once how long the training will take. The first step, which fills the caches, is not measured."""
 
     def __init__(self):
-        self._seconds: list[float] = []
-        self._begin = 0.0
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        """Starts the clock."""
-        self._begin = time.perf_counter()
+        self.steps, self.begin = 0, 0.0
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Measures, and logs once."""
-        self._seconds.append(time.perf_counter() - self._begin)
+        """Starts the clock after the first step, and logs after `MEASURED_STEPS` more."""
+        self.steps += 1
         remaining = state.max_steps - state.global_step
-        if len(self._seconds) == MEASURED_STEPS + 1 and remaining > 0 and state.is_world_process_zero:
-            seconds = sum(self._seconds[1:]) / MEASURED_STEPS
+        if self.steps == 1:
+            self.begin = time.perf_counter()
+        elif self.steps == 1 + MEASURED_STEPS and remaining > 0 and state.is_world_process_zero:
+            seconds = (time.perf_counter() - self.begin) / MEASURED_STEPS
             logger.warning(
-                f"{seconds:.2g} s per step: about {seconds * remaining / 60:.2g} minutes for the remaining {remaining} "
-                "steps, without evaluation and saving."
+                f"{seconds:.2g} s per step: about {seconds * remaining / 60:.2g} minutes for the other {remaining} steps."
             )
+
+
+def end_together(trainer: Trainer | None = None) -> None:
+    """Ends the process group; the last call of a script that several processes run. In a single process it does nothing.
+
+    Without it a launch may fail at its very end: a process exits while another process still communicates, or Python exits
+    while a thread of Gloo still releases its last message. These threads end with the process group, which ends only after
+    the wrapped model is freed.
+
+    Args:
+        trainer (`Trainer`, *optional*): a trainer that the script still holds. It can save afterwards, but not train.
+
+    Example:
+
+    ```python
+    >>> trainer.train()
+    >>> trainer.save_model()
+    >>> end_together(trainer)
+    ```
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        return
+    state.wait_for_everyone()
+    if trainer is not None:
+        trainer.model_wrapped = trainer.model
+        trainer.accelerator.free_memory()
+    gc.collect()  # a trainer and its wrapped model refer to each other
+    state.destroy_process_group()
 
 
 def token_scorers(model) -> list[torch.nn.Module]:
@@ -452,5 +391,12 @@ def token_scorers(model) -> list[torch.nn.Module]:
     return [layer.token_scorer for layer in layers if layer.token_scorer is not None]
 
 
-def _prefixed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"student.{name}": tensor for name, tensor in state.items()}
+def _store_in_float32(model) -> None:
+    """Changes weights of 16 bits to float32, with a warning."""
+    stored = {parameter.dtype for parameter in model.parameters()} if model is not None else set()
+    for dtype in stored & {torch.float16, torch.bfloat16}:
+        logger.warning(
+            f"The weights of {type(model).__name__} are stored in {str(dtype).removeprefix('torch.')}; training uses "
+            "float32. float32_weights=False keeps their type."
+        )
+        model.float()

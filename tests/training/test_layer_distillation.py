@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from conftest import make_batch
-from datasets import concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from tokenizers import processors
 from transformers import (
     AutoModelForQuestionAnswering,
@@ -31,11 +31,9 @@ from hf_dynbert import (
 )
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
-from hf_dynbert.tasks.question_answering.features import encode_windows
-from hf_dynbert.training.attention_capture import capture_attention
+from hf_dynbert.training import teacher_inputs
 from hf_dynbert.training.batches import PLACES
-from hf_dynbert.training.teachers.alignment import same_tokens
-from hf_dynbert.training.teachers.predictions import teacher_inputs
+from hf_dynbert.training.layers import LayerOutputs, capture_attention, layer_map
 from hf_dynbert.training.trainer import EXTRA_STATE
 
 
@@ -45,14 +43,15 @@ ALL = {"hidden_weight": 1.0, "embedding_weight": 0.5, "attention_weight": 2.0, "
 DISTIL = {"dim": 32, "n_layers": 4, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 140}
 
 
-@pytest.fixture
-def mpnet_tokenizer(tokenizer, tmp_path):
+@pytest.fixture(scope="module")
+def mpnet_tokenizer(tokenizer, tmp_path_factory):
     """The same words in another order, between other special tokens."""
     words = sorted(tokenizer.get_vocab(), reverse=True)
     names = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>"}
-    (tmp_path / "vocab.txt").write_text("\n".join(["<pad>", "<s>", "</s>", *(w for w in words if w not in names)]))
+    vocabulary = tmp_path_factory.mktemp("mpnet") / "vocab.txt"
+    vocabulary.write_text("\n".join(["<pad>", "<s>", "</s>", *(w for w in words if w not in names)]))
     special = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "model_max_length": 128}
-    other = BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"), **special)
+    other = BertTokenizerFast(vocab=str(vocabulary), **special)
     other.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B:1 </s>:1", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
@@ -91,30 +90,23 @@ def test_scores_give_the_models_own_attention(kind, sizes, bert_folder):
     batch["input_ids"] = batch["input_ids"].clamp(min=3)
     if kind in ("distilbert", "mpnet", "roberta"):
         del batch["token_type_ids"]
-    with torch.no_grad(), capture_attention(model, [1, 3]) as views:
+    with torch.no_grad(), capture_attention(model, [1, 3]) as attention:
         attentions = model(**batch, output_attentions=True).attentions
-    assert list(views) == [1, 3]
+    outputs = LayerOutputs((), attention, heads=4)
     real = batch["attention_mask"].bool()
-    for layer, view in views.items():
-        found = view.scores().masked_fill(~real[:, None, None], -torch.inf).softmax(-1)
-        for row in range(2):  # queries of padding are nobody's business
+    for layer in (1, 3):
+        found = outputs.scores(layer).masked_fill(~real[:, None, None], -torch.inf).softmax(-1)
+        for row in range(2):  # queries of padding do not count
             # 1e-5: the same sums in another order
             torch.testing.assert_close(found[row, :, real[row]], attentions[layer - 1][row, :, real[row]], atol=1e-5, rtol=0)
-    if kind == "mpnet":
-        assert views[1].bias is not None
-    before = views[1].query
+    before = outputs.scores(1)
     with torch.no_grad():
         model(**make_batch((7,)) if "token_type_ids" in batch else {"input_ids": torch.ones(1, 7, dtype=torch.long)})
-    assert views[1].query is before  # nobody watches any more
-    places = torch.tensor([[2, 0, 1], [3, 1, 0]])
-    taken, scores = views[3].take(places).scores(), views[3].scores()
-    wanted = torch.stack([scores[row][:, places[row]][:, :, places[row]] for row in range(2)])
+    assert torch.equal(outputs.scores(1), before)  # calls behind the block are not captured
+    positions = torch.tensor([[2, 0, 1], [3, 1, 0]])
+    taken, scores = LayerOutputs((), attention, 4, positions).scores(3), outputs.scores(3)
+    wanted = torch.stack([scores[row][:, positions[row]][:, :, positions[row]] for row in range(2)])
     torch.testing.assert_close(taken, wanted)
-
-
-def test_attention_that_nobody_asks_for_may_be_built_in_any_way():
-    with capture_attention(torch.nn.Linear(2, 2), []) as views:
-        assert views == {}
 
 
 def test_a_model_without_such_layers_is_refused():
@@ -124,26 +116,47 @@ def test_a_model_without_such_layers_is_refused():
         pass
 
 
+@pytest.mark.parametrize(
+    ("how", "student", "teacher", "wanted"),
+    [
+        (["uniform"], 6, 12, [2, 4, 6, 8, 10, 12]),
+        (["uniform"], 2, 2, [1, 2]),
+        (["last"], 3, 12, [10, 11, 12]),
+        (["1", "1", "12"], 3, 12, [1, 1, 12]),
+        (["uniform"], 5, 12, None),
+        (["last"], 6, 3, None),
+        (["first"], 3, 6, None),
+        ([1, 2], 3, 6, None),
+        ([0, 2, 4], 3, 6, None),
+        ([2, 1, 4], 3, 6, None),
+        ([2, 4, 7], 3, 6, None),
+        (["uniform", "last"], 3, 6, None),
+    ],
+)
+def test_layer_maps(how, student, teacher, wanted):
+    if wanted:
+        assert layer_map(how, student, teacher) == wanted
+    else:
+        with pytest.raises(ValueError, match=f"the student has {student} layers, the teacher {teacher}. Valid are uniform"):
+            layer_map(how, student, teacher)
+
+
 def test_the_same_words_in_another_tokenizer(tokenizer, mpnet_tokenizer):
-    questions, contexts = ["who wrote the light?", "ada"], ["Dan xyzzy wrote the light-house in 1907 … ☃ at night. " * 3, ""]
-    for window in encode_windows(tokenizer, questions, contexts, 60, 8, max_question_length=16):
-        ids = window.inputs["input_ids"]
-        whole = [i for i in ids if i not in tokenizer.all_special_ids or i == tokenizer.unk_token_id]
-        first = ids.index(tokenizer.sep_token_id) - 1
-        words = mpnet_tokenizer.convert_tokens_to_ids(tokenizer.convert_ids_to_tokens(whole))
-        others = [1, *words[:first], 2, 2, *words[first:], 2]
-        places = same_tokens(ids, others, tokenizer, mpnet_tokenizer)
-        assert len(places) == len(ids) and places == sorted(set(places))
-        for token, place in zip(ids, places, strict=True):
-            mine, theirs = tokenizer.convert_ids_to_tokens(token), mpnet_tokenizer.convert_ids_to_tokens(others[place])
-            assert theirs == {"[CLS]": "<s>", "[SEP]": "</s>"}.get(mine, mine)
-
-
-def test_tokenizers_that_cut_differently_are_refused(tokenizer, mpnet_tokenizer):
-    mine = tokenizer("who?", "ada wrote")["input_ids"]
-    theirs = mpnet_tokenizer("who?", "ada writes")["input_ids"]
-    with pytest.raises(ValueError, match="splits 'wrote' into .* need tokenizers that split words alike"):
-        same_tokens(mine, theirs, tokenizer, mpnet_tokenizer)
+    context = "Dan xyzzy wrote the light-house in 1907 … ☃ at night. " * 3
+    questions = Dataset.from_dict(
+        {"id": ["a", "b"], "question": ["who wrote the light?", "ada"], "context": [context, "ben"]}
+        | {"answers": [{"text": ["Dan"], "answer_start": [0]}, {"text": ["ben"], "answer_start": [0]}]}
+    )
+    windows = {"max_length": 60, "stride": 8, "max_question_length": 16}
+    student = training_features(questions, tokenizer, **windows)
+    teacher = teacher_inputs(mpnet_tokenizer, tokenizer, questions, **windows)
+    assert len(student) == len(teacher) > 2
+    special = {"[CLS]": "<s>", "[SEP]": "</s>"}
+    for ids, row in zip(student["input_ids"], teacher, strict=True):
+        tokens = tokenizer.convert_ids_to_tokens(ids)
+        teacher_tokens = mpnet_tokenizer.convert_ids_to_tokens(row["teacher_input_ids"])
+        assert [teacher_tokens[place] for place in row["teacher_places"]] == [special.get(token, token) for token in tokens]
+        assert row["teacher_places"] == sorted(set(row["teacher_places"]))
 
 
 def trainer_for(model, features, tokenizer, folder, teacher=None, **options):
@@ -324,12 +337,11 @@ def test_gradient_accumulation_changes_nothing(make_model, taught, tokenizer, mp
     torch.testing.assert_close(*ends, atol=1e-5, rtol=1e-5)  # gradients summed in another order, two steps
 
 
-@pytest.mark.parametrize("length_drop", [False, True])
-def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path, length_drop):
+def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path):
     """bf16 autocast: every part as in fp32 but for rounding, and what is compared is compared in fp32."""
     start, logged = make_model(**STILL), []
     for bf16 in (False, True):
-        options = {"bf16": bf16, "max_steps": 2, "length_drop": length_drop, **ALL}
+        options = {"bf16": bf16, "max_steps": 1, "length_drop": True, **ALL}
         trainer = trainer_for(copy.deepcopy(start), taught, tokenizer, tmp_path, mpnet, **options)
         trainer.train()
         logged.append(trainer.state.log_history[0])
@@ -344,20 +356,15 @@ def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path, length_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden_weight": 1.0, "layer_map": ["1", "2"]}, "has 2 layers; the student has 4"),
-        ({"hidden_weight": 1.0, "layer_map": ["middle"]}, "the layer map is 'middle'"),
-        (
-            {"relation_weight": 1.0, "relation_heads": 5},
-            "relation_heads is 5; valid are divisors of both hidden sizes, 32 and 48",
-        ),
-        ({"relation_weight": 1.0, "relation_layer": 9}, "relation_layer is 9; valid are the teacher's layers, 1 to 8"),
+        ({"hidden_weight": 1.0, "layer_map": ["1", "2"]}, "layer_map is 1 2; the student has 4 layers, the teacher 8"),
+        ({"relation_weight": 1.0, "relation_heads": 5}, "relation_heads is 5; valid are divisors of both hidden sizes"),
+        ({"relation_weight": 1.0, "relation_layer": 9}, "relation_layer is 9; the teacher's layers are 1 to 8"),
         ({"relation_weight": 1.0, "relations": ["keys"]}, "relations is 'keys'; valid are"),
-        ({"attention_weight": -1.0}, "attention_weight is -1.0; valid are 0 and more"),
+        ({"relation_weight": 1.0, "relations": []}, "relations is None; valid are 'query'"),
+        ({"attention_weight": -1.0}, "attention_weight is -1.0; valid are"),
         ({"attention_target": "logits", "attention_weight": 1.0}, "attention_target is 'logits'"),
-        ({"hidden_weight": 1.0, "length_drop": True, "layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: a layer"),
+        ({"hidden_weight": 1.0, "length_drop": True, "layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: layers"),
         ({"layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: layers are left out in LengthDrop's passes"),
-        ({"relation_weight": 1.0, "relations": []}, "relations is empty; valid are some of"),
-        ({"hidden_weight": 1.0, "layer_map": ["uniform", "last"]}, "valid are one name, such as uniform, or numbers"),
         ({"prediction_weight": 0.0}, "A teacher is given, but nothing is learned from it"),
         ({"hidden_weight": 1.0, "label_smoothing_factor": 0.1}, "have no part in this objective"),
     ],
@@ -386,7 +393,7 @@ def test_a_default_budget_drops_nothing_here(make_model, questions, tokenizer, t
 def test_other_heads_are_refused_for_attention_alone(make_model, taught, tokenizer, mpnet, tmp_path):
     mpnet.config.num_attention_heads = 8
     for options in ({"attention_weight": 1.0}, {"relation_weight": 1.0, "relations": ["attention", "value"]}):
-        with pytest.raises(ValueError, match="the student has 4 attention heads, the teacher 8"):
+        with pytest.raises(ValueError, match="The student has 4 attention heads, the teacher 8"):
             trainer_for(make_model(), taught, tokenizer, tmp_path, mpnet, **options)
     trainer_for(make_model(), taught, tokenizer, tmp_path, mpnet, relation_weight=1.0, relation_heads=8)
 
@@ -406,11 +413,11 @@ def test_a_teacher_that_is_missing_or_numbers_tokens_otherwise(
         for options in ({"hidden_weight": 1.0}, {}):
             args = DistillationArguments(str(tmp_path), use_cpu=True, report_to=[], length_drop=False, **options)
             how = {"processing_class": tokenizer, "teacher": teacher, "teacher_processing_class": given}
-            with pytest.raises(ValueError, match="have other numbers in the teacher's tokenizer"):
+            with pytest.raises(ValueError, match="numbers tokens differently"):
                 DistillationTrainer(make_model(), args, train_dataset=features, **how)
             DistillationTrainer(make_model(), args, train_dataset=taught, **how)  # reads teacher_input_ids
     mpnet.config.vocab_size += 1
-    with pytest.raises(ValueError, match="they number them differently"):
+    with pytest.raises(ValueError, match="numbers tokens differently"):
         trainer_for(make_model(), features, tokenizer, tmp_path, mpnet, hidden_weight=1.0)
 
 

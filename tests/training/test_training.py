@@ -1,16 +1,11 @@
-"""Losses against closed forms, the sandwich, and the Trainer's promises."""
+"""The sub-networks of a step, and what training with them does."""
 
-import json
 import math
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import NO_THREAD_OF_GLOO, randomize_scorers
+from conftest import randomize_scorers
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, TrainerCallback
 
@@ -18,82 +13,12 @@ from hf_dynbert import (
     DistillationArguments,
     DistillationTrainer,
     DynamicTinyBertConfig,
-    DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertForSequenceClassification,
     count_macs,
     training_features,
 )
 from hf_dynbert.subnetwork import validate_length_config
-from hf_dynbert.training.length_drop import sample_layers, sample_sandwich
-from hf_dynbert.training.losses import answer_distribution, divergence, saliency, soft_cross_entropy
-
-
-def closed_form_kl(p, q):
-    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
-
-
-def distribution(logits):
-    total = sum(math.exp(x) for x in logits)
-    return [math.exp(x) / total for x in logits]
-
-
-STUDENT, TEACHER = [[0.3, -1.2, 2.0], [1.0, 1.5, -0.5]], [[1.1, 0.4, -0.7], [0.2, 0.1, 0.0]]
-
-
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("direction", ["forward", "reference"])
-def test_divergence_closed_form(direction, temperature):
-    pairs = [[distribution([x / temperature for x in row]) for row in rows] for rows in zip(TEACHER, STUDENT, strict=True)]
-    if direction != "forward":
-        pairs = [(student, teacher) for teacher, student in pairs]
-    wanted = temperature**2 * sum(closed_form_kl(p, q) for p, q in pairs) / 2
-    measured = divergence(torch.tensor(STUDENT), torch.tensor(TEACHER), temperature=temperature, direction=direction)
-    assert measured.item() == pytest.approx(wanted, rel=1e-5)  # float32
-
-
-def test_divergence_counts_only_what_the_mask_marks():
-    mask = torch.tensor([[True, True, False], [True, False, True]])
-    student, teacher = torch.tensor(STUDENT), torch.tensor(TEACHER)
-    wanted = sum(
-        closed_form_kl(*(distribution([row[i] for i in keep]) for row in rows))
-        for keep, rows in zip([(0, 1), (0, 2)], zip(TEACHER, STUDENT, strict=True), strict=True)
-    )
-    assert divergence(student, teacher, mask).item() == pytest.approx(wanted / 2, rel=1e-5)
-    changed = student.masked_fill(~mask, 1e4)
-    assert torch.equal(divergence(changed, teacher, mask), divergence(student, teacher, mask))
-
-
-def test_divergence_is_zero_for_equal_predictions_and_teaches_the_student_only():
-    student, teacher = (torch.tensor(rows, requires_grad=True) for rows in (STUDENT, TEACHER))
-    assert divergence(student, student).item() == pytest.approx(0, abs=1e-6)
-    divergence(student, teacher).backward()
-    wanted = (student.softmax(-1) - teacher.softmax(-1)) / 2  # gradient of the mean over two examples
-    torch.testing.assert_close(student.grad, wanted.detach())
-    assert teacher.grad is None
-    with pytest.raises(ValueError, match="valid are 'forward'"):
-        divergence(student, teacher, direction="backward")
-
-
-def test_soft_cross_entropy_closed_form():
-    scores, target = torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.0, 9.0]]), torch.tensor([[0.4, 1.2, 0.4], [0.0, 0.0, 1.0]])
-    mask = torch.tensor([[True, True, False], [True, True, False]])
-    q = distribution([1.0, 2.0])
-    wanted = -(0.2 * math.log(q[0]) + 0.6 * math.log(q[1])) / 2  # the second example has no mass that counts
-    assert soft_cross_entropy(scores, target, mask).item() == pytest.approx(wanted, rel=1e-5)
-    assert soft_cross_entropy(scores.masked_fill(~mask, -torch.inf), target, mask).item() == pytest.approx(wanted, rel=1e-5)
-
-
-def test_answer_distribution_is_a_mean_of_softmaxes():
-    start, end = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, -1.0]])
-    p, q = distribution([1.0, 2.0]), distribution([0.0, -1.0])
-    assert answer_distribution(start, end)[0].tolist() == pytest.approx([(a + b) / 2 for a, b in zip(p, q, strict=True)])
-
-
-def test_saliency_of_a_linear_model_is_its_terms():
-    state = torch.randn(2, 3, 4, requires_grad=True)
-    weight = torch.randn(4)
-    logits = torch.stack([(state @ weight).sum(1), torch.full((2,), -1e9)], dim=1)
-    torch.testing.assert_close(saliency(logits, [state])[0], (state.detach() @ weight).abs())
+from hf_dynbert.training.length_drop import sample_sandwich
 
 
 @pytest.fixture
@@ -132,13 +57,11 @@ def test_sandwich(make_model, arguments, preset):
     assert sample_sandwich(random.Random(0), config, args) == passes
 
 
-def test_layer_drop_never_leaves_an_empty_model():
-    rng = random.Random(0)
-    samples = [sample_layers(rng, 4, 0.9) for _ in range(100)]
-    assert all(samples)
+def test_layer_drop_never_leaves_an_empty_model(make_model, arguments):
+    config, args = make_model().config, arguments(layer_dropout_prob=0.9)
+    samples = [sub.layers for seed in range(50) for sub in sample_sandwich(random.Random(seed), config, args)]
     assert min(map(len, samples)) == 1
-    assert all(sample == sorted(sample) for sample in samples)
-    assert sample_layers(rng, 4, 0.0) is None
+    assert all(list(sample) == sorted(set(sample)) for sample in samples)
 
 
 def make_trainer(make_model, questions, tokenizer, args, **config):
@@ -168,9 +91,9 @@ def test_budgets_of_the_model_are_trained_as_often_as_asked(arguments):
     named = [[0.9, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.4, 0.3, 0.2, 0.1, 0.1]]
     config = DynamicTinyBertConfig(num_hidden_layers=6, budgets={"half": named[0], "third": named[1]})
     args = arguments(num_sandwich=1, always_smallest=False, budget_prob=0.6)
-    drawn = [sample_sandwich(random.Random(seed), config, args)[1].length_config for seed in range(500)]
+    drawn = [sample_sandwich(random.Random(seed), config, args)[1].length_config for seed in range(200)]
     for length_config in map(tuple, named):
-        assert 0.3 - 0.08 < drawn.count(length_config) / 500 < 0.3 + 0.08  # four standard deviations
+        assert 0.3 - 0.13 < drawn.count(length_config) / 200 < 0.3 + 0.13  # four standard deviations
     args = arguments(num_sandwich=2, budget_prob=0.0)
     plain = [sub.length_config for sub in sample_sandwich(random.Random(0), config, args)]
     assert not any(length_config in map(tuple, named) for length_config in plain)
@@ -232,21 +155,6 @@ def test_objective_is_the_weighted_sum_of_its_parts(make_model, questions, token
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
 
 
-def test_gradient_accumulation_changes_nothing(make_model, questions, tokenizer, arguments):
-    results = []
-    for size, steps in ((8, 1), (2, 4)):
-        args = arguments(
-            per_device_train_batch_size=size, gradient_accumulation_steps=steps, max_steps=2, optim="sgd",
-            train_sampling_strategy="sequential", max_grad_norm=0, learning_rate=0.1, importance_learning_rate=0.1,
-        )  # fmt: skip
-        trainer = make_trainer(make_model, questions, tokenizer, args, importance="learned")
-        randomize_scorers(trainer.model)
-        trainer.train()
-        results.append(parameters(trainer))
-    for name, value in results[0].items():
-        torch.testing.assert_close(results[1][name], value, atol=1e-5, rtol=0)  # sums in another order, two SGD steps
-
-
 class Kill(TrainerCallback):
     def __init__(self, step):
         self.step = step
@@ -261,15 +169,15 @@ def losses(trainer):
 
 
 def test_a_resumed_run_repeats_the_losses_bit_for_bit(make_model, questions, tokenizer, arguments, tmp_path):
-    options = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3, "layer_dropout_prob": 0.2}
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "layer_dropout_prob": 0.2}
     whole = make_trainer(make_model, questions, tokenizer, arguments(**options))
     whole.train()
     options["output_dir"] = str(tmp_path / "killed")
     killed = make_trainer(make_model, questions, tokenizer, arguments(**options))
-    killed.add_callback(Kill(4))
+    killed.add_callback(Kill(3))
     killed.train()
     resumed = make_trainer(make_model, questions, tokenizer, arguments(**options))
-    resumed.train(resume_from_checkpoint=str(tmp_path / "killed" / "checkpoint-3"))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "killed" / "checkpoint-2"))
     assert losses(resumed) == losses(whole)
     for name, value in parameters(whole).items():
         assert torch.equal(parameters(resumed)[name], value), name
@@ -279,13 +187,9 @@ def test_a_resumed_run_repeats_the_losses_bit_for_bit(make_model, questions, tok
     "options",
     [
         {"preset": "length-adaptive-transformer", "layer_dropout_prob": 0.2, "importance": "all"},
-        {"importance": "learned"},
-        {"importance": "question", "temperature": 2.0},
+        {"importance": "question", "temperature": 2.0, "bf16": True},
         {"importance": "cls", "num_sandwich": 0, "always_smallest": True},
-        {"length_drop": False},
-        {"bf16": True},
-        {"gradient_checkpointing": True},
-        {"drop_layers": [1], "layer_dropout_prob": 0.4, "max_steps": 6, "importance": "learned"},
+        {"drop_layers": [1], "layer_dropout_prob": 0.4, "max_steps": 4, "importance": "learned"},
         {"drop_layers": [0, 2], "preset": "dynamic-tinybert"},
         {"early_selection_until": 2, "gradient_checkpointing": True, "importance": "learned"},
     ],
@@ -293,15 +197,14 @@ def test_a_resumed_run_repeats_the_losses_bit_for_bit(make_model, questions, tok
 )
 def test_options_run_and_stay_finite(make_model, questions, tokenizer, arguments, options):
     config = {name: options.pop(name) for name in ("drop_layers", "early_selection_until") if name in options}
-    trainer = make_trainer(make_model, questions, tokenizer, arguments(**{"max_steps": 2} | options), **config)
+    trainer = make_trainer(make_model, questions, tokenizer, arguments(**{"max_steps": 1} | options), **config)
     trainer.train()
     assert all(math.isfinite(loss) for loss in losses(trainer).values())
 
 
-@pytest.mark.parametrize("dropped", ["restore", "mask"])
-def test_training_lowers_the_loss(make_model, questions, tokenizer, arguments, dropped):
-    args = arguments(max_steps=30, per_device_train_batch_size=16, learning_rate=3e-3, importance="learned")
-    trainer = make_trainer(make_model, questions, tokenizer, args, dropped_logits=dropped)
+def test_training_lowers_the_loss(make_model, questions, tokenizer, arguments):
+    args = arguments(max_steps=20, per_device_train_batch_size=16, learning_rate=3e-3, importance="learned")
+    trainer = make_trainer(make_model, questions, tokenizer, args, dropped_logits="mask")
     trainer.train()
     history = [log for log in trainer.state.log_history if "loss_labels" in log]
     assert history[-1]["loss_labels"] < 0.5 * history[0]["loss_labels"]
@@ -358,12 +261,13 @@ def test_compute_metrics_sees_the_logits_only(make_model, questions, tokenizer, 
     ("kwargs", "message"),
     [
         ({"importance": "attention"}, "'all', 'question', 'cls', 'learned'"),
-        ({"layer_dropout_prob": 1.0}, r"numbers in \[0, 1\)"),
-        ({"smallest_macs": 0}, r"numbers in \(0, 1\]"),
-        ({"num_sandwich": -1}, "0 and more"),
-        ({"budget_prob": 1.5}, r"numbers in \[0, 1\]"),
+        ({"layer_dropout_prob": 1.0}, "layer_dropout_prob is 1.0; valid are"),
+        ({"smallest_macs": 0}, "smallest_macs is 0; valid are"),
+        ({"num_sandwich": -1}, "num_sandwich is -1; valid are"),
+        ({"budget_prob": 1.5}, "budget_prob is 1.5; valid are"),
+        ({"temperature": float("nan")}, "temperature is nan; valid are"),
         ({"num_sandwich": 0, "always_smallest": False}, "use num_sandwich=1"),
-        ({"smallest_macs": 0.5, "largest_macs": 0.4}, r"from smallest_macs \(0.5\) to 1"),
+        ({"smallest_macs": 0.5, "largest_macs": 0.4}, "largest_macs is 0.4; valid are"),
         ({"preset": "bert"}, "'length-adaptive-transformer', 'dynamic-tinybert'"),
         ({"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}, "use_reentrant=True"),
         ({"fsdp": "full_shard"}, "fsdp splits the weights"),
@@ -373,60 +277,3 @@ def test_compute_metrics_sees_the_logits_only(make_model, questions, tokenizer, 
 def test_bad_arguments_are_refused(arguments, kwargs, message):
     with pytest.raises(ValueError, match=message):
         arguments(**kwargs)
-
-
-TEN_LINES = """
-import json, sys
-from transformers import AutoTokenizer, DataCollatorWithPadding
-from hf_dynbert import *
-folder, data, output = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(folder)
-off = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder, **off)
-features = training_features(load_squad(data), tokenizer, max_length=128, stride=16)
-args = DistillationArguments(output, use_cpu=True, max_steps=3, per_device_train_batch_size={size}, logging_steps=1,
-    train_sampling_strategy="sequential", save_strategy="no", optim="sgd", learning_rate=0.1, max_grad_norm=0)
-trainer = DistillationTrainer(model, args, train_dataset=features, data_collator=DataCollatorWithPadding(tokenizer))
-trainer.train()
-if trainer.is_world_process_zero():
-    trainer.save_model(output)
-end_together(trainer)
-"""
-
-
-def test_a_short_script_and_two_processes_give_the_same_model(bert_folder, questions, tmp_path):
-    data = tmp_path / "squad.json"
-    articles = [
-        {
-            "title": row["title"],
-            "paragraphs": [
-                {
-                    "context": row["context"],
-                    "qas": [
-                        {
-                            "id": row["id"],
-                            "question": row["question"],
-                            "answers": [{"text": row["answers"]["text"][0], "answer_start": 0}],
-                        }
-                    ],
-                }
-            ],
-        }
-        for row in questions
-    ]
-    data.write_text(json.dumps({"data": articles}))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    saved = []
-    for processes in (1, 2):
-        script = tmp_path / f"script{processes}.py"
-        script.write_text(TEN_LINES.replace("{size}", str(8 // processes)) + NO_THREAD_OF_GLOO)
-        launch = [sys.executable]
-        if processes == 2:  # what `accelerate launch` runs for several processes; on CPUs it wants MPI instead
-            launch += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        output = tmp_path / f"out{processes}"
-        command = [*launch, str(script), str(bert_folder), str(data), str(output)]
-        finished = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parent)
-        assert finished.returncode == 0, finished.stderr[-3000:]
-        saved.append(DynamicTinyBertForQuestionAnswering.from_pretrained(output).state_dict())
-    for name, value in saved[0].items():
-        torch.testing.assert_close(saved[1][name], value, atol=1e-5, rtol=0)  # sums in another order, three SGD steps

@@ -29,9 +29,9 @@ from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
 from hf_dynbert.recipes.tasks import TextClassification
 from hf_dynbert.tasks.text_classification.data import cut_texts, load_texts, number_labels, text_features
-from hf_dynbert.training.collator import DistillationCollator
+from hf_dynbert.training.batches import DistillationCollator
 from hf_dynbert.training.losses import divergence
-from hf_dynbert.training.teachers.predictions import label_order, teacher_logits, teacher_text_inputs
+from hf_dynbert.training.teachers import label_order, teacher_logits, teacher_text_inputs
 
 
 PAIR = ["question", "sentence"]

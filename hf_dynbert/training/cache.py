@@ -7,20 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import datasets
-import torch
+from accelerate import PartialState
 from datasets import Dataset, Features, concatenate_datasets
 from tqdm.auto import tqdm
 
 
 SHARD = 256  # rows stored at once: a killed pass loses at most this, a minute or two of a large teacher on two cores
 VERSION = 2  # raise it when the same models, data and settings give other answers
-NOT_ANSWERS = (
-    "transformers_version",
-    "architectures",
-    "id2label",
-    "label2id",
-    "auto_map",
-)  # fields of a configuration that do not change the outputs
+# Fields of a configuration that do not change the outputs
+NOT_ANSWERS = ("transformers_version", "architectures", "id2label", "label2id", "auto_map")
 
 
 def map_in_shards(
@@ -37,22 +32,15 @@ def map_in_shards(
     Several processes that train together start at different shards, so processes that share the folder share the work.
 
     Args:
-        function (`Callable`): takes a batch of rows and returns a batch of rows, not always as many.
-        data (`datasets.Dataset`): rows.
-        columns (`list[str]`): columns that `function` reads.
-        features (`datasets.Features`): features of the returned rows.
-        key (`str`): fingerprint of everything but the rows that the result depends on, see `fingerprint`.
+        function (`Callable`): takes a batch of rows of these columns; returns rows with these features, not always as many.
+        key (`str`): see `fingerprint`.
         description (`str`): label of the progress bar.
-        cache_dir (`str` or `Path`, *optional*): folder; beside the other caches of `datasets` when not given.
-
-    Returns:
-        `datasets.Dataset`: the rows that `function` returned.
+        cache_dir (`str` or `Path`, *optional*): folder; beside the other caches of `datasets` by default.
     """
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "hf_dynbert") / key
     folder.mkdir(parents=True, exist_ok=True)
-    firsts = range(0, len(data), SHARD)
-    begin = _rank() * len(firsts) // _processes()
-    shards = {}
+    state, firsts, shards = PartialState(), range(0, len(data), SHARD), {}
+    begin = state.process_index * len(firsts) // state.num_processes
     for first in tqdm([*firsts[begin:], *firsts[:begin]], desc=description, unit="shard"):
         shard = data.select(range(first, min(first + SHARD, len(data)))).select_columns(columns)
         name = hashlib.sha256(json.dumps([shard[column][:] for column in columns]).encode()).hexdigest()[:16]
@@ -70,13 +58,7 @@ def map_in_shards(
 
 
 def fingerprint(model, tokenizers: list, settings: list) -> str:
-    """Fingerprint of everything but the row that a model's outputs depend on.
-
-    Args:
-        model (`PreTrainedModel`): its configuration and weights count.
-        tokenizers (`list[PreTrainedTokenizerBase]`): all tokenizers that read the row.
-        settings (`list`): values that JSON can store.
-    """
+    """Hash of everything but the row that a model's outputs depend on: configuration, weights, tokenizers and settings."""
     config = {name: value for name, value in model.config.to_diff_dict().items() if name not in NOT_ANSWERS}
     digest = hashlib.sha256(json.dumps([VERSION, type(model).__name__, config, settings], default=str).encode())
     for tokenizer in tokenizers:
@@ -94,15 +76,3 @@ def tokenizer_parts(tokenizer) -> dict:
         return parts | {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab(), **tokenizer.init_kwargs}
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     return parts | {name: part for name, part in backend.items() if name not in ("truncation", "padding")}
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if _distributed() else 0
-
-
-def _processes() -> int:
-    return torch.distributed.get_world_size() if _distributed() else 1
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,0 +1,132 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Layers of a student and of a teacher: which are compared, and what a call of a model returns of them.
+
+Layers are counted from 1; the states of layer 0 are the embeddings.
+"""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .losses import relation_scores
+
+
+# Names of the projections in transformers: BERT, RoBERTa and ELECTRA; MPNet; DistilBERT
+PROJECTIONS = {"query": ("query", "q", "q_lin"), "key": ("key", "k", "k_lin"), "value": ("value", "v", "v_lin")}
+
+
+def layer_map(how: Sequence[str | int], student_layers: int, teacher_layers: int) -> list[int]:
+    """The teacher's layer for each layer of the student: `uniform`, every k-th (TinyBERT, arXiv 1909.10351, section 3.1),
+    `last`, the last layers, or the layers themselves.
+    """
+    how = [str(entry) for entry in how]
+    step, rest = divmod(teacher_layers, student_layers)
+    if how == ["uniform"] and step and not rest:
+        return list(range(step, teacher_layers + 1, step))
+    if how == ["last"] and step:
+        return list(range(teacher_layers - student_layers + 1, teacher_layers + 1))
+    layers = [int(entry) for entry in how if entry.isdigit()]
+    in_range = all(1 <= layer <= teacher_layers for layer in layers)
+    if len(layers) == len(how) == student_layers and in_range and layers == sorted(layers):
+        return layers
+    raise ValueError(
+        f"layer_map is {' '.join(how)}; the student has {student_layers} layers, the teacher {teacher_layers}. Valid are "
+        f"uniform (for a teacher whose depth is a multiple of the student's), last (for a teacher at least as deep), and "
+        f"{student_layers} increasing layers of the teacher, 1 to {teacher_layers}."
+    )
+
+
+@dataclass
+class LayerOutputs:
+    """Hidden states and attention of one call of a model, at the student's tokens and in the teacher's width.
+
+    Args:
+        hidden_states (`tuple[torch.Tensor]` of shape `(B, L, H)`): of the call.
+        attention (`dict[int, dict[str, torch.Tensor]]`), heads (`int`): see `capture_attention`; the attention heads.
+        positions (`torch.LongTensor` of shape `(B, T)`, *optional*): tokens to take; below 0 an arbitrary token.
+        projection (`nn.Linear`, *optional*): projects the states.
+    """
+
+    hidden_states: tuple[torch.Tensor, ...]
+    attention: dict[int, dict[str, torch.Tensor]]
+    heads: int
+    positions: torch.Tensor | None = None
+    projection: nn.Linear | None = None
+
+    def states(self, layer: int) -> torch.Tensor:
+        """The states of a layer, `(B, T, H)`."""
+        states = self.hidden_states[layer].float()
+        if self.positions is not None:
+            chosen = self.positions.clamp(min=0)[:, :, None]
+            states = states.gather(1, chosen.expand(-1, -1, states.shape[-1]))
+        return states if self.projection is None else self.projection(states)
+
+    def scores(self, layer: int, kind: str = "attention", heads: int | None = None) -> torch.Tensor:
+        """Scores of all pairs of tokens before the softmax, `(B, A, T, T)`: those of the attention, queries with keys, or
+        the relations of queries, keys or values with themselves in this number of heads.
+        """
+        parts = self.attention[layer]
+        if kind == "attention":
+            scores = relation_scores(parts["query"], parts["key"], self.heads) + parts.get("position_bias", 0.0)
+        else:
+            scores = relation_scores(parts[kind], parts[kind], heads or self.heads)
+        if self.positions is not None:
+            chosen = self.positions.clamp(min=0)[:, None]
+            scores = scores.gather(2, chosen[:, :, :, None].expand(-1, scores.shape[1], -1, scores.shape[3]))
+            scores = scores.gather(3, chosen[:, :, None, :].expand(-1, scores.shape[1], scores.shape[2], -1))
+        return scores
+
+
+@contextlib.contextmanager
+def capture_attention(model: nn.Module, layers: Iterable[int]):
+    """Captures the attention of some layers in the last call of the block: for each layer `query`, `key` and `value`,
+    `(B, L, H)`, and `position_bias`, `(1 or B, A, L, L)`, where the layer adds a bias to its scores.
+    """
+    captured, handles = {layer: {} for layer in layers}, []
+    try:
+        for layer, parts in captured.items():
+            attention, projections = _attention(encoder_layers(model)[layer - 1])
+            handles.append(attention.register_forward_pre_hook(functools.partial(_keep_bias, parts), with_kwargs=True))
+            for name, projection in projections.items():
+                handles.append(projection.register_forward_hook(functools.partial(_keep_output, parts, name)))
+        yield captured
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def encoder_layers(model: nn.Module) -> nn.ModuleList:
+    """The list of the encoder's layers."""
+    depth = model.config.num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth and _attention(module[0]):
+            return module
+    raise ValueError(
+        f"{type(model).__name__} has no list of {depth} layers with separate queries, keys and values; "
+        "losses of layers work with models built like BERT, RoBERTa, DistilBERT or MPNet."
+    )
+
+
+def _attention(layer: nn.Module) -> tuple[nn.Module, dict[str, nn.Linear]] | None:
+    """The module of a layer that has projections of queries, keys and values, and these projections."""
+    for module in layer.modules():
+        children = dict(module.named_children())
+        found = {part: children[name] for part, names in PROJECTIONS.items() for name in names if name in children}
+        if len(found) == len(PROJECTIONS):
+            return module, found
+    return None
+
+
+def _keep_output(parts: dict, name: str, module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    parts[name] = output
+
+
+def _keep_bias(parts: dict, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    bias = inspect.signature(module.forward).bind(*args, **kwargs).arguments.get("position_bias")
+    if bias is not None:
+        parts["position_bias"] = bias

@@ -1,2 +1,0 @@
-# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a teacher predicts for the student's features."""
