@@ -163,6 +163,11 @@ class DistillationArguments(TrainingArguments):
             raise ValueError(
                 "always_smallest=False with num_sandwich=0 leaves no sub-network to train; use num_sandwich=1 or more."
             )
+        patience = self.early_stopping_patience
+        if patience is not None and not (patience > 0 and self.load_best_model_at_end):
+            raise ValueError(
+                f"early_stopping_patience is {patience}; valid are 1 and more, with load_best_model_at_end=True."
+            )
         if self.gradient_checkpointing:
             given = self.gradient_checkpointing_kwargs or {}
             if given.get("use_reentrant"):
