@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 
-from ..utils.errors import InputError, one_line
+from ..utils.errors import InputError, check_number, one_line
 from ..utils.recipe_files import read_recipe
 
 
@@ -40,6 +40,8 @@ LEAST = {
     "threads": 1,
     "top_k": 1,
 }
+# One entry of the "Args:" of a docstring: names, type, and the text, which continues on lines that are indented further
+ENTRY = r"^    (\w+(?:, \w+)*)(?: \(.*\))?:\s+(.*(?:\n     .*)*)"
 # Names that options had in earlier versions; recipes of old runs still have them
 FORMER_NAMES = {"held_out": "validation_fraction", "max_f1_drop": "max_drop"}
 
@@ -108,9 +110,7 @@ def option_fields(classes: Sequence[type]) -> dict[str, tuple[dataclasses.Field,
     return found
 
 
-def add_option(
-    parser, name: str, field: dataclasses.Field, annotation: object, show_help: bool = False, description: str = ""
-) -> None:
+def add_option(parser, name: str, field: dataclasses.Field, annotation: object, text: str | None = None) -> None:
     """Adds the option of a field to a parser, or to a group of one.
 
     An option that is not given leaves no trace in the result, so that the dataclass sets the default.
@@ -127,9 +127,7 @@ def add_option(
         settings |= {"choices": choices}
     else:
         settings["metavar"] = "VALUE" if read is not str else "TEXT"
-    if show_help:
-        settings["help"] = _help(field, description)
-    parser.add_argument(f"--{name}", **settings)
+    parser.add_argument(f"--{name}", help=text, **settings)
 
 
 def is_required(field: dataclasses.Field) -> bool:
@@ -154,7 +152,7 @@ def help_text(
         groups (`dict[str, list[str]]`, *optional*): title to options; options of no group follow under "other options".
     """
     fields = option_fields(classes)
-    descriptions = {name: text for item in classes for name, text in described_fields(item).items()}
+    descriptions = option_descriptions(classes)
     needed = [name for name, (field, _) in fields.items() if is_required(field)]
     words = [prog, "[RECIPE.yaml]", *(f"--{name} ..." for name in needed), "[--option value ...]"]
     width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
@@ -172,7 +170,7 @@ def help_text(
         title = titles.get(name, "required" if is_required(field) else "other options" if groups else "options")
         if title not in sections:
             sections[title] = parser.add_argument_group(title)
-        add_option(sections[title], name, field, annotation, show_help=True, description=descriptions.get(name, ""))
+        add_option(sections[title], name, field, annotation, _help(field, descriptions.get(name, "")))
     return parser.format_help()
 
 
@@ -182,16 +180,21 @@ def unknown(what: str, name: str, known: Sequence[str]) -> str:
     return f"{what} is unknown; the nearest valid one is {close[0]}."
 
 
-def described_fields(item: type) -> dict[str, str]:
-    """The first sentence about each field in `Args:` of a dataclass's docstring; related fields may share an entry."""
-    described = {}
-    entries = inspect.getdoc(item).partition("\nArgs:\n")[2].partition("\n\n")[0]
-    for entry in re.split(r"\n(?=    \S)", entries):
-        names, _, text = " ".join(entry.split()).partition(": ")
-        sentence = re.split(r"(?<=\.) ", text)[0]
-        for name in re.sub(r"\([^)]*\)", "", names).split(","):
-            described[name.strip()] = sentence[:1].upper() + sentence[1:]
-    return described
+def option_descriptions(classes: Sequence[type]) -> dict[str, str]:
+    """Name to the first sentence about it in the `Args:` of the docstring of its dataclass, or of a base class.
+
+    A line `name (type): text` or `name, other (type): text` starts the text of one option or of several.
+    """
+    found: dict[str, str] = {}
+    for item in classes:
+        for base in item.__mro__:
+            section = re.search(r"^Args:\n((?:    .*\n|\n)+)", f"{inspect.getdoc(base)}\n", re.M)
+            for names, text in re.findall(ENTRY, section[1] if section else "", re.M):
+                sentence = re.split(r"(?<=\.) (?=[A-Z`])", " ".join(text.split()))[0]
+                sentence = sentence[:1].upper() + sentence[1:]
+                plain = re.sub(r"\[`~?(?:\w+\.)*(\w+)`\]", r"\1", sentence).replace("`", "")
+                found |= {name: plain for name in names.split(", ") if name not in found}
+    return found
 
 
 def _help(field: dataclasses.Field, description: str) -> str:
@@ -236,8 +239,8 @@ def _current_name(name: str, fields: Mapping[str, object]) -> str:
 def _check_ranges(values: Mapping[str, object]) -> None:
     for name, least in LEAST.items():
         value = values.get(name)
-        if isinstance(value, (int, float)) and not value >= least:  # NaN is not either
-            raise InputError(f"--{name} is {value}; valid are numbers from {least} on.")
+        if value is not None:
+            check_number(f"--{name}", value, least)
 
 
 def _reader(annotation: object) -> tuple[typing.Callable, bool, list | None]:

@@ -2,8 +2,10 @@
 """Which errors are about input, and which are faults of the program."""
 
 import dis
+import math
+import numbers
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import yaml
@@ -29,6 +31,44 @@ class InputError(ValueError):
     """Input that cannot be used: an option, a recipe, a file. The message is all that a user needs."""
 
 
+def check_number(
+    name: str, value: object, least=None, most=None, example=None, *, above=None, below=None, whole: bool = False
+) -> None:
+    """Refuses a value that is not a finite number in a range.
+
+    Args:
+        name (`str`): name of the argument, for the message.
+        value: what was given. `True` and `False` are not numbers.
+        least, most (`float`, *optional*): limits that are valid themselves.
+        example (`float`, *optional*): a valid value, for the message.
+        above, below (`float`, *optional*): limits that are not valid themselves.
+        whole (`bool`): whether the value must be an integer.
+
+    Raises:
+        ValueError: "stride is -1; valid are whole numbers from 0 on, for example 128."
+    """
+    limits = {"from": least, "above": above, "to": most, "and below": below}
+    words = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
+    words = f"{words[0]} on" if words == [f"from {least}"] else " ".join(words)
+    hint = "" if example is None else f", for example {example}"
+    valid = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
+    valid = valid and value == value and value not in (math.inf, -math.inf)
+    valid = valid and (least is None or value >= least) and (above is None or value > above)
+    valid = valid and (most is None or value <= most) and (below is None or value < below)
+    if not valid:
+        raise ValueError(f"{name} is {value!r:.60}; valid are {'whole numbers' if whole else 'numbers'} {words}{hint}.")
+
+
+def check_choice(name: str, value: object, valid: Iterable) -> None:
+    """Refuses a value that is none of the valid ones.
+
+    Raises:
+        ValueError: "cost is 'time'; valid are 'latency', 'macs'."
+    """
+    if value not in valid:
+        raise ValueError(f"{name} is {value!r:.60}; valid are {', '.join(map(repr, valid))}.")
+
+
 @contextmanager
 def reading(source: str) -> Iterator[None]:
     """Turns the errors of a damaged or missing file into an [`InputError`] that names the source.
@@ -49,21 +89,6 @@ def reading(source: str) -> Iterator[None]:
         message = one_line(error)
         named = message if source in message else f"{source} cannot be read: {message}"
         raise InputError(named) from error
-
-
-def check_number(name: str, value: float, least: float, most: float | None = None, example: float | None = None) -> None:
-    """Refuses a number outside of a range, and NaN.
-
-    Args:
-        name (`str`), value (`float`): of the option or argument.
-        least, most (`float`): bounds, both valid; without `most` there is no upper bound.
-        example (`float`, *optional*): a valid value for the error.
-    """
-    if least <= value and (most is None or value <= most):
-        return
-    valid = f"numbers from {least} on" if most is None else f"numbers from {least} to {most}"
-    hint = "" if example is None else f", for example {name}={example}"
-    raise ValueError(f"{name} is {value}; valid are {valid}{hint}.")
 
 
 def is_input_error(error: BaseException) -> bool:

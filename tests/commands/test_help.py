@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 
 from hf_dynbert import __version__
 from hf_dynbert.commands.main import VERBS, main
+from hf_dynbert.commands.parsing import help_text
 from hf_dynbert.commands.train import GROUPS
 
 
@@ -76,3 +77,41 @@ def test_the_overview_names_each_verb(capsys):
     assert all(re.search(rf"^  {verb} ", text, re.M) for verb in VERBS)
     assert main([]) == 2  # a verb is missing
     assert capsys.readouterr().out == text
+
+
+@dataclasses.dataclass
+class Inherited:
+    """Some options.
+
+    Args:
+        tokens (`int`): most tokens of an input. More is cut.
+        kept (`bool`): see the subclass.
+    """
+
+    tokens: int = 3
+    kept: bool = False
+
+
+@dataclasses.dataclass
+class Described(Inherited):
+    """More options, see [`Inherited`].
+
+    Args:
+        low, high (`tuple[int, int]` or `float`, *optional*, defaults to (1, 2)): limits of a range that
+            [`~package.Inherited`] uses; `None` for none.
+        kept (`bool`): whether it is kept.
+
+    Raises:
+        ValueError: never.
+    """
+
+    low: int | None = None
+    high: float = 2.0
+
+
+def test_the_help_of_an_option_is_the_first_sentence_of_its_docstring():
+    text = help_text("hf-dynbert verb", "Does it.", "hf-dynbert verb", [Described])
+    text = " ".join(text.split())
+    limits = "Limits of a range that Inherited uses; None for none."
+    assert f"--low VALUE {limits} --high VALUE {limits} (default: 2.0)" in text
+    assert "--tokens VALUE Most tokens of an input. (default: 3) --kept [true|false] Whether it is kept." in text
