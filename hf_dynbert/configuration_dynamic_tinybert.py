@@ -58,7 +58,7 @@ class DynamicTinyBertConfig(BertConfig):
     Configuration of [`DynamicTinyBertModel`]: a BERT encoder that drops tokens layer by layer and restores them at the
     end (Length-Adaptive Transformer, arXiv 2010.07003; Dynamic-TinyBERT, arXiv 2111.09645).
 
-    This list has only the fields that [`~transformers.BertConfig`] does not have.
+    These are the fields that [`~transformers.BertConfig`] does not have.
 
     Args:
         length_config (`list[int]`, `list[float]` or `str`, *optional*):
@@ -76,29 +76,24 @@ class DynamicTinyBertConfig(BertConfig):
             The importance by which a layer keeps tokens. `"all"`, `"question"`, `"cls"`: the attention that a token receives
             from all real tokens (the papers' signal), from the first segment, or from CLS. `"learned"`: a trained scorer of
             each layer. `hf_dynbert.importance.register_importance` adds others.
-        importance_match (`int`, *optional*, defaults to 64):
+        importance_match (`int`, *optional*, defaults to 64), importance_match_until (`int`, *optional*):
             Learned importance only. Dimensions in which the tokens around a token are matched with those of the first
-            segment (the question); 0 leaves importance to the token's own state.
-        importance_match_until (`int`, *optional*):
-            Learned importance only. Number of leading layers that match. In later layers the state of a token carries enough
-            of the question, and the linear unit alone decides. `None` matches in all layers.
+            segment (the question), and number of leading layers that match (`None`: all layers). Other layers, and all
+            layers with 0 dimensions, score a token by its own state.
         importance_windows (`list[int]`, *optional*, defaults to `[0, 4, 12, 36]`):
             Learned importance only. Number of tokens on each side in which a term is matched, one entry for each window.
         early_selection_until (`int`, *optional*, defaults to 0):
             Learned importance only. Number of leading layers that select tokens before self-attention. Dropped tokens still
-            serve as keys and values, but not as queries. Outputs of the kept tokens are unchanged; the selection itself may
-            differ. Later layers select tokens after self-attention.
+            serve as keys and values, but not as queries. Later layers select tokens after self-attention.
         keep_cls (`bool`, *optional*, defaults to `True`):
             Whether the first token is never dropped.
-        protect_first_segment (`bool`, *optional*, defaults to `False`):
-            Whether the first segment (the question) is dropped only after all other tokens.
-        protect_first_segment_until (`int`, *optional*):
-            With `protect_first_segment`: number of leading layers that protect the first segment. In later layers the second
-            segment carries enough of the question, and the first segment is dropped before all other tokens (CLS stays).
-            `None` protects the first segment in all layers.
+        protect_first_segment (`bool`, *optional*, defaults to `False`), protect_first_segment_until (`int`, *optional*):
+            Whether the first segment (the question) is dropped only after all other tokens, and number of leading layers
+            that protect it (`None`: all layers). Later layers drop the first segment before all other tokens (CLS stays):
+            their states of the second segment carry enough of the question.
         min_tokens_to_drop (`int`, *optional*):
-            An example with fewer real tokens keeps all of them at every budget, since dropping costs time there. 0 drops in
-            inputs of every length, as do configuration files that were saved without this field.
+            An example with fewer real tokens keeps all of them at every budget, since dropping costs time there. The default
+            is 128, and 0 for configuration files that were saved without this field.
         dropped_logits (`str`, *optional*, defaults to `"restore"`):
             Question answering only. `"restore"`: the logits of a dropped token come from its last state, as in the papers.
             `"mask"`: a dropped token cannot be part of an answer.

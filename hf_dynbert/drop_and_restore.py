@@ -19,11 +19,9 @@ WIDTH_STEP = 16
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """The tokens that one dropping layer keeps.
+    """The tokens that a dropping layer keeps: `counts` `(B,)` of each example, and the slots after it, at least the largest.
 
-    Args:
-        counts (`torch.LongTensor` of shape `(B,)`): tokens that each example keeps.
-        width (`int`, or a scalar tensor in a trace): slots after the layer, at least the largest count.
+    `width` is a scalar tensor in a trace.
     """
 
     counts: torch.Tensor
@@ -32,12 +30,7 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Selection:
-    """The tokens that a layer keeps.
-
-    Args:
-        slots (`torch.LongTensor` of shape `(B, K)`): their slots before the layer.
-        slot_mask (`torch.BoolTensor` of shape `(B, K)`): which entries are filled; the others are some valid slot.
-    """
+    """Slots of the tokens that a layer keeps, `(B, K)`, and which entries are filled; the others are some valid slot."""
 
     slots: torch.Tensor
     slot_mask: torch.Tensor
@@ -49,10 +42,8 @@ class TokenState:
 
     Args:
         positions (`torch.LongTensor` of shape `(B, N)`): the place of each slot's token in the input.
-        token_mask (`torch.BoolTensor` of shape `(B, N)`): slots with a real token.
-        slot_mask (`torch.BoolTensor` of shape `(B, N)`): slots with any token, padding included.
-        first (`torch.BoolTensor` of shape `(B, N)`): the first real token.
-        segment (`torch.BoolTensor` of shape `(B, N)`): tokens of the first segment.
+        token_mask, slot_mask (`torch.BoolTensor` of shape `(B, N)`): slots with a real token, and with any token.
+        first, segment (`torch.BoolTensor` of shape `(B, N)`): the first real token, and tokens of the first segment.
         attention_mask (`torch.Tensor`, *optional*): the mask that the attention function takes.
         per_token (`dict[str, torch.Tensor]`, *optional*): further tensors `(B, N, ...)` that stay with their tokens, such as
             rotary positions.
@@ -99,16 +90,9 @@ class TokenState:
 
 
 def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> list[tuple[int, LayerPlan | None]]:
-    """The layers that run, and what each of them keeps of this batch.
+    """Returns the layers that run, each with its plan for a batch with real tokens `(B, L)`.
 
-    Args:
-        config (`DynamicTinyBertConfig`): configuration of the model.
-        subnetwork (`SubNetwork`): valid for the model.
-        token_mask (`torch.BoolTensor` of shape `(B, L)`): real tokens.
-
-    Returns:
-        `list[tuple[int, LayerPlan | None]]`: index and plan of each layer that runs; the plan is `None` where no example
-        loses a token.
+    The plan is `None` where no example loses a token.
     """
     entries = subnetwork.layer_entries(config)
     if subnetwork.length_config is None:
@@ -130,11 +114,10 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
             # The first layer that may drop closes the gaps in every batch. If the layer closed them only where another
             # example loses a token, that example would change which tokens are neighbours, and so learned importance.
             drops[[entry is None for _, entry in entries].index(False)] = True
-    plans = []
-    for index, (layer, _) in enumerate(entries):
-        plan = LayerPlan(counts[index], max(1, widths[index])) if drops[index] else None
-        plans.append((layer, plan))
-    return plans
+    return [
+        (layer, LayerPlan(counts[index], max(1, widths[index])) if drops[index] else None)
+        for index, (layer, _) in enumerate(entries)
+    ]
 
 
 def _has_gaps(token_mask: torch.Tensor) -> torch.Tensor:
@@ -149,19 +132,10 @@ def first_segment(
     input_ids: torch.Tensor | None = None,
     sep_token_id: int | None = None,
 ) -> torch.Tensor:
-    """Marks the first segment (a question, say): CLS, its text and its separator.
+    """Marks the first segment (a question, say) of `(B, L)`: CLS, its text and its separator.
 
-    Token types decide for the examples that have both kinds; the others end their first segment at the first separator.
-    An example without a second segment has no first one either: its row is all `False`.
-
-    Args:
-        token_mask (`torch.BoolTensor` of shape `(B, L)`): real tokens.
-        token_type_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): 0 in the first segment, 1 in the second.
-        input_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): needed to look for separators.
-        sep_token_id (`int`, *optional*): the separator.
-
-    Returns:
-        `torch.BoolTensor` of shape `(B, L)`.
+    Token types (0 and 1) decide for the examples that have both kinds; the others end their first segment at the first
+    separator. An example without a second segment has no first segment either: its row is all `False`.
     """
     segment = torch.zeros_like(token_mask)
     if input_ids is not None and sep_token_id is not None:
@@ -180,26 +154,12 @@ def first_token(token_mask: torch.Tensor) -> torch.Tensor:
 
 
 def attention_received(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    token_mask: torch.Tensor,
-    query_mask: torch.Tensor,
-    scaling: float,
+    query: torch.Tensor, key: torch.Tensor, token_mask: torch.Tensor, query_mask: torch.Tensor, scaling: float
 ) -> torch.Tensor:
-    """Attention probability that each token receives, summed over heads and over some query rows.
+    """Attention probability that each real token receives, summed over heads and over the rows of `query_mask`, `(B, N)`.
 
     Only these rows are computed, in addition to the attention itself, without dropout and without gradients (the selection
-    of tokens has none). In an example without any of these rows, all rows count.
-
-    Args:
-        query (`torch.Tensor` of shape `(B, A, N, H / A)`): projected queries.
-        key (`torch.Tensor` of shape `(B, A, N, H / A)`): projected keys.
-        token_mask (`torch.BoolTensor` of shape `(B, N)`): real tokens, the ones that receive attention.
-        query_mask (`torch.BoolTensor` of shape `(B, N)`): query rows that count; rows of other than real tokens do not.
-        scaling (`float`): factor of the scores before the softmax.
-
-    Returns:
-        `torch.FloatTensor` of shape `(B, N)`: importance; 0 where there is no real token.
+    of tokens has none). In an example without any of these rows, all rows count. Queries and keys are `(B, A, N, H / A)`.
     """
     with torch.no_grad():
         query_mask = query_mask & token_mask
@@ -217,19 +177,10 @@ def attention_received(
 def select_tokens(
     scores: torch.Tensor, token_mask: torch.Tensor, protected: torch.Tensor, counts: torch.Tensor
 ) -> torch.Tensor:
-    """Chooses the most important tokens of each example.
+    """Marks the `counts` `(B,)` most important real tokens of each example, `(B, N)`.
 
     Protected tokens go before all others, and among themselves by position; ties go to the earlier token, so that neither
     padding nor the other examples of a batch can change a choice.
-
-    Args:
-        scores (`torch.FloatTensor` of shape `(B, N)`): importance.
-        token_mask (`torch.BoolTensor` of shape `(B, N)`): real tokens, the ones that can be chosen.
-        protected (`torch.BoolTensor` of shape `(B, N)`): tokens that stay as long as the budget has room for them.
-        counts (`torch.LongTensor` of shape `(B,)`): how many stay, at most the real tokens.
-
-    Returns:
-        `torch.BoolTensor` of shape `(B, N)`: those that stay.
     """
     ranking = scores.masked_fill(protected, torch.inf).masked_fill(~token_mask, -torch.inf)
     order = ranking.sort(dim=1, descending=True, stable=True).indices
@@ -248,19 +199,10 @@ def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
     return tokens.reshape(-1, size).index_select(0, rows.flatten()).view(*slots.shape, size)
 
 
-def restore_tokens(
-    restored: torch.Tensor, hidden_states: torch.Tensor, positions: torch.Tensor, slot_mask: torch.Tensor
-) -> torch.Tensor:
-    """Writes the states of the tokens that are still there over what the full-length sequence held for them.
+def restore_tokens(restored: torch.Tensor, hidden_states: torch.Tensor, positions: torch.Tensor, slot_mask: torch.Tensor):
+    """Writes the remaining tokens' states `(B, K, ...)` to their places in a copy of the full-length sequence `(B, L, ...)`.
 
-    Args:
-        restored (`torch.Tensor` of shape `(B, L, ...)`): each token's latest state so far.
-        hidden_states (`torch.Tensor` of shape `(B, K, ...)`): states of the tokens still there.
-        positions (`torch.LongTensor` of shape `(B, K)`): their places in the full sequence.
-        slot_mask (`torch.BoolTensor` of shape `(B, K)`): slots with a token; the others write nothing.
-
-    Returns:
-        `torch.Tensor` of shape `(B, L, ...)`: a new tensor.
+    `positions` and `slot_mask` are `(B, K)`; slots without a token write nothing.
     """
     length = restored.shape[1]
     spare = restored.new_zeros(restored.shape[0], 1, *restored.shape[2:])  # empty slots write here
@@ -270,20 +212,14 @@ def restore_tokens(
 
 
 def data_size(size: torch.Tensor) -> int | torch.Tensor:
-    """A size that depends on the data: a number, but in a trace still a tensor, so that the graph works it out anew."""
+    """A size that depends on the data: a number, but in a trace a tensor, so that the graph computes it in each call."""
     return size if torch.jit.is_tracing() else int(size)
 
 
 def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slots of the marked tokens, in order.
+    """Slots of the marked tokens in order, and which of these slots are filled: `(B, N)` gives twice `(B, width)`.
 
-    Args:
-        mask (`torch.BoolTensor` of shape `(B, N)`): at most `width` marked in a row.
-        width (`int`, or a scalar tensor in a trace): K.
-
-    Returns:
-        `torch.LongTensor` of shape `(B, K)`, and `torch.BoolTensor` of shape `(B, K)`: which slots are filled. The
-        others, at the end, are some valid slot.
+    A row has at most `width` marked tokens (a scalar tensor in a trace). Slots that are not filled are some valid slot.
     """
     counted, order = mask.long().cumsum(dim=1), torch.arange(width, device=mask.device)
     total = counted[:, -1:]
@@ -297,8 +233,5 @@ def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.
 
 def _counts(entry: int | float, lengths: torch.Tensor) -> torch.Tensor:
     """`subnetwork.token_count` for one layer and many examples: `(B,)` to `(B,)`."""
-    if isinstance(entry, int):
-        wanted = torch.full_like(lengths, entry)
-    else:
-        wanted = -(-lengths * share_units(entry) // SHARE_UNIT)
+    wanted = torch.full_like(lengths, entry) if isinstance(entry, int) else -(-lengths * share_units(entry) // SHARE_UNIT)
     return torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))

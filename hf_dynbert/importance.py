@@ -25,10 +25,11 @@ IMPORTANCES: dict[str, "Importance"] = {}  # strategies by name; `config.importa
 
 
 class Importance:
-    """A strategy that scores tokens. This class has no parameters and no loss; strategies that learn override both.
+    """A strategy that scores tokens.
 
     Attributes:
-        is_learned (`bool`): whether the strategy has parameters that training fits with `loss`.
+        is_learned (`bool`): whether `make_scorer` makes parameters, which training fits. The loss is a cross-entropy of the
+            scores, or the strategy's own `loss(scores, target, mask)`.
         may_select_early (`bool`): whether scores depend on states alone, so that a layer can select tokens before its
             attention (`config.early_selection_until`).
     """
@@ -37,7 +38,7 @@ class Importance:
     may_select_early = False
 
     def make_scorer(self, config, layer_idx: int) -> nn.Module | None:
-        """The parameters of one layer, a module `token_scorer` of the layer; `None` where the strategy has none."""
+        """Returns the parameters of one layer, its module `token_scorer`; `None` where the strategy has none."""
         return None
 
     def score(self, layer: nn.Module, states: torch.Tensor, tokens, attention) -> torch.Tensor:
@@ -54,19 +55,6 @@ class Importance:
         """
         raise NotImplementedError
 
-    def loss(self, scores: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The training loss of one layer's scores.
-
-        Args:
-            scores (`torch.FloatTensor` of shape `(B, L)`): as in the output's `token_scores`.
-            target (`torch.FloatTensor` of shape `(B, L)`): how much the answer depends on each token, not negative.
-            mask (`torch.BoolTensor` of shape `(B, L)`): tokens that compete; the others do not count.
-
-        Returns:
-            `torch.FloatTensor`: a scalar, mean over examples.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no parameters, so there is nothing to train.")
-
 
 def register_importance(name: str):
     """Class decorator: makes a strategy available as `importance=name`."""
@@ -79,49 +67,25 @@ def register_importance(name: str):
 
 
 class AttentionReceived(Importance):
-    """Attention that a token receives from a set of tokens (Length-Adaptive Transformer, arXiv 2010.07003, section 3.1)."""
+    """Attention that a token receives from some tokens (Length-Adaptive Transformer, arXiv 2010.07003, section 3.1)."""
 
-    def query_mask(self, tokens) -> torch.Tensor:
-        """The tokens whose attention counts, `(B, N)`."""
-        raise NotImplementedError
+    def __init__(self, query_mask: str):
+        self.query_mask = query_mask  # the mask of `TokenState` with the tokens whose attention counts
 
     def score(self, layer, states, tokens, attention):
         """See [`Importance.score`]."""
-        return attention_received(
-            attention.query, attention.key, tokens.token_mask, self.query_mask(tokens), attention.scaling
-        )
+        query_mask = getattr(tokens, self.query_mask)
+        return attention_received(attention.query, attention.key, tokens.token_mask, query_mask, attention.scaling)
 
 
-@register_importance("all")
-class AttentionOfAll(AttentionReceived):
-    """Attention that a token receives from all real tokens, the papers' signal."""
-
-    def query_mask(self, tokens):
-        """All real tokens."""
-        return tokens.token_mask
-
-
-@register_importance("question")
-class AttentionOfQuestion(AttentionReceived):
-    """Attention that a token receives from the first segment."""
-
-    def query_mask(self, tokens):
-        """The first segment."""
-        return tokens.segment
-
-
-@register_importance("cls")
-class AttentionOfCls(AttentionReceived):
-    """Attention that a token receives from the first token, CLS."""
-
-    def query_mask(self, tokens):
-        """The first token."""
-        return tokens.first
+IMPORTANCES["all"] = AttentionReceived("token_mask")  # the papers' signal
+IMPORTANCES["question"] = AttentionReceived("segment")
+IMPORTANCES["cls"] = AttentionReceived("first")
 
 
 @register_importance("learned")
 class LearnedImportance(Importance):
-    """A trained scorer for each layer, see [`TokenScorer`]. Its loss is a cross-entropy over the tokens of an example."""
+    """A trained scorer for each layer, see [`TokenScorer`]."""
 
     is_learned = True
     may_select_early = True
@@ -134,13 +98,6 @@ class LearnedImportance(Importance):
         """See [`Importance.score`]."""
         scorer = layer.token_scorer
         return scorer(states, tokens.token_mask, tokens.segment, tokens.terms(states) if scorer.rank else None)
-
-    def loss(self, scores, target, mask):
-        """See [`Importance.loss`]; the target is normalised to a distribution over the tokens."""
-        target = target.detach().float()
-        target = target / target.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(target.dtype).tiny)
-        log_probabilities = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min).log_softmax(dim=-1)
-        return -(target * log_probabilities).masked_fill(~mask, 0.0).sum(dim=-1).mean()
 
 
 class TokenScorer(nn.Module):
@@ -178,16 +135,10 @@ class TokenScorer(nn.Module):
             init.constant_(self.threshold, THRESHOLD)
 
     def forward(self, hidden_states, token_mask, segment, terms: tuple[torch.Tensor, torch.Tensor] | None = None):
-        """Scores tokens.
+        """Scores tokens: states `(B, N, H)` and masks `(B, N)` give `(B, N)`.
 
-        Args:
-            hidden_states (`torch.Tensor` of shape `(B, N, H)`): states of the tokens.
-            token_mask, segment (`torch.BoolTensor` of shape `(B, N)`): real tokens, and those of the first segment.
-            terms (`tuple`, *optional*): states `(B, J, H)` of the first segment and the mask `(B, J)` of those that are
-                there; taken from `hidden_states` when not given.
-
-        Returns:
-            `torch.FloatTensor` of shape `(B, N)`.
+        `terms` are states `(B, J, H)` of the first segment and the mask `(B, J)` of filled slots, by default those of
+        `hidden_states`.
         """
         if not self.rank:
             return self.unit(hidden_states).squeeze(-1).float()
@@ -201,15 +152,7 @@ class TokenScorer(nn.Module):
 
 
 def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens of a segment, without gaps.
-
-    Args:
-        tokens (`torch.Tensor` of shape `(B, N, H)`): states of all tokens.
-        segment (`torch.BoolTensor` of shape `(B, N)`): the segment.
-
-    Returns:
-        `torch.Tensor` of shape `(B, J, H)`, and `torch.BoolTensor` of shape `(B, J)`: which of them are in the segment.
-    """
+    """Tokens `(B, N, H)` of a segment `(B, N)` without gaps, `(B, J, H)`, and which slots have one, `(B, J)`."""
     if torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
         return tokens, segment
     slots, filled = compact_slots(segment, data_size(segment.sum(dim=1).max().clamp(min=1)))
@@ -217,15 +160,9 @@ def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Ten
 
 
 def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
-    """How well each term matches each token: a sigmoid of their cosine.
+    """How well each term matches each token: the sigmoid of `slope * cosine - threshold`.
 
-    Args:
-        keys (`torch.Tensor` of shape `(B, N, R)`): one vector a token.
-        queries (`torch.Tensor` of shape `(B, J, R)`): one a term.
-        slope, threshold (`torch.Tensor`, scalars): of the sigmoid's argument, `slope * cosine - threshold`.
-
-    Returns:
-        `torch.FloatTensor` of shape `(B, J, N)`, in (0, 1).
+    Keys `(B, N, R)`, one vector for each token, and queries `(B, J, R)`, one for each term, give `(B, J, N)`.
     """
     cosine = unit_vectors(keys) @ unit_vectors(queries).transpose(1, 2)  # few queries are faster to rearrange than all keys
     return torch.sigmoid(slope * cosine.float() - threshold).transpose(1, 2)
@@ -241,13 +178,8 @@ def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
 def window_coverage(matches: torch.Tensor, weights: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
     """How well the tokens around each token match the terms: each term's best match in a window, weighted and summed.
 
-    Args:
-        matches (`torch.FloatTensor` of shape `(B, J, N)`): not negative, 0 where a token does not count.
-        weights (`torch.FloatTensor` of shape `(B, J, W)`): of each term in each window, 0 where there is no term.
-        windows (`Sequence[int]`): slots on each side of a token.
-
-    Returns:
-        `torch.FloatTensor` of shape `(B, N)`: the sum over the windows.
+    The result is `(B, N)`. Matches `(B, J, N)` are 0 where a token does not count, weights `(B, J, W)` where no term is.
+    A window is a number of slots on each side of a token.
     """
     best, near = {0: matches}, 0
     for window in sorted(set(windows) - {0}):  # the maximum of a wide window is a maximum of maxima of narrower ones

@@ -13,8 +13,9 @@ from .int8_layers import Int8Embedding, Int8Linear
 # (batch 1 and 8, full and half; a busy Xeon with AMX, PyTorch 2.13, torchao 0.18), and its file has 59 MB rather than 23:
 # recipes/quala-minilm-squad/compare_torchao.py
 METHOD = "dynamic_int8"
-# Under 2 % of the operations, and what they say decides which token stays or answers
+# Under 2 % of the operations; their outputs decide which token stays or answers
 KEPT_EXACT = ("token_scorer", "qa_outputs", "classifier", "pooler")
+INT8_CLASSES = {nn.Linear: Int8Linear, nn.Embedding: Int8Embedding}
 
 
 class DynamicInt8Config(QuantizationConfigMixin):
@@ -36,31 +37,31 @@ class DynamicInt8Config(QuantizationConfigMixin):
     def __init__(self, modules_to_not_convert: list[str] | None = None, **kwargs):
         kwargs.pop("quant_method", None)
         if kwargs:
-            raise ValueError(f"DynamicInt8Config does not know {', '.join(kwargs)}; it takes modules_to_not_convert.")
+            raise ValueError(f"DynamicInt8Config has no argument {', '.join(kwargs)}; valid is modules_to_not_convert.")
         self.quant_method = METHOD
         self.modules_to_not_convert = modules_to_not_convert
 
 
 class DynamicInt8Quantizer(HfQuantizer):
-    """Puts int8 layers in a model's place, before its int8 weights are read, or after its floats are."""
+    """Replaces layers by int8 layers: before int8 weights are loaded, or after floats are loaded."""
 
     def _process_model_before_weight_loading(self, model, **kwargs):
         if self.pre_quantized:
-            self._replace(model, lambda layer: _empty(layer))
+            self._replace(model, "like")
 
     def _process_model_after_weight_loading(self, model, **kwargs):
         if not self.pre_quantized:
-            self._replace(model, lambda layer: _int8_class(layer).from_float(layer))
+            self._replace(model, "from_float")
         return model
 
-    def _replace(self, model, make) -> None:
-        kept = self.get_modules_to_not_convert(
-            model, [*KEPT_EXACT, *(self.quantization_config.modules_to_not_convert or [])]
-        )
+    def _replace(self, model, constructor: str) -> None:
+        given = self.quantization_config.modules_to_not_convert or []
+        kept = self.get_modules_to_not_convert(model, [*KEPT_EXACT, *given])
         kept += self.get_modules_to_not_convert(model)  # tied weights
         for name, module in list(model.named_modules()):
-            if _int8_class(module) and not any(part in name for part in kept):
-                model.set_submodule(name, make(module))
+            int8_class = INT8_CLASSES.get(type(module))
+            if int8_class is not None and not any(part in name for part in kept):
+                model.set_submodule(name, getattr(int8_class, constructor)(module))
 
     def is_serializable(self, **kwargs) -> bool:
         """The int8 weights are ordinary tensors."""
@@ -72,16 +73,6 @@ class DynamicInt8Quantizer(HfQuantizer):
         return False
 
 
-def _int8_class(layer: nn.Module):
-    return {nn.Linear: Int8Linear, nn.Embedding: Int8Embedding}.get(type(layer))
-
-
-def _empty(layer: nn.Module) -> nn.Module:
-    if isinstance(layer, nn.Linear):
-        return Int8Linear(layer.in_features, layer.out_features, layer.bias is not None)
-    return Int8Embedding(layer.num_embeddings, layer.embedding_dim)
-
-
-if METHOD not in AUTO_QUANTIZER_MAPPING:  # a module may be imported twice, by importlib.reload
+if METHOD not in AUTO_QUANTIZER_MAPPING:  # importlib.reload imports a module twice
     register_quantization_config(METHOD)(DynamicInt8Config)
     register_quantizer(METHOD)(DynamicInt8Quantizer)

@@ -1,11 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """DynamicTinyBert: transformers' BERT that drops tokens. Each class docstring lists only what differs from the parent."""
 
-import importlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 from torch import nn
@@ -46,10 +45,33 @@ from .int8_quantizer import DynamicInt8Config  # noqa: F401 (registers int8 also
 from .subnetwork import SubNetwork, dropping_layers, refuse_unknown_arguments, resolve_arguments
 
 
+try:
+    from hf_dynbert.model_methods import PackageMethods
+except ImportError:  # this file was loaded from a repository, and the package is not installed
+
+    class PackageMethods:
+        """Stands for the methods that need the package."""
+
+        def choose_budget(self, *args, **kwargs):
+            """Refuses the call."""
+            raise ImportError("This method needs the package: pip install hf_dynbert")
+
+        from_backbone = set_importance = choose_budget
+
+
 # Never executed: transformers reads here which files it must load beside this file where the package is not installed
 if TYPE_CHECKING:
     from .int8_kernels import kernel_for  # noqa: F401
     from .int8_layers import Int8Linear  # noqa: F401
+
+BudgetArgument = str | Sequence[int | float] | dict | SubNetwork | None
+LengthConfigArgument = str | Sequence[int | float] | None
+
+
+class DynamicTinyBertKwargs(TransformersKwargs, total=False):
+    """Further keyword arguments of a call: those of transformers, and `output_token_scores`."""
+
+    output_token_scores: bool
 
 
 @dataclass
@@ -83,15 +105,18 @@ class DynamicTinyBertSequenceClassifierOutput(DynamicTinyBertOutput, SequenceCla
     """[`~transformers.modeling_outputs.SequenceClassifierOutput`] with the fields of `DynamicTinyBertOutput`."""
 
 
+def shared_outputs(outputs: DynamicTinyBertModelOutput) -> dict:
+    """Returns the fields of the encoder's output that the output of every head has too."""
+    return {name: getattr(outputs, name) for name in ("hidden_states", "attentions", "token_scores", "kept_tokens")}
+
+
 @dataclass
 class Attention:
-    """The result of a layer's attention; K query tokens and N tokens that they attend to.
+    """The result of a layer's attention for K query tokens and N tokens that they attend to.
 
-    Args:
-        context (`torch.Tensor` of shape `(B, K, H)`): before the output projection.
-        query, key (`torch.Tensor` of shapes `(B, A, K, H / A)` and `(B, A, N, H / A)`): projected states.
-        scaling (`float`): factor of the attention scores.
-        weights (`torch.Tensor` of shape `(B, A, K, N)`, *optional*): attention probabilities, with eager attention.
+    `context` `(B, K, H)` is the result before the output projection, `query` `(B, A, K, H / A)` and `key` `(B, A, N, H / A)`
+    are projected states, `scaling` is the factor of the scores, and `weights` `(B, A, K, N)` are the probabilities, with
+    eager attention.
     """
 
     context: torch.Tensor
@@ -109,17 +134,17 @@ class BertAdapter:
 
     @staticmethod
     def layers(encoder_model: nn.Module) -> nn.ModuleList:
-        """The layers of a model without a head."""
+        """Returns the layers of a model without a head."""
         return encoder_model.encoder.layer
 
     @staticmethod
     def attention_module(layer: nn.Module) -> nn.Module:
-        """The module that attention functions take, with `scaling` and `dropout`."""
+        """Returns the module that attention functions take, with `scaling` and `dropout`."""
         return layer.attention.self
 
     @staticmethod
     def project(layer: nn.Module, states: torch.Tensor, query_states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Queries of `query_states`, keys and values of `states`, each `(B, A, tokens, H / A)`."""
+        """Returns queries of `query_states`, keys and values of `states`, each `(B, A, tokens, H / A)`."""
         attention = layer.attention.self
 
         def heads(projection, tokens):
@@ -129,12 +154,12 @@ class BertAdapter:
 
     @staticmethod
     def attention_output(layer: nn.Module, context: torch.Tensor, query_states: torch.Tensor) -> torch.Tensor:
-        """The states after attention, with the residual connection."""
+        """Returns the states after attention, with the residual connection."""
         return layer.attention.output(context, query_states)
 
     @staticmethod
     def feed_forward(layer: nn.Module, attended: torch.Tensor) -> torch.Tensor:
-        """The states after the FFN, with the residual connection."""
+        """Returns the states after the FFN, with the residual connection."""
         return layer.feed_forward_chunk(attended)
 
 
@@ -165,16 +190,15 @@ def layer_step(
 
     Args:
         layer ([`DynamicTinyBertLayer`]): the layer.
-        states (`torch.Tensor` of shape `(B, N, H)`): states of the tokens that enter the layer.
-        tokens ([`TokenState`]): these tokens.
+        states, tokens (`torch.Tensor` of shape `(B, N, H)` and [`TokenState`]): of the tokens that enter the layer.
         plan ([`LayerPlan`], *optional*): how many tokens of each example stay; `None` keeps all.
         attend (`Callable`, *optional*): the attention, see [`attend`].
         output_token_scores (`bool`, *optional*, defaults to `False`): whether to score the tokens where all stay, too.
         kwargs: arguments of the attention function.
 
     Returns:
-        The states and the tokens that leave the layer, the scores `(B, N)` of the tokens that entered the layer (`None`
-        without scores), and the attention.
+        The states and the tokens that leave the layer, the scores `(B, N)` of the tokens that entered it or `None`, and the
+        attention.
     """
     importance = IMPORTANCES[layer.config.importance]
     needs_scores = plan is not None or (output_token_scores and layer.may_drop)
@@ -206,18 +230,13 @@ class DynamicTinyBertEmbeddings(BertEmbeddings):
     def forward(self, input_ids=None, token_type_ids=None, position_ids=None, inputs_embeds=None):
         if position_ids is None and self.position_ids_start > 0:
             position_ids = self._counted_positions(input_ids, inputs_embeds)
-        return super().forward(
-            input_ids=input_ids,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-        )
+        return super().forward(input_ids, token_type_ids, position_ids, inputs_embeds)
 
     def _counted_positions(self, input_ids, inputs_embeds):
         if input_ids is None:  # embeddings do not show padding: RoBERTa counts every token then
-            length, device = inputs_embeds.shape[1], inputs_embeds.device
-            return self.position_ids_start + torch.arange(length, device=device).expand(inputs_embeds.shape[0], -1)
-        token = (input_ids != self.pad_token_id).long()
+            token = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        else:
+            token = (input_ids != self.pad_token_id).long()
         return token.cumsum(dim=1) * token + self.position_ids_start - 1
 
 
@@ -233,23 +252,17 @@ class DynamicTinyBertLayer(BertLayer):
         self.token_scorer = IMPORTANCES[config.importance].make_scorer(config, layer_idx) if self.may_drop else None
         self.keep_cls = config.keep_cls
         until = config.protect_first_segment_until
-        self.segment_goes = "last" if until is None or layer_idx < until else "first"
         if not config.protect_first_segment:
             self.segment_goes = "by importance"
+        else:
+            self.segment_goes = "last" if until is None or layer_idx < until else "first"
 
     @property
     def selects_early(self) -> bool:
         """Whether the layer selects tokens before its attention."""
         return self.may_drop and self.layer_idx in self.config.early_layers
 
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        tokens: TokenState,
-        plan: LayerPlan | None = None,
-        output_token_scores: bool = False,
-        **kwargs,
-    ) -> tuple[torch.Tensor, TokenState, torch.Tensor | None, torch.Tensor | None]:
+    def forward(self, hidden_states, tokens: TokenState, plan: LayerPlan | None, output_token_scores: bool, **kwargs):
         """See [`layer_step`]; the last result is the attention probabilities."""
         states, tokens, scores, attention = layer_step(
             self, hidden_states, tokens, plan, output_token_scores=output_token_scores, **kwargs
@@ -268,11 +281,11 @@ class DynamicTinyBertEncoder(nn.Module):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None,
         tokens: TokenState,
+        attention_mask: torch.Tensor | None,
         subnetwork: SubNetwork,
-        output_hidden_states: bool = False,
-        output_token_scores: bool = False,
+        output_hidden_states: bool,
+        output_token_scores: bool,
         **kwargs,
     ) -> DynamicTinyBertModelOutput:
         restored, whole = hidden_states, tokens
@@ -282,12 +295,11 @@ class DynamicTinyBertEncoder(nn.Module):
             if plan is not None:
                 restored = self._restore(restored, hidden_states, tokens, whole)
             before = tokens
-            hidden_states, tokens, importance, _ = self.layer[index](
-                hidden_states, tokens, plan, output_token_scores, **kwargs
-            )
+            layer = self.layer[index]
+            hidden_states, tokens, importance, _ = layer(hidden_states, tokens, plan, output_token_scores, **kwargs)
             if tokens is not before:
                 tokens.attention_mask = create_bidirectional_mask(self.config, hidden_states, tokens.token_mask.long())
-            if output_token_scores and self.layer[index].may_drop:
+            if output_token_scores and layer.may_drop:
                 absent = importance.new_full(whole.token_mask.shape, -torch.inf)
                 importance = importance.masked_fill(~before.token_mask, -torch.inf)
                 scores.append(restore_tokens(absent, importance, before.positions, before.token_mask))
@@ -312,19 +324,7 @@ class DynamicTinyBertEncoder(nn.Module):
         return restore_tokens(restored, hidden_states, tokens.positions, tokens.slot_mask)
 
 
-def _package_module(name: str):
-    """Imports a module that is not copied beside the weights.
-
-    Raises:
-        ImportError: the package is not installed.
-    """
-    try:
-        return importlib.import_module(f"hf_dynbert.{name}")
-    except ModuleNotFoundError as error:
-        raise ImportError(f"This method needs the package ({error}): pip install hf_dynbert") from error
-
-
-class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
+class DynamicTinyBertPreTrainedModel(PackageMethods, BertPreTrainedModel):
     """Modifications: configuration class; the encoder collects the hidden states, since it restores them."""
 
     config_class = DynamicTinyBertConfig
@@ -348,84 +348,12 @@ class DynamicTinyBertPreTrainedModel(BertPreTrainedModel):
         self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
 
-    def _upload_modified_files(self, working_dir: str, repo_id: str, *args, **kwargs):
-        """The last step of both ways of pushing; writes this package's model card over the template of transformers."""
-        try:
-            from hf_dynbert.hub.model_card import write_card
-        except ImportError:  # this file was loaded from a repository and the package is not installed
-            pass
-        else:
-            write_card(working_dir, repo_id)
-        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Loads a model as everywhere in transformers, with one clear error for weights that cannot be read.
-
-        Raises:
-            OSError: the weights are damaged, incomplete, a pickle of more than tensors, or their download broke off.
-            ValueError: the weights have other shapes than the configuration's, or the configuration is impossible.
-        """
-        try:
-            from hf_dynbert.backbones.convert import one_clear_error
-        except ImportError:  # this file was loaded from a repository and the package is not installed
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        with one_clear_error(pretrained_model_name_or_path):
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-
-    @classmethod
-    def from_backbone(cls, source, layers: Sequence[int] | None = None, **config_overrides):
-        """Makes this model from a BERT, RoBERTa, XLM-RoBERTa, CamemBERT or DistilBERT model; outputs stay the same.
-
-        Args:
-            source (`str` or `PreTrainedModel`): a folder, a Hub id or a model.
-            layers (`list[int]`, *optional*): indices from 0 of the layers to take; the result is a student that needs
-                distillation. The budgets of a deeper DynamicTinyBert are left out.
-            config_overrides: fields of [`DynamicTinyBertConfig`] to set, such as `importance="learned"`; `dtype`,
-                `attn_implementation` and `device_map` (one device); and for a Hub id `revision`, `token`, `cache_dir`,
-                `local_files_only`, `force_download`, `subfolder`.
-
-        Returns:
-            A model of this class in evaluation mode. A warning names weights that are new because the source has none.
-
-        Raises:
-            ValueError: the source's architecture is not supported (the error lists those that are), the source lacks one of
-                `layers` or is in int8, or a field is unknown.
-        """
-        return _package_module("backbones.convert").load_backbone(cls, source, layers, **config_overrides)
-
     def _refuse_unknown(self, arguments: dict) -> None:
         """Refuses keyword arguments of a call that neither this class nor transformers has."""
-        if not arguments.keys() <= TransformersKwargs.__annotations__.keys():
+        known = DynamicTinyBertKwargs.__annotations__
+        if not arguments.keys() <= known.keys():
             own = set(inspect.signature(self.forward).parameters) - {"kwargs"}
-            refuse_unknown_arguments(arguments, [*own, *TransformersKwargs.__annotations__, "return_dict"])
-
-    def choose_budget(self, **limits) -> list[int | float] | str:
-        """See [`~hf_dynbert.budgets.choosing.choose_budget_of`]."""
-        return _package_module("budgets.choosing").choose_budget_of(self, **limits)
-
-    def set_importance(self, importance: str) -> None:
-        """Changes the importance of tokens, in the model and in its configuration; adds scorers or removes them.
-
-        New scorers of `"learned"` find the words that both segments share, and nothing else: they need training.
-
-        Args:
-            importance (`str`): see [`DynamicTinyBertConfig`].
-
-        Raises:
-            ValueError: there is no such importance; the error lists the valid ones.
-        """
-        self.config.importance = importance
-        strategy, layers = IMPORTANCES[importance], BertAdapter.layers(self.base_model)
-        for index, layer in enumerate(layers):
-            scorer = strategy.make_scorer(self.config, index) if layer.may_drop else None
-            if scorer is not None and type(scorer) is type(layer.token_scorer):
-                continue  # it may be trained
-            if scorer is not None:
-                weight = next(layer.parameters())
-                scorer = scorer.to(weight.device, weight.dtype)
-                scorer.apply(self._init_weights)
-            layer.token_scorer = scorer
+            refuse_unknown_arguments(arguments, [*own, *known, "return_dict"])
 
 
 class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
@@ -453,11 +381,11 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         token_type_ids: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
-        length_config: str | Sequence[int | float] | None = None,
+        budget: BudgetArgument = None,
+        length_config: LengthConfigArgument = None,
         output_hidden_states: bool | None = None,
         output_token_scores: bool = False,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> DynamicTinyBertModelOutput:
         r"""
         Args:
@@ -478,7 +406,6 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         self._check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
         subnetwork = resolve_arguments(self.config, budget, length_config)
-        may_drop = subnetwork.length_config is not None
         if output_token_scores and not IMPORTANCES[self.config.importance].is_learned:
             raise ValueError(
                 f"output_token_scores needs learned importance; this model has importance={self.config.importance!r}. "
@@ -489,15 +416,15 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         hidden_states = self.embeddings(
             input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
         )
-        token_mask = self._token_mask(hidden_states, attention_mask, needed=may_drop)
+        may_drop = subnetwork.length_config is not None
+        if may_drop and attention_mask is not None and attention_mask.dim() != 2:
+            raise ValueError(
+                "Dropping tokens needs an attention_mask of shape (batch, length); "
+                f"this one is {tuple(attention_mask.shape)}."
+            )
+        tokens = self._token_state(hidden_states, attention_mask, token_type_ids, input_ids, may_drop or output_token_scores)
         output = self.encoder(
-            hidden_states,
-            attention_mask,
-            self._token_state(token_mask, token_type_ids, input_ids, needed=may_drop or output_token_scores),
-            subnetwork,
-            output_hidden_states=output_hidden_states,
-            output_token_scores=output_token_scores,
-            **kwargs,
+            hidden_states, tokens, attention_mask, subnetwork, output_hidden_states, output_token_scores, **kwargs
         )
         if self.pooler is not None:
             output.pooler_output = self.pooler(output.last_hidden_state)
@@ -512,22 +439,14 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         check_values = texts.device.type == "cpu" and type(texts) is torch.Tensor
         self.config.check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds, check_values)
 
-    @staticmethod
-    def _token_mask(hidden_states, attention_mask, needed: bool) -> torch.Tensor:
-        """Real tokens, `(B, L)`."""
+    def _token_state(self, hidden_states, attention_mask, token_type_ids, input_ids, with_roles: bool) -> TokenState:
+        """The state of all tokens; `with_roles` also finds the first token and the first segment."""
         if attention_mask is not None and attention_mask.dim() == 2:
-            return attention_mask.bool()
-        if attention_mask is not None and needed:
-            raise ValueError(
-                "Dropping tokens needs an attention_mask of shape (batch, length); "
-                f"this one is {tuple(attention_mask.shape)}."
-            )
-        return torch.ones(hidden_states.shape[:2], dtype=torch.bool, device=hidden_states.device)
-
-    def _token_state(self, token_mask, token_type_ids, input_ids, needed: bool) -> TokenState:
-        """The state of all tokens. Their roles are worked out only where tokens may be scored."""
+            token_mask = attention_mask.bool()
+        else:
+            token_mask = torch.ones(hidden_states.shape[:2], dtype=torch.bool, device=hidden_states.device)
         first = segment = torch.zeros_like(token_mask)
-        if needed:
+        if with_roles:
             first = first_token(token_mask)
             segment = first_segment(token_mask, token_type_ids, input_ids, self.config.sep_token_id)
         return TokenState(
@@ -564,32 +483,19 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
         inputs_embeds: torch.Tensor | None = None,
         start_positions: torch.Tensor | None = None,
         end_positions: torch.Tensor | None = None,
-        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
-        length_config: str | Sequence[int | float] | None = None,
-        output_hidden_states: bool | None = None,
-        output_token_scores: bool = False,
-        **kwargs,
+        budget: BudgetArgument = None,
+        length_config: LengthConfigArgument = None,
+        **kwargs: Unpack[DynamicTinyBertKwargs],
     ) -> DynamicTinyBertQuestionAnsweringOutput:
         r"""
         Args:
             start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that starts each answer.
             end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that ends each answer.
-            budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
+            budget, length_config, kwargs: see [`DynamicTinyBertModel`].
         """
         self._refuse_unknown(kwargs)
-        outputs = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            budget=budget,
-            length_config=length_config,
-            output_hidden_states=output_hidden_states,
-            output_token_scores=output_token_scores,
-            return_dict=True,
-            **kwargs,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.bert(*inputs, budget, length_config, return_dict=True, **kwargs)
         start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
         if outputs.kept_tokens is not None and self.config.dropped_logits == "mask":
             lowest = torch.finfo(start_logits.dtype).min
@@ -602,10 +508,7 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
             loss=loss,
             start_logits=start_logits.contiguous(),
             end_logits=end_logits.contiguous(),
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            token_scores=outputs.token_scores,
-            kept_tokens=outputs.kept_tokens,
+            **shared_outputs(outputs),
         )
 
 
@@ -630,44 +533,22 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
         position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
-        length_config: str | Sequence[int | float] | None = None,
-        output_hidden_states: bool | None = None,
-        output_token_scores: bool = False,
-        **kwargs,
+        budget: BudgetArgument = None,
+        length_config: LengthConfigArgument = None,
+        **kwargs: Unpack[DynamicTinyBertKwargs],
     ) -> DynamicTinyBertSequenceClassifierOutput:
         r"""
         Args:
             labels (`torch.Tensor` of shape `(batch,)` or `(batch, num_labels)`, *optional*): classes, targets of a
                 regression (`num_labels=1`), or 0 and 1 for each label; `config.problem_type` decides between them.
-            budget, length_config, output_token_scores: see [`DynamicTinyBertModel`].
+            budget, length_config, kwargs: see [`DynamicTinyBertModel`].
         """
         self._refuse_unknown(kwargs)
-        outputs = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            budget=budget,
-            length_config=length_config,
-            output_hidden_states=output_hidden_states,
-            output_token_scores=output_token_scores,
-            return_dict=True,
-            **kwargs,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.bert(*inputs, budget, length_config, return_dict=True, **kwargs)
         logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels, logits, self.config)
-        return DynamicTinyBertSequenceClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            token_scores=outputs.token_scores,
-            kept_tokens=outputs.kept_tokens,
-        )
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        return DynamicTinyBertSequenceClassifierOutput(loss=loss, logits=logits, **shared_outputs(outputs))
 
 
 DynamicTinyBertModel.register_for_auto_class("AutoModel")

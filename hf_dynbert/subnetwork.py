@@ -8,7 +8,7 @@ an addition of this package, so that one configuration serves inputs of every le
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 
 FULL = "full"  # the name of the sub-network that drops nothing, on every model
@@ -19,6 +19,7 @@ SHARE_UNIT = 10**4
 # The largest token count of a length configuration; no input is longer. A runtime may multiply a count by the tokens of an
 # example in 32 bits: 2^20 * 512 is below 2^31.
 MAX_COUNT = 2**20
+EXAMPLE = {"layers": [0, 1]}  # in errors
 
 
 @dataclass(frozen=True)
@@ -58,34 +59,18 @@ class SubNetwork:
         if value is None:
             return cls()
         if isinstance(value, str):
-            return _named(config, value)
+            value = cls() if value == FULL else _entry(config, value)
         if isinstance(value, Mapping):
-            valid = [field.name for field in fields(cls)]
             for key in value:
-                if key not in valid:
-                    raise ValueError(
-                        f"budget has the key {key!r}; valid are {', '.join(valid)}.{nearest_hint(key, valid)} "
-                        "For example budget={'layers': [0, 1]}."
-                    )
+                if key not in cls.__dataclass_fields__:
+                    valid = ", ".join(cls.__dataclass_fields__)
+                    hint = nearest_hint(key, cls.__dataclass_fields__)
+                    raise ValueError(f"budget has the key {key!r}; valid are {valid}.{hint} For example budget={EXAMPLE}.")
             value = cls(**value)
         elif not isinstance(value, cls):
             value = cls(length_config=value)
         value._check(config)
         return value if value.layers != tuple(range(config.num_hidden_layers)) else cls(value.length_config)
-
-    @classmethod
-    def read_entry(cls, config, entry) -> "SubNetwork":
-        """Reads and validates an entry of `config.budgets`: a length configuration, or a `dict` with measured values too."""
-        if isinstance(entry, Mapping):
-            names = [field.name for field in fields(cls)]
-            entry = {name: entry[name] for name in names if entry.get(name) is not None}
-            if not entry:
-                raise ValueError(f'a budget other than "{FULL}" needs at least one of {", ".join(names)}.')
-        return cls.parse(config, entry)
-
-    def entry(self) -> dict[str, list]:
-        """Returns the fields that differ from the whole model, as `config.budgets` stores them."""
-        return {name: list(value) for name, value in asdict(self).items() if value is not None}
 
     def layer_entries(self, config) -> list[tuple[int, int | float | None]]:
         """Returns the layers that run, each with its entry of the length configuration (`None` keeps all tokens)."""
@@ -164,18 +149,12 @@ def nearest_hint(name, valid: Iterable[str]) -> str:
 
 
 def validate_length_config(length_config: Sequence[int | float], num_layers: int) -> None:
-    """Refuses a length configuration that no model of `num_layers` layers can run.
-
-    Raises:
-        ValueError: no list, wrong number of entries, mixed types, an entry out of range, or an increasing entry.
-    """
+    """Refuses a length configuration that no model of `num_layers` layers can run, with a `ValueError`."""
     entries = list(length_config) if isinstance(length_config, (list, tuple)) else length_config
-    if (reason := _fault(entries, num_layers)) is not None:
-        example = [round(1 - 0.1 * layer, 1) for layer in range(num_layers)]
-        if num_layers >= 10:
-            example = f"[1.0, ...] with {num_layers} entries"
+    if (fault := _fault(entries, num_layers)) is not None:
+        example = [round(max(0.1, 1 - 0.1 * layer), 1) for layer in range(num_layers)]
         raise ValueError(
-            f"length_config {reason}: {entries!r}. A length configuration for this model has {num_layers} entries, for "
+            f"length_config {fault}: {entries!r}. A length configuration for this model has {num_layers} entries, for "
             f"example {example}."
         )
 
@@ -241,15 +220,18 @@ def encode_entry(entry: int | float) -> int:
     return -entry if isinstance(entry, int) else share_units(entry)
 
 
-def _named(config, name: str) -> SubNetwork:
-    """The sub-network of a budget's name."""
+def _entry(config, name: str) -> Sequence | dict:
+    """The entry of a budget's name in `config.budgets`, without measured values."""
     budgets = config.budgets or {}
-    if name == FULL:
-        return SubNetwork()
-    if name in budgets:
-        return SubNetwork.read_entry(config, budgets[name])
-    valid = list(dict.fromkeys([FULL, *budgets]))
-    raise ValueError(
-        f'This model has no budget "{name}"; valid are {", ".join(valid)}.{nearest_hint(name, valid)} '
-        f"Any list of {config.num_hidden_layers} entries is valid too: budget=[...]."
-    )
+    if name not in budgets:
+        valid = list(dict.fromkeys([FULL, *budgets]))
+        raise ValueError(
+            f'This model has no budget "{name}"; valid are {", ".join(valid)}.{nearest_hint(name, valid)} '
+            f"Any list of {config.num_hidden_layers} entries is valid too: budget=[...]."
+        )
+    entry, names = budgets[name], list(SubNetwork.__dataclass_fields__)
+    if isinstance(entry, Mapping):
+        entry = {name: entry[name] for name in names if entry.get(name) is not None}
+        if not entry:
+            raise ValueError(f'a budget other than "{FULL}" needs at least one of {", ".join(names)}.')
+    return entry

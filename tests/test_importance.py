@@ -61,17 +61,6 @@ def test_a_strategy_of_ones_own(word_importance, bert_folder, tmp_path):
     assert not any("token_scorer" in name for name in model.state_dict())
 
 
-def test_the_loss_of_learned_importance_falls_as_scores_approach_the_target():
-    target = torch.tensor([[0.0, 0.7, 0.3, 0.0]])
-    mask = torch.tensor([[False, True, True, True]])
-    loss = IMPORTANCES["learned"].loss
-    best = loss(target.log().clamp(min=-30.0), target, mask)
-    torch.testing.assert_close(best, -(0.7 * torch.tensor(0.7).log() + 0.3 * torch.tensor(0.3).log()))  # the entropy
-    assert loss(torch.zeros(1, 4), target, mask) > best
-    with pytest.raises(NotImplementedError, match="no parameters"):
-        IMPORTANCES["cls"].loss(target, target, mask)
-
-
 def test_segment_tokens_come_in_order_and_are_marked():
     tokens = torch.arange(10.0).reshape(2, 5, 1)
     segment = torch.tensor([[False, True, False, True, True], [True, False, False, False, False]])

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, BertForQuestionAnswering
 
 from hf_dynbert import DynamicInt8Config, DynamicTinyBertForQuestionAnswering, int8_layers
-from hf_dynbert.int8_kernels import FbgemmKernel, FloatKernel, OneDnnKernel, cpu_kernel, is_exact
+from hf_dynbert.int8_kernels import FbgemmKernel, FloatKernel, cpu_kernel, is_exact
 from hf_dynbert.int8_layers import Int8Embedding, Int8Linear, quantize_rows
 
 
@@ -54,7 +54,7 @@ def test_rows_are_rounded_to_the_nearest_step():
     assert not zeros.any()
 
 
-@pytest.fixture(params=[FbgemmKernel, OneDnnKernel, FloatKernel], ids=lambda kernel: kernel.__name__)
+@pytest.fixture(params=[FbgemmKernel, FloatKernel], ids=lambda kernel: kernel.__name__)
 def kernel(request, monkeypatch):
     if not is_exact(request.param):
         pytest.skip("not on this CPU, or not in this PyTorch")
@@ -90,13 +90,12 @@ def test_linear_with_a_fixed_range_is_integer_arithmetic(rows, kernel):
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_row_does_not_depend_on_its_place(kernel, fixed):
-    layer, values = Int8Linear.from_float(nn.Linear(88, 40)), torch.randn(300, 88)
+    layer, values = Int8Linear.from_float(nn.Linear(1100, 40)), torch.randn(300, 1100)
     if fixed:
         layer.set_input_range(-2.0, 2.5)
     together = layer(values)
     for start, count in ((0, 1), (1, 1), (7, 3), (100, 16), (199, 101)):
-        alone = layer(values[start : start + count])
-        torch.testing.assert_close(alone, together[start : start + count], rtol=0, atol=TOLERANCE)
+        assert torch.equal(layer(values[start : start + count]), together[start : start + count])
 
 
 def test_the_kernel_is_exact_and_overflow_is_noticed():
@@ -220,5 +219,5 @@ def test_other_models_of_transformers_take_it_too(bert_folder, classifier_folder
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="does not know bits; it takes modules_to_not_convert"):
+    with pytest.raises(ValueError, match="has no argument bits; valid is modules_to_not_convert"):
         DynamicInt8Config(bits=4)

@@ -163,7 +163,7 @@ BUDGETS = {
 def test_every_form_of_a_budget_is_parsed(value, entry):
     config = DynamicTinyBertConfig(num_hidden_layers=4, budgets=BUDGETS, length_config="shallow")
     subnetwork = config.resolve_budget(value)
-    assert subnetwork.entry() == entry
+    assert subnetwork == SubNetwork(**entry)
     assert subnetwork == config.resolve_budget(subnetwork) == SubNetwork.parse(config, entry)
     assert hash(subnetwork) == hash(config.resolve_budget(value))  # caches use it as a key
 

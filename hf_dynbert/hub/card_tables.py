@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from ..budgets.budget import Budget
 from ..budgets.model_budgets import count_macs, length_configs
-from ..subnetwork import FULL, SubNetwork
+from ..subnetwork import FULL
 from ..utils.tables import markdown_table
 
 
@@ -31,7 +31,7 @@ def budget_table(config, budgets: Mapping[str, Budget | None]) -> str:
         operations = f"{_number(budget.macs / 1e9, '.2f')} G"
         rows.append([_code(budget.name), _entries(budget.length_config, budget.layers), score, operations, latency])
     for name in [name for name, budget in budgets.items() if budget is None]:
-        network = SubNetwork() if name == FULL else SubNetwork.read_entry(config, config.budgets[name])
+        network = config.resolve_budget(name)
         operations = f"{count_macs(config, network, TOKENS) / 1e9:.2f} G at {TOKENS} tokens"
         rows.append([_code(name), _entries(network.length_config, network.layers), "", operations, ""])
     rows.sort(key=lambda row: row[0] != _code(FULL) or row[2] != "")  # stable: an unmeasured full length comes first

@@ -50,6 +50,16 @@ def target_divergence(
     return F.kl_div(log_probabilities(student, mask, temperature), target, reduction="batchmean") * temperature**2
 
 
+def soft_cross_entropy(scores: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of token scores `(B, L)` with a target that is not negative, for learned importance.
+
+    Each row of the target is normalised before the mask: an example counts by the share of its target within the mask.
+    """
+    target = target.detach().float()
+    target = target / target.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    return -(target * log_probabilities(scores, mask)).masked_fill(~mask, 0.0).sum(dim=-1).mean()
+
+
 def logit_divergence(
     student: torch.Tensor,
     teacher: torch.Tensor,

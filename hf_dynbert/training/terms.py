@@ -25,6 +25,7 @@ from .losses import (
     relation_divergence,
     saliency,
     score_error,
+    soft_cross_entropy,
     span_loss,
     state_error,
     target_divergence,
@@ -193,14 +194,14 @@ class ImportanceTerm(Term):
 
     def forward(self, outputs, batch):
         config = outputs.config
-        strategy = IMPORTANCES[config.importance]
+        loss_of = getattr(IMPORTANCES[config.importance], "loss", soft_cross_entropy)
         candidates, targets = self._candidates(config, batch), self._targets(outputs, batch)
         losses = []
         for sub_network, output in zip(outputs.sub_networks, [outputs.full, *outputs.smaller], strict=True):
             scored = [layer for layer, _ in sub_network.layer_entries(config) if layer in dropping_layers(config)]
             for layer, scores in zip(scored, output.token_scores, strict=True):
                 if layer in targets:  # LayerDrop may have left the layer out of the full-length pass
-                    losses.append(strategy.loss(scores, targets[layer], candidates & torch.isfinite(scores)))
+                    losses.append(loss_of(scores, targets[layer], candidates & torch.isfinite(scores)))
         return sum(losses) / len(losses) if losses else None
 
     @staticmethod
