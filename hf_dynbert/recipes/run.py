@@ -12,7 +12,7 @@ from ..hub.records import TRAINING, origin, remove_stale_records
 from ..tasks.question_answering.features import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
 from ..training.layers import encoder_layers
-from ..training.trainer import DistillationTrainer, token_scorers
+from ..training.trainer import DistillationTrainer, scorer_parameters
 from ..utils.atomic_files import replace_files
 from .arguments import DataArguments, ModelArguments
 from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
@@ -148,8 +148,8 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
     ]
     for module in frozen:  # MPNet keeps the position bias of all layers in its encoder
         module.requires_grad_(False)
-    for scorer in token_scorers(model):  # learned importance starts untrained
-        scorer.requires_grad_(True)
+    for parameter in scorer_parameters(model):  # learned importance starts untrained
+        parameter.requires_grad_(True)
 
 
 def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:

@@ -16,20 +16,9 @@ from torch import nn
 from ..drop_and_restore import first_segment, first_token
 from ..importance import IMPORTANCES
 from ..subnetwork import SubNetwork, dropping_layers
+from . import losses
 from .batches import LOGITS, SPANS, TARGETS, token_mask
 from .layers import LayerOutputs, layer_map
-from .losses import (
-    divergence,
-    log_probabilities,
-    logit_divergence,
-    relation_divergence,
-    saliency,
-    score_error,
-    soft_cross_entropy,
-    span_loss,
-    state_error,
-    target_divergence,
-)
 
 
 @dataclass
@@ -114,13 +103,11 @@ class PredictionTerm(Term):
     def forward(self, outputs, batch):
         answers, full = outputs.answers, outputs.full
         if LOGITS in answers:
-            return logit_divergence(full.logits, answers[LOGITS], problem_type(outputs.config), self.temperature)
+            return losses.logit_divergence(full.logits, answers[LOGITS], problem_type(outputs.config), self.temperature)
         if TARGETS[0] not in answers:
             return None
-        mask = token_mask(batch)
-        start = target_divergence(full.start_logits, answers[TARGETS[0]], mask, self.temperature)
-        end = target_divergence(full.end_logits, answers[TARGETS[1]], mask, self.temperature)
-        return (start + end) / 2
+        start, end = (answers[name] for name in TARGETS)
+        return mean_over_ends(losses.target_divergence, full, start, end, token_mask(batch), self.temperature)
 
 
 class LayerTerm(Term):
@@ -141,12 +128,12 @@ class LayerTerm(Term):
 
     def forward(self, outputs, batch):
         student, teacher = outputs.student_layers, outputs.teacher_layers
-        losses = [
+        compared = [
             self.loss(read(student, student_layer), read(teacher, teacher_layer), outputs.compared)
             for student_layer, teacher_layer in (*self.state_pairs, *self.attention_pairs)
             for read in self.reads
         ]
-        return sum(losses)
+        return sum(compared)
 
 
 class InPlaceTerm(Term):
@@ -160,22 +147,20 @@ class InPlaceTerm(Term):
 
     def __init__(self, weight: float, temperature: float, reverse: bool):
         super().__init__(weight)
-        self.options = {"temperature": temperature, "reverse": reverse}
+        self.options = temperature, reverse
 
     def forward(self, outputs, batch):
-        losses = [self._divergence(output, outputs, batch) for output in outputs.smaller]
-        return sum(losses) / len(losses) if losses else None
+        divergences = [self._divergence(output, outputs, batch) for output in outputs.smaller]
+        return sum(divergences) / len(divergences) if divergences else None
 
     def _divergence(self, output, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         full, config = outputs.full, outputs.config
         if "logits" in full:
-            return logit_divergence(output.logits, full.logits, problem_type(config), **self.options)
+            return losses.logit_divergence(output.logits, full.logits, problem_type(config), *self.options)
         mask = token_mask(batch)
         if config.dropped_logits == "mask" and output.kept_tokens is not None:
             mask = mask & output.kept_tokens
-        start = divergence(output.start_logits, full.start_logits, mask, **self.options)
-        end = divergence(output.end_logits, full.end_logits, mask, **self.options)
-        return (start + end) / 2
+        return mean_over_ends(losses.divergence, output, full.start_logits, full.end_logits, mask, *self.options)
 
 
 class ImportanceTerm(Term):
@@ -194,15 +179,15 @@ class ImportanceTerm(Term):
 
     def forward(self, outputs, batch):
         config = outputs.config
-        loss_of = getattr(IMPORTANCES[config.importance], "loss", soft_cross_entropy)
+        loss_of = getattr(IMPORTANCES[config.importance], "loss", losses.soft_cross_entropy)
         candidates, targets = self._candidates(config, batch), self._targets(outputs, batch)
-        losses = []
+        found = []
         for sub_network, output in zip(outputs.sub_networks, [outputs.full, *outputs.smaller], strict=True):
             scored = [layer for layer, _ in sub_network.layer_entries(config) if layer in dropping_layers(config)]
             for layer, scores in zip(scored, output.token_scores, strict=True):
                 if layer in targets:  # LayerDrop may have left the layer out of the full-length pass
-                    losses.append(loss_of(scores, targets[layer], candidates & torch.isfinite(scores)))
-        return sum(losses) / len(losses) if losses else None
+                    found.append(loss_of(scores, targets[layer], candidates & torch.isfinite(scores)))
+        return sum(found) / len(found) if found else None
 
     @staticmethod
     def _candidates(config, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -226,10 +211,10 @@ class ImportanceTerm(Term):
             start, end = (outputs.answers[name] for name in TARGETS)
         elif "logits" in full:
             layers = [layer for layer, _ in outputs.sub_networks[0].layer_entries(config)]
-            return dict(zip(layers, saliency(full.logits, full.hidden_states[1:]), strict=True))
+            return dict(zip(layers, losses.saliency(full.logits, full.hidden_states[1:]), strict=True))
         else:
             mask = token_mask(batch)
-            start, end = (log_probabilities(logits, mask).exp() for logits in (full.start_logits, full.end_logits))
+            start, end = (losses.log_probabilities(logits, mask).exp() for logits in (full.start_logits, full.end_logits))
         return dict.fromkeys(range(config.num_hidden_layers), (start + end) / 2)
 
 
@@ -269,12 +254,12 @@ def _layer_terms(args, student, teacher) -> list[Term]:
             "compared. Use relation_weight with relations query, key, value, which are split into relation_heads."
         )
     terms: list[Term] = []
-    states = state_error, [LayerOutputs.states]
+    states = losses.state_error, [LayerOutputs.states]
     if args.embedding_weight:
         terms.append(LayerTerm(args.embedding_weight, "embedding", *states, state_pairs=[(0, 0)]))
     if args.hidden_weight or args.attention_weight:
         pairs = list(enumerate(layer_map(args.layer_map, student.num_hidden_layers, teacher.num_hidden_layers), start=1))
-        error = partial(score_error, probabilities=args.attention_target == "probabilities")
+        error = partial(losses.score_error, probabilities=args.attention_target == "probabilities")
         if args.hidden_weight:
             terms.append(LayerTerm(args.hidden_weight, "hidden", *states, state_pairs=pairs))
         if args.attention_weight:
@@ -288,7 +273,7 @@ def _layer_terms(args, student, teacher) -> list[Term]:
             raise ValueError(f"relation_layer is {layer}; the teacher's layers are 1 to {teacher.num_hidden_layers}.")
         reads = [partial(LayerOutputs.scores, kind=kind, heads=heads) for kind in args.relations]
         pairs = [(student.num_hidden_layers, layer)]
-        terms.append(LayerTerm(args.relation_weight, "relation", relation_divergence, reads, attention_pairs=pairs))
+        terms.append(LayerTerm(args.relation_weight, "relation", losses.relation_divergence, reads, attention_pairs=pairs))
     return terms
 
 
@@ -303,11 +288,13 @@ def head_of(model) -> str | None:
 def label_loss(output, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
     """The task's loss of one output; `None` without labels. That of spans leaves padding out, unlike transformers'."""
     if all(name in batch for name in SPANS) and "start_logits" in output:
-        mask = token_mask(batch)
-        start = span_loss(output.start_logits, batch[SPANS[0]], mask)
-        end = span_loss(output.end_logits, batch[SPANS[1]], mask)
-        return (start + end) / 2
+        return mean_over_ends(losses.span_loss, output, *(batch[name] for name in SPANS), token_mask(batch))
     return output.get("loss")
+
+
+def mean_over_ends(loss: Callable, output, start: torch.Tensor, end: torch.Tensor, *args) -> torch.Tensor:
+    """The mean of a loss of the start and of the end of a span."""
+    return (loss(output.start_logits, start, *args) + loss(output.end_logits, end, *args)) / 2
 
 
 def problem_type(config) -> str:

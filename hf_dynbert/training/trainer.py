@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """The Trainer of length-adaptive models: it builds the objective and calls it."""
 
-import contextlib
 import gc
 import shutil
 import time
@@ -22,7 +21,7 @@ from transformers import (
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from ..modeling_dynamic_tinybert import DynamicTinyBertLayer, DynamicTinyBertPreTrainedModel
+from ..modeling_dynamic_tinybert import DynamicTinyBertPreTrainedModel
 from ..subnetwork import FULL
 from .arguments import DistillationArguments
 from .batches import ANSWERS, INPUTS, TEACHER_INPUTS, DistillationCollator
@@ -53,9 +52,8 @@ class DistillationTrainer(Trainer):
             [`DistillationCollator`], if `processing_class` is a tokenizer.
         teacher (`PreTrainedModel`, *optional*, keyword only): a fine-tuned model for the same task. The student learns its
             answers, unless the features already have them, and its layers, as the arguments say. It reads
-            `teacher_input_ids` where the features have them (see `teacher_inputs`), else the student's tokens.
-        teacher_processing_class (`PreTrainedTokenizerBase`, *optional*, keyword only): the teacher's tokenizer; a teacher
-            that reads the student's tokens must number them as the student does.
+            `teacher_input_ids` where the features have them (see `teacher_inputs`), else the student's tokens, which it must
+            number as the student does.
         extra_terms (`list[Term]`, *optional*, keyword only): further terms of the objective.
         about (`dict`, *optional*, keyword only): for the model card: `base_model`, `teacher` (both by name), `dataset` (a
             Hub id), `data` (free text).
@@ -78,7 +76,6 @@ class DistillationTrainer(Trainer):
         data_collator=None,
         *trainer_args,
         teacher=None,
-        teacher_processing_class=None,
         extra_terms: Sequence[Term] = (),
         about: dict | None = None,
         **kwargs,
@@ -95,7 +92,7 @@ class DistillationTrainer(Trainer):
         if data_collator is None and isinstance(self.processing_class, PreTrainedTokenizerBase):
             self.data_collator = DistillationCollator(self.processing_class)
         self._check_model()
-        self._check_teacher(teacher_processing_class)
+        self._check_teacher()
         self.model_accepts_loss_kwargs = False  # the loss is a mean over the batch, whatever the accumulation
         self.add_callback(TimeEstimate())
         if args.early_stopping_patience:
@@ -123,9 +120,8 @@ class DistillationTrainer(Trainer):
         self._prepare_objective()
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(self.objective)
-        scorers = token_scorers(self.objective.student) if fresh else []
-        parameters = [parameter for scorer in scorers for parameter in scorer.parameters() if parameter.requires_grad]
-        if parameters:
+        parameters = [parameter for parameter in scorer_parameters(self.objective.student) if parameter.requires_grad]
+        if fresh and parameters:
             moved = set(parameters)
             for group in optimizer.param_groups:
                 group["params"] = [parameter for parameter in group["params"] if parameter not in moved]
@@ -213,9 +209,9 @@ class DistillationTrainer(Trainer):
                 f"One process with {args.n_gpu} GPUs cannot train: start one process for each, with torchrun "
                 "--nproc_per_node=gpu or accelerate launch, or set CUDA_VISIBLE_DEVICES=0."
             )
-        if args.float32_weights:
-            _store_in_float32(model)
-            _store_in_float32(teacher)
+        for each in (model, teacher) if args.float32_weights else ():
+            if each is not None:
+                _store_in_float32(each)
         if getattr(model.config, "gradient_checkpointing", False):
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if teacher is not None:
@@ -242,14 +238,12 @@ class DistillationTrainer(Trainer):
                 "leave them out, or use transformers' Trainer."
             )
         if not self._is_length_adaptive:
-            for name, value in (("length_drop", args.length_drop), ("eval_budgets", args.eval_budgets)):
-                if value:
-                    raise ValueError(
-                        f"The model is a {type(model).__name__}, which cannot drop tokens, but {name} is {value}. Convert "
-                        "it: model = DynamicTinyBertForQuestionAnswering.from_backbone(model) (or "
-                        "DynamicTinyBertForSequenceClassification); or train it as it is: DistillationArguments("
-                        "length_drop=False)."
-                    )
+            if args.length_drop or args.eval_budgets:
+                raise ValueError(
+                    f"The model is a {type(model).__name__}, which cannot drop tokens. Convert it: model = "
+                    "DynamicTinyBertForQuestionAnswering.from_backbone(model) (or DynamicTinyBertForSequenceClassification); "
+                    "or train it as it is: DistillationArguments(length_drop=False, eval_budgets=None)."
+                )
             return
         if args.length_drop and args.budget_prob and not set(model.config.budgets or {}) - {FULL}:
             raise ValueError(
@@ -259,7 +253,7 @@ class DistillationTrainer(Trainer):
         for budget in args.eval_budgets or []:
             model.config.resolve_budget(budget)
 
-    def _check_teacher(self, tokenizer) -> None:
+    def _check_teacher(self) -> None:
         """Refuses a teacher that is missing, not used, or does not fit the student."""
         args, teacher, head = self.args, self.teacher, head_of(self.model)
         build_terms(args, self.model, teacher)  # refuses layers that cannot be compared
@@ -277,24 +271,26 @@ class DistillationTrainer(Trainer):
                     "fine-tuned for it, or prediction_weight=0 to learn from its layers alone."
                 )
             self._label_order()
-        if INPUTS not in self._columns and not self._reads_same_tokens(tokenizer):
+        if INPUTS not in self._columns and not self._teacher_reads_same_tokens():
             raise ValueError(
                 "The teacher would read the student's tokens, but its tokenizer numbers tokens differently. Put the columns "
                 "of teacher_inputs(teacher_tokenizer, tokenizer, data) beside the features, or those of "
                 "teacher_predictions(...) alone."
             )
 
-    def _reads_same_tokens(self, teacher_tokenizer) -> bool:
-        """Whether the teacher numbers tokens as the student does, as far as its tokenizer is known."""
+    def _teacher_reads_same_tokens(self) -> bool:
+        """Whether the teacher numbers tokens as the student does, as far as its tokenizer is on this machine."""
         if self.model.config.vocab_size != self.teacher.config.vocab_size:
             return False
-        if teacher_tokenizer is None and Path(self.teacher.name_or_path).is_dir():
-            with contextlib.suppress(OSError, ValueError):  # a folder without a tokenizer
-                teacher_tokenizer = AutoTokenizer.from_pretrained(self.teacher.name_or_path, trust_remote_code=False)
-        if teacher_tokenizer is None or not isinstance(self.processing_class, PreTrainedTokenizerBase):
+        try:
+            numbers = AutoTokenizer.from_pretrained(
+                self.teacher.name_or_path, local_files_only=True, trust_remote_code=False
+            ).get_vocab()
+        except (OSError, ValueError):
             return True
-        numbers = teacher_tokenizer.get_vocab()
-        return all(numbers.get(token) == number for token, number in self.processing_class.get_vocab().items())
+        tokenizer = self.processing_class
+        tokens = tokenizer.get_vocab() if isinstance(tokenizer, PreTrainedTokenizerBase) else {}
+        return all(numbers.get(token) == number for token, number in tokens.items())
 
     @property
     def _columns(self) -> set[str]:
@@ -365,14 +361,6 @@ def end_together(trainer: Trainer | None = None) -> None:
 
     Args:
         trainer (`Trainer`, *optional*): a trainer that the script still holds. It can save afterwards, but not train.
-
-    Example:
-
-    ```python
-    >>> trainer.train()
-    >>> trainer.save_model()
-    >>> end_together(trainer)
-    ```
     """
     state = PartialState()
     if state.num_processes == 1:
@@ -385,18 +373,16 @@ def end_together(trainer: Trainer | None = None) -> None:
     state.destroy_process_group()
 
 
-def token_scorers(model) -> list[torch.nn.Module]:
-    """The scorers of learned importance, one for each layer that may drop tokens; none in other models."""
-    layers = [module for module in model.modules() if isinstance(module, DynamicTinyBertLayer)]
-    return [layer.token_scorer for layer in layers if layer.token_scorer is not None]
+def scorer_parameters(model) -> list[torch.nn.Parameter]:
+    """The parameters of learned importance; none in other models."""
+    return [parameter for name, parameter in model.named_parameters() if ".token_scorer." in name]
 
 
 def _store_in_float32(model) -> None:
     """Changes weights of 16 bits to float32, with a warning."""
-    stored = {parameter.dtype for parameter in model.parameters()} if model is not None else set()
-    for dtype in stored & {torch.float16, torch.bfloat16}:
+    if {parameter.dtype for parameter in model.parameters()} & {torch.float16, torch.bfloat16}:
         logger.warning(
-            f"The weights of {type(model).__name__} are stored in {str(dtype).removeprefix('torch.')}; training uses "
-            "float32. float32_weights=False keeps their type."
+            f"The weights of {type(model).__name__} are stored in 16 bits; training uses float32. float32_weights=False "
+            "keeps their type."
         )
         model.float()
