@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Arguments of the trainer, beside `TrainingArguments`."""
 
-import copy
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -180,8 +179,3 @@ class DistillationArguments(TrainingArguments):
     def __getstate__(self) -> dict:
         """Leaves the token out: checkpoints keep the arguments and may be published."""
         return self.__dict__ | {"hub_token": None}
-
-    def __deepcopy__(self, memo) -> "DistillationArguments":
-        copied = object.__new__(type(self))
-        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
-        return copied

@@ -27,15 +27,9 @@ def map_in_shards(
     description: str,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """Maps data shard by shard, and reads the shards that were mapped before from the cache.
+    """Maps these columns of the data to rows with these features, and stores each shard under the key (see `fingerprint`).
 
     Several processes that train together start at different shards, so processes that share the folder share the work.
-
-    Args:
-        function (`Callable`): takes a batch of rows of these columns; returns rows with these features, not always as many.
-        key (`str`): see `fingerprint`.
-        description (`str`): label of the progress bar.
-        cache_dir (`str` or `Path`, *optional*): folder; beside the other caches of `datasets` by default.
     """
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "hf_dynbert") / key
     folder.mkdir(parents=True, exist_ok=True)

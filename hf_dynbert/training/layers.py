@@ -43,13 +43,9 @@ def layer_map(how: Sequence[str | int], student_layers: int, teacher_layers: int
 
 @dataclass
 class LayerOutputs:
-    """Hidden states and attention of one call of a model, at the student's tokens and in the teacher's width.
+    """Hidden states and attention (see `capture_attention`) of one call of a model.
 
-    Args:
-        hidden_states (`tuple[torch.Tensor]` of shape `(B, L, H)`): of the call.
-        attention (`dict[int, dict[str, torch.Tensor]]`), heads (`int`): see `capture_attention`; the attention heads.
-        positions (`torch.LongTensor` of shape `(B, T)`, *optional*): tokens to take; below 0 an arbitrary token.
-        projection (`nn.Linear`, *optional*): projects the states.
+    They are taken at these positions `(B, T)`, which gives an arbitrary token below 0, and the states are projected.
     """
 
     hidden_states: tuple[torch.Tensor, ...]

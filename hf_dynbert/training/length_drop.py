@@ -9,13 +9,7 @@ from ..subnetwork import FULL, SubNetwork, dropping_layers
 
 
 def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:
-    """The passes of one step: full length, the smallest with `args.always_smallest`, and `args.num_sandwich` others.
-
-    Args:
-        rng (`random.Random`): source of chance.
-        config (`DynamicTinyBertConfig`): of the model.
-        args ([`DistillationArguments`]): how many sub-networks, how small, and with how many layers.
-    """
+    """The passes of one step: full length, the smallest with `args.always_smallest`, and `args.num_sandwich` others."""
     layers, dropping, bound = config.num_hidden_layers, dropping_layers(config), args.length_drop_ratio_bound
     if bound is None:
         smallest = fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping))

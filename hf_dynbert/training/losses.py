@@ -25,11 +25,7 @@ def divergence(
     temperature: float = 1.0,
     reverse: bool = False,
 ) -> torch.Tensor:
-    """KL(teacher ‖ student) of logits `(B, C)`, times the squared temperature (arXiv 1503.02531, section 2).
-
-    With `reverse` it is KL(student ‖ teacher), as the published code of the Length-Adaptive Transformer (arXiv 2010.07003)
-    computes it.
-    """
+    """KL(teacher ‖ student), or the `reverse`, of logits `(B, C)`, times the squared temperature (arXiv 1503.02531)."""
     student = log_probabilities(student, mask, temperature)
     teacher = log_probabilities(teacher.detach(), mask, temperature)
     if reverse:
@@ -42,8 +38,7 @@ def target_divergence(
 ) -> torch.Tensor:
     """KL(target ‖ student) for a teacher's probabilities `(B, C)` at this temperature, times the squared temperature.
 
-    TinyBERT's soft cross-entropy (arXiv 1909.10351, equation 10) minus the entropy of the target. An example without
-    probabilities has the loss 0.
+    It is TinyBERT's soft cross-entropy (arXiv 1909.10351, equation 10) minus the entropy of the target.
     """
     target = target.detach().float().masked_fill(~mask, 0.0)
     target = target / target.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
@@ -61,19 +56,9 @@ def soft_cross_entropy(scores: torch.Tensor, target: torch.Tensor, mask: torch.T
 
 
 def logit_divergence(
-    student: torch.Tensor,
-    teacher: torch.Tensor,
-    problem_type: str,
-    temperature: float = 1.0,
-    reverse: bool = False,
+    student: torch.Tensor, teacher: torch.Tensor, problem_type: str, temperature: float = 1.0, reverse: bool = False
 ) -> torch.Tensor:
-    """Divergence of a classifier's logits `(B, C)`: of the softmax, of each label's sigmoid, or a squared error.
-
-    Args:
-        student, teacher (`torch.FloatTensor` of shape `(B, C)`): logits.
-        problem_type (`str`): as `config.problem_type`.
-        temperature, reverse: see `divergence`.
-    """
+    """Divergence of a classifier's logits `(B, C)`: of the softmax, of each label's sigmoid, or a squared error."""
     if problem_type == "regression":
         return F.mse_loss(student.float(), teacher.detach().float())
     if problem_type == "multi_label_classification":  # a softmax over (logit, 0) is the sigmoid of the logit
@@ -95,20 +80,17 @@ def state_error(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
 
 
 def relation_scores(left: torch.Tensor, right: torch.Tensor, heads: int) -> torch.Tensor:
-    """Scaled dot products of all pairs of tokens in each head, before the softmax: `(B, L, H)` twice to `(B, A, L, L)`.
+    """Scaled dot products of all pairs of tokens in each head, `(B, A, L, L)`, before the softmax.
 
-    Queries with keys give attention scores. Queries, keys or values with themselves give the self-attention relations of
-    MiniLM (arXiv 2002.10957, equation 8) and MiniLMv2 (2012.15828, equation 7), for any number of heads.
+    Queries with keys give attention scores. Queries, keys or values with themselves give the relations of MiniLM (arXiv
+    2002.10957, equation 8) and MiniLMv2 (2012.15828, equation 7).
     """
     left, right = (states.float().unflatten(-1, (heads, -1)).transpose(1, 2) for states in (left, right))
     return left @ right.transpose(-1, -2) / left.shape[-1] ** 0.5
 
 
 def relation_divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """KL(teacher ‖ student) of scores `(B, A, L, L)`, mean over heads and an example's tokens.
-
-    MiniLM (arXiv 2002.10957, equations 7 and 9) and MiniLMv2 (2012.15828, equation 5).
-    """
+    """KL(teacher ‖ student) of scores `(B, A, L, L)`, mean over heads and tokens (arXiv 2002.10957, equations 7 and 9)."""
     keys = mask[:, None, None]
     student, teacher = log_probabilities(student, keys), log_probabilities(teacher.detach(), keys)
     divergences = F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
@@ -118,10 +100,8 @@ def relation_divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torc
 def score_error(
     student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, probabilities: bool = False
 ) -> torch.Tensor:
-    """Squared error of attention scores `(B, A, L, L)`, mean over heads and an example's pairs of tokens.
-
-    TinyBERT (arXiv 1909.10351, equation 7); with `probabilities` after the softmax, as Dynamic-TinyBERT's published code
-    (2111.09645).
+    """Squared error of attention scores `(B, A, L, L)`, mean over heads and pairs of tokens (TinyBERT, arXiv 1909.10351,
+    equation 7), or of their softmax, as Dynamic-TinyBERT's published code computes it (2111.09645).
     """
     student, teacher, keys = student.float(), teacher.detach().float(), mask[:, None, None]
     if probabilities:

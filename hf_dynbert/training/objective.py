@@ -25,46 +25,26 @@ FEATURES = ("input_ids", "attention_mask", "token_type_ids")
 class Objective(nn.Module):
     """The student, what is trained beside it, and the losses of one step.
 
-    The state dict contains the student under `student.`, the projection to the teacher's width under `projection.`, and
-    parameters of the terms. It does not contain the teacher.
-
-    Args:
-        student (`PreTrainedModel`), teacher (`PreTrainedModel`, *optional*): the model to train, and a frozen model.
-        args ([`DistillationArguments`]): weights and settings.
-        label_order (`list[int]`, *optional*): for each label of the student its index among the teacher's labels.
-        label_names (`list[str]`, *optional*): columns that only the full-length pass takes.
-        extra_terms (`list[Term]`, *optional*): further terms.
+    The state dict contains the student, the projection to the teacher's width, and parameters of the terms, but not the
+    teacher. `label_order` has for each label of the student its index among the teacher's labels; only the full-length pass
+    takes the columns `label_names`.
     """
 
-    def __init__(
-        self,
-        student,
-        args,
-        teacher=None,
-        label_order: list[int] | None = None,
-        label_names: Sequence[str] = (),
-        extra_terms: Sequence[Term] = (),
-    ):
+    def __init__(self, student, args, teacher=None, label_order=None, label_names=(), extra_terms: Sequence[Term] = ()):
         super().__init__()
         self.student, self.args = student, args
         self.label_order, self.label_names = label_order, tuple(label_names)
         self.terms = nn.ModuleList([*build_terms(args, student, teacher), *extra_terms])
-        self._teacher = (teacher,)  # in a tuple: neither an optimizer nor a checkpoint must contain it
+        self.__dict__["teacher"] = teacher  # not as a sub-module: neither an optimizer nor a checkpoint must contain it
         self._compares_layers = any(term.state_pairs or term.attention_pairs for term in self.terms)
         self.projection = None
         if any(term.state_pairs for term in self.terms) and student.config.hidden_size != teacher.config.hidden_size:
             self.projection = nn.Linear(student.config.hidden_size, teacher.config.hidden_size)
 
-    @property
-    def teacher(self):
-        """The frozen model that the student learns from, or `None`."""
-        return self._teacher[0]
-
     def forward(self, batch: dict[str, torch.Tensor], step: int = 0) -> dict[str, torch.Tensor]:
-        """Runs the passes of one step; the sub-networks depend on the seed and on the step.
+        """Returns `loss`, to minimise, and the loss of each term by name, detached and without its weight.
 
-        Returns:
-            `dict[str, torch.Tensor]`: `loss`, to minimise, and the loss of each term by name, detached, without its weight.
+        The sub-networks of a step depend on the seed and on the step alone.
         """
         outputs = self._run_passes(batch, step)
         losses, total = {}, None

@@ -32,13 +32,7 @@ USUAL = (  # fields of TrainingArguments that repeat a training; paths, names an
 
 
 def training_record(trainer, about: dict) -> dict:
-    """The settings that repeat a training, its time and its machine, as JSON can store them.
-
-    Args:
-        trainer (`DistillationTrainer`): a trainer after `train`.
-        about (`dict`): what the trainer does not have: `base_model` or `started_from`, `teacher`, `dataset` (a Hub id),
-            `data` (free text), `options` (further settings).
-    """
+    """The settings that repeat a training, its time and its machine; `about` has what the trainer does not have."""
     args, settings = trainer.args, trainer.args.to_dict()
     names = [name for name in USUAL if name != "max_steps" or args.max_steps > 0]
     for field in dataclasses.fields(DistillationArguments):

@@ -32,17 +32,11 @@ logger = logging.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of a text, or of a pair of texts, for one model.
-
-    Args:
-        inputs (`dict[str, list[int]]`): of the model.
-        offsets (`np.ndarray` of shape `(T, 2)`): first character of each token, and the character behind its last.
-        sequences (`np.ndarray` of shape `(T,)`): text that each token belongs to, 0 or 1; -1 for special tokens.
-    """
+    """Tokens of a text, or of a pair of texts, for one model."""
 
     inputs: dict[str, list[int]]
-    offsets: np.ndarray
-    sequences: np.ndarray
+    offsets: np.ndarray  # (T, 2): first character of each token, and the character behind its last
+    sequences: np.ndarray  # (T,): text that each token belongs to, 0 or 1; -1 for special tokens
 
     def take(self, kept: np.ndarray) -> "Tokens":
         """Some of the tokens."""
@@ -79,8 +73,7 @@ def teacher_predictions(
         `datasets.Dataset`: columns `teacher_start` and `teacher_end`, a row for each row of the features.
 
     Raises:
-        ValueError: many windows are longer than the teacher can read (a few get no answers and a warning), or a tokenizer
-            is slow.
+        ValueError: many windows are longer than the teacher can read; a few get no answers and a warning.
     """
     _check_fast(teacher_tokenizer, tokenizer)
     lengths, limit = (max_length, stride, max_question_length), readable_tokens(teacher, teacher_tokenizer)
@@ -130,8 +123,7 @@ def teacher_logits(
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
 
     Raises:
-        ValueError: the teacher has other labels (see `label_order`) or is a multi-label classifier, or a text is longer than
-            the teacher can read.
+        ValueError: the teacher has other labels or several for a text, or cannot read a text.
     """
     _check_fast(tokenizer)
     order = label_order(labels, teacher.config.id2label)
@@ -177,7 +169,7 @@ def teacher_inputs(
         a row for each row of the features.
 
     Raises:
-        ValueError: the tokenizers split words differently, a tokenizer is slow, or the teacher cannot read a window.
+        ValueError: the tokenizers split words differently, or the teacher cannot read a window.
     """
     _check_fast(teacher_tokenizer, tokenizer)
 
@@ -203,11 +195,7 @@ def teacher_text_inputs(
 
 
 def label_order(labels: dict[int, str], teacher_labels: dict[int, str]) -> list[int]:
-    """The index among a teacher's labels of each label of a student, by name in upper or lower case (`config.id2label`).
-
-    Raises:
-        ValueError: the labels differ, or only one model has names and the other has `LABEL_0`, `LABEL_1` and so on.
-    """
+    """The index among a teacher's labels of each label of a student, by name in upper or lower case (`config.id2label`)."""
     names = [str(labels[index]) for index in range(len(labels))]
     teacher_names = [str(teacher_labels[index]) for index in range(len(teacher_labels))]
     unnamed = generic_names(names) and generic_names(teacher_names)
@@ -229,20 +217,19 @@ def readable_tokens(model, tokenizer) -> int:
     return tokenizer.model_max_length if positions is None else min(tokenizer.model_max_length, positions)
 
 
-def same_tokens(student: Tokens, teacher: Tokens) -> np.ndarray | None:
-    """The position of each token of the student among the teacher's; `None` if the tokenizers split the text differently.
+def same_tokens(student: Tokens, teacher: Tokens) -> np.ndarray:
+    """The position of each token of the student among the teacher's; -1 everywhere if the text is split differently.
 
     Special tokens between the same two words are matched in order; a special token without a counterpart gets the position
     of the last one there, or -1.
     """
-    for sequence in (0, 1):
-        words, teacher_words = (tokens.offsets[tokens.sequences == sequence] for tokens in (student, teacher))
-        if not np.array_equal(words, teacher_words):
-            return None
     is_word, teacher_is_word = student.sequences >= 0, teacher.sequences >= 0
-    words_before, teacher_words_before = np.cumsum(is_word), np.cumsum(teacher_is_word)
     positions = np.full(len(is_word), -1)
+    words, teacher_words = (np.column_stack([tokens.sequences, tokens.offsets]) for tokens in (student, teacher))
+    if not np.array_equal(words[is_word], teacher_words[teacher_is_word]):
+        return positions
     positions[is_word] = np.flatnonzero(teacher_is_word)
+    words_before, teacher_words_before = np.cumsum(is_word), np.cumsum(teacher_is_word)
     for words in set(words_before[~is_word]):
         special = np.flatnonzero(~is_word & (words_before == words))
         there = np.flatnonzero(~teacher_is_word & (teacher_words_before == words))
@@ -274,10 +261,7 @@ def move(probabilities: np.ndarray, teacher: Tokens, student: Tokens, last: bool
 
 
 def _read_windows(teacher_tokenizer, tokenizer, batch: dict, max_length: int, stride: int, max_question_length: int):
-    """The student's windows, and the same characters as tokens of the teacher.
-
-    The teacher's tokenizer splits the whole context, so that a window never splits a word differently.
-    """
+    """The student's windows, and the same characters as tokens of the teacher, which splits the whole context at once."""
     questions = shorten(tokenizer, batch["question"], max_question_length)
     whole = _tokens(teacher_tokenizer(questions, batch["context"], truncation=False, verbose=False))
     students, teachers = [], []
@@ -311,24 +295,21 @@ def _answers(teacher, tokenizer, inputs: dict[int, dict], batch_size: int) -> It
         indices = order[begin : begin + batch_size]
         batch = tokenizer.pad([inputs[index] for index in indices], return_tensors="pt").to(teacher.device)
         with torch.inference_mode():
-            yield indices, batch["attention_mask"].bool(), teacher(**batch, **at_full_length(teacher))
+            output = teacher(**batch, **at_full_length(teacher))
+        yield indices, batch["attention_mask"].bool(), output
 
 
 def _input_columns(students: list[Tokens], teachers: list[Tokens], teacher_tokenizer) -> dict:
     """The teacher's tokens and their positions. A text that is split differently gets no positions and is not compared."""
     _check_lengths([teacher.inputs["input_ids"] for teacher in teachers], teacher_tokenizer.model_max_length)
     positions = [same_tokens(*pair) for pair in zip(students, teachers, strict=True)]
-    odd = [teacher for teacher, row in zip(teachers, positions, strict=True) if row is None]
-    example = " ".join(teacher_tokenizer.convert_ids_to_tokens(odd[0].inputs["input_ids"])) if odd else ""
-    _check_few(
-        len(odd),
-        len(teachers),
-        f"are split differently by the teacher's tokenizer, such as {example:.60}",
+    advice = (
         "Losses of hidden states, attention and relations need tokenizers that split words alike, as MPNet's and BERT's do. "
-        "prediction_weight works with any; set the weights of the other terms to 0.",
+        "prediction_weight works with any; set the weights of the other terms to 0."
     )
-    none = [[-1] * len(student.sequences) for student in students]
-    columns = {PLACES: [alone if row is None else row for alone, row in zip(none, positions, strict=True)]}
+    odd = sum(row.max() < 0 for row in positions)
+    _check_few(odd, len(teachers), "are split differently by the teacher's tokenizer", advice)
+    columns = {PLACES: positions}
     for name, column in (("input_ids", INPUTS), ("token_type_ids", TYPES)):
         if name in teachers[0].inputs:
             columns[column] = [teacher.inputs[name] for teacher in teachers]

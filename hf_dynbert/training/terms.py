@@ -113,10 +113,7 @@ class PredictionTerm(Term):
 class LayerTerm(Term):
     """A loss between layers of the student and of the teacher, summed over pairs of layers and over what is read of them.
 
-    Args:
-        weight, name, state_pairs, attention_pairs: see [`Term`].
-        loss (`Callable`): takes what is read of both layers, and the mask `(B, L)` of the tokens to compare.
-        reads (`list[Callable]`): methods of [`LayerOutputs`], which take a layer.
+    The loss takes what `reads`, methods of [`LayerOutputs`], return for both layers, and the mask of the tokens to compare.
     """
 
     passes = "full"
@@ -164,7 +161,7 @@ class InPlaceTerm(Term):
 
 
 class ImportanceTerm(Term):
-    """Learned importance: the scorers of each layer learn which tokens the answer depends on, by the strategy's own loss.
+    """Learned importance: the scorers learn which tokens the answer depends on, by the strategy's own loss.
 
     The target is the answer distribution of the full-length pass or of the teacher; for classes, the saliency of each
     layer's states. The loss is a mean over layers and passes.
@@ -241,10 +238,8 @@ def build_terms(args, student, teacher=None) -> list[Term]:
 
 
 def _layer_terms(args, student, teacher) -> list[Term]:
-    """The terms between the layers of two models with these configurations.
-
-    TinyBERT (arXiv 1909.10351, equations 7 to 9) compares states and attention over a map of layers, MiniLM (2002.10957) and
-    MiniLMv2 (2012.15828) the relations of one layer of each model.
+    """The terms between layers of two models: TinyBERT's (arXiv 1909.10351, equations 7 to 9) over a map of layers, and
+    those of MiniLM (2002.10957) and MiniLMv2 (2012.15828) between one layer of each model.
     """
     own_heads, teacher_heads = student.num_attention_heads, teacher.num_attention_heads
     compares_attention = args.attention_weight or (args.relation_weight and "attention" in args.relations)

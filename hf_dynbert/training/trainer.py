@@ -241,7 +241,7 @@ class DistillationTrainer(Trainer):
             if args.length_drop or args.eval_budgets:
                 raise ValueError(
                     f"The model is a {type(model).__name__}, which cannot drop tokens. Convert it: model = "
-                    "DynamicTinyBertForQuestionAnswering.from_backbone(model) (or DynamicTinyBertForSequenceClassification); "
+                    "DynamicTinyBertForQuestionAnswering.from_backbone(model), or DynamicTinyBertForSequenceClassification; "
                     "or train it as it is: DistillationArguments(length_drop=False, eval_budgets=None)."
                 )
             return
