@@ -9,9 +9,9 @@ from hf_dynbert import DynamicTinyBertConfig, count_macs, fit_length_config
 from hf_dynbert.budgets.sampling import (
     constant_drop,
     parse_length_config,
-    sample_budget,
     sample_length_config,
     sample_placement,
+    sample_subnetwork,
 )
 from hf_dynbert.subnetwork import SubNetwork, dropping_layers, token_count, validate_length_config
 
@@ -104,7 +104,7 @@ def test_only_a_models_own_layers_drop():
     config = DynamicTinyBertConfig(num_hidden_layers=6, drop_layers=[1, 4])
     rng = random.Random(0)
     for _ in range(50):
-        sampled = sample_budget(rng, config, 0.5)
+        sampled = sample_subnetwork(rng, config, 0.5)
         config.resolve_budget(sampled)  # or an error
     assert set().union(*(sample_placement(rng, [1, 4]) for _ in range(50))) == {1, 4}
     assert constant_drop(4, 0.5, layers=[1, 3]) == [1.0, 0.5, 0.5, 0.25]
@@ -212,7 +212,7 @@ def test_fitted_length_configs_cost_what_was_asked(layers, ratio):
 
 def test_sampled_budgets_cover_the_cost_range_and_every_layer():
     rng = random.Random(0)
-    samples = [sample_budget(rng, MINILM, 0.3) for _ in range(300)]
+    samples = [sample_subnetwork(rng, MINILM, 0.3).length_config for _ in range(300)]
     costs = [count_macs(MINILM, sample, 160) / count_macs(MINILM, None, 160) for sample in samples]
     assert min(costs) < 0.35
     assert max(costs) > 0.95

@@ -4,7 +4,7 @@
 import random
 from collections.abc import Sequence
 
-from ..subnetwork import MIN_TOKENS, SHARE_UNIT, dropping_layers
+from ..subnetwork import MIN_TOKENS, SHARE_UNIT, SubNetwork, dropping_layers
 from .model_budgets import count_macs
 
 
@@ -96,22 +96,19 @@ def fit_length_config(config, macs_ratio: float, layers: Sequence[int] | dict[in
     return _split_drop(config.num_hidden_layers, weights, low)
 
 
-def sample_budget(rng: random.Random, config, smallest: float, largest: float = 1.0) -> list[float]:
-    """Draws where to drop as well as how much, evenly over cost.
+def sample_subnetwork(rng: random.Random, config, smallest: float, largest: float = 1.0) -> SubNetwork:
+    """Draws a sub-network: which layers drop tokens, see `sample_placement`, and its cost, evenly from smallest to largest.
 
     LengthDrop's own sampling (`sample_length_config`) never drops much in one layer, but few large drops can cost less time
-    than many small ones; a model that is to serve both must have seen both. The places are drawn by `sample_placement`, and
-    the cost is uniform in [`smallest`, 1].
+    than many small ones. A model that is to serve both must have seen both.
 
     Args:
         rng (`random.Random`): source of chance.
         config (`PreTrainedConfig`): as for `fit_length_config`.
         smallest, largest (`float`): least and most of the full model's operations, in (0, 1].
-
-    Returns:
-        `list[float]`: the length configuration.
     """
-    return fit_length_config(config, rng.uniform(smallest, largest), sample_placement(rng, dropping_layers(config)))
+    macs_ratio = rng.uniform(smallest, largest)
+    return SubNetwork(fit_length_config(config, macs_ratio, sample_placement(rng, dropping_layers(config))))
 
 
 def sample_placement(rng: random.Random, layers: Sequence[int]) -> dict[int, float]:

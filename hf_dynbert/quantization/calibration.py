@@ -6,7 +6,7 @@ import random
 from datasets import Dataset
 
 from ..budgets.model_budgets import length_configs, named_budgets
-from ..budgets.sampling import sample_budget
+from ..budgets.sampling import sample_subnetwork
 from ..tasks.base import DataOptions, Task
 from ..tasks.question_answering.features import check_lengths
 
@@ -67,6 +67,6 @@ def calibration_calls(config, inputs: list[dict[str, list[int]]], seed: int = 0)
         elif kind == 1:
             length_config = named[turn % len(named)]
         else:
-            length_config = sample_budget(rng, config, SMALLEST)
+            length_config = list(sample_subnetwork(rng, config, SMALLEST).length_config)
         calls.append((item, length_config))
     return calls

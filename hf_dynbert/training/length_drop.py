@@ -4,7 +4,7 @@
 import dataclasses
 import random
 
-from ..budgets.sampling import constant_drop, fit_length_config, sample_budget, sample_length_config, sample_placement
+from ..budgets.sampling import constant_drop, fit_length_config, sample_length_config, sample_placement, sample_subnetwork
 from ..subnetwork import FULL, SubNetwork, dropping_layers
 
 
@@ -12,18 +12,20 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:
     """The passes of one step: full length, the smallest with `args.always_smallest`, and `args.num_sandwich` others."""
     layers, dropping, bound = config.num_hidden_layers, dropping_layers(config), args.length_drop_ratio_bound
     if bound is None:
-        smallest = fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping))
-        between = [sample_budget(rng, config, args.smallest_macs, args.largest_macs) for _ in range(args.num_sandwich)]
+        smallest = SubNetwork(fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping)))
     else:
-        smallest = constant_drop(layers, bound, layers=dropping)
-        between = [sample_length_config(rng, layers, bound, layers=dropping) for _ in range(args.num_sandwich)]
-    passes = [SubNetwork()]
-    if args.always_smallest:
-        passes.append(SubNetwork(smallest))
+        smallest = SubNetwork(constant_drop(layers, bound, layers=dropping))
+    between = []
+    for _ in range(args.num_sandwich):
+        if bound is None:
+            between.append(sample_subnetwork(rng, config, args.smallest_macs, args.largest_macs))
+        else:
+            between.append(SubNetwork(sample_length_config(rng, layers, bound, layers=dropping)))
     budgets = [name for name in config.budgets or {} if name != FULL] if args.budget_prob else []
-    for length_config in between:
-        use_named = budgets and rng.random() < args.budget_prob
-        passes.append(config.resolve_budget(rng.choice(budgets)) if use_named else SubNetwork(length_config))
+    for index in range(len(between)):
+        if budgets and rng.random() < args.budget_prob:
+            between[index] = config.resolve_budget(rng.choice(budgets))
+    passes = [SubNetwork(), *([smallest] if args.always_smallest else []), *between]
     return [_drop_layers(rng, sub_network, layers, args.layer_dropout_prob) for sub_network in passes]
 
 
