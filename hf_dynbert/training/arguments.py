@@ -8,14 +8,13 @@ from accelerate.utils import parse_flag_from_env
 from transformers import TrainingArguments
 
 from ..configuration_dynamic_tinybert import IMPORTANCES
-from ..utils.errors import check_number
+from ..utils.errors import check_choice, check_number
 
 
 AttentionTarget = Literal["scores", "probabilities"]
 ImportanceTarget = Literal["own", "teacher"]
 Preset = Literal["length-adaptive-transformer", "dynamic-tinybert"]
 RELATIONS = ("query", "key", "value", "attention")
-POSITIVE = 1e-6  # the least value of a number that must not be 0
 
 
 @dataclass
@@ -132,24 +131,22 @@ class DistillationArguments(TrainingArguments):
 
     def _check_values(self) -> None:
         for name in ("temperature", "teacher_temperature"):
-            check_number(name, getattr(self, name), POSITIVE)
-        for name in ("num_sandwich", "relation_heads", "relation_layer", "importance_learning_rate"):
-            check_number(name, getattr(self, name), 0)
+            check_number(name, getattr(self, name), above=0)
+        for name in ("num_sandwich", "relation_heads", "relation_layer"):
+            check_number(name, getattr(self, name), 0, whole=True)
         for name in ("prediction", "hard_label", "hidden", "embedding", "attention", "relation", "importance"):
             check_number(f"{name}_weight", getattr(self, f"{name}_weight"), 0)
+        check_number("importance_learning_rate", self.importance_learning_rate, 0)
         check_number("budget_prob", self.budget_prob, 0, 1)
-        check_number("layer_dropout_prob", self.layer_dropout_prob, 0, 1 - POSITIVE)
-        check_number("smallest_macs", self.smallest_macs, POSITIVE, 1)
+        check_number("layer_dropout_prob", self.layer_dropout_prob, 0, below=1)
+        check_number("smallest_macs", self.smallest_macs, above=0, most=1)
         check_number("largest_macs", self.largest_macs, self.smallest_macs, 1)
-        for name, value, valid in (
-            ("importance", self.importance, (None, *IMPORTANCES)),
-            ("preset", self.preset, (None, *get_args(Preset))),
-            ("attention_target", self.attention_target, get_args(AttentionTarget)),
-            ("importance_target", self.importance_target, get_args(ImportanceTarget)),
-            *(("relations", name, RELATIONS) for name in self.relations or [None]),
-        ):
-            if value not in valid:
-                raise ValueError(f"{name} is {value!r}; valid are {', '.join(map(repr, valid))}.")
+        check_choice("importance", self.importance, (None, *IMPORTANCES))
+        check_choice("preset", self.preset, (None, *get_args(Preset)))
+        check_choice("attention_target", self.attention_target, get_args(AttentionTarget))
+        check_choice("importance_target", self.importance_target, get_args(ImportanceTarget))
+        for relation in self.relations or [None]:
+            check_choice("relations", relation, RELATIONS)
 
     def _check_combinations(self) -> None:
         if self.layer_dropout_prob and (self.learns_layers or not self.length_drop):
