@@ -1,8 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Latencies of several models on one machine. The models take turns, so that a disturbance affects all models alike."""
 
-import statistics
-import time
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..budgets.latency import Latency, time_in_turns
 
-WARMUP = 3  # least number of calls that are not timed: the first ones allocate memory and choose kernels
-BURST = 8  # timed calls in a turn. One more before them is not timed: it finds the caches full of the others' weights
+
+BURST = 9  # calls of an entry in a row; the first is not timed, since the caches hold the weights of other entries
 
 
 @dataclass(frozen=True)
@@ -32,55 +32,38 @@ class BenchmarkEntry:
     macs: int
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of a call: the median, and what nine tenths of the calls stay under."""
-
-    p50: float
-    p90: float
-
-
-def measure_latencies(
+def measure_entries(
     entries: Sequence[BenchmarkEntry], cases: Mapping[str, Sequence[Mapping]], repeats: int, progress: bool = True
 ) -> dict[str, dict[str, Latency]]:
-    """Times every entry on every case, warm, as in a server that runs one model.
+    """Times every entry on every case, in turns, see [`~hf_dynbert.budgets.latency.time_in_turns`].
 
-    Each batch has been seen once before it is timed: a length that a runtime meets for the first time may cost it several
-    times as much, as kernels are compiled for it. In a turn every entry has a burst of calls, whose first is not timed.
+    Each batch has been seen once before it is timed: a runtime compiles kernels for a length that it meets first.
 
     Args:
-        entries (`list[BenchmarkEntry]`): who.
-        cases (`dict[str, list[dict]]`): name to batches; call by call the next of them, the same for all entries.
-        repeats (`int`): turns a case, each of `BURST` timed calls.
+        entries (`list[BenchmarkEntry]`): the rows.
+        cases (`dict[str, list[dict]]`): name to batches. The calls of an entry take the next batch in turn.
+        repeats (`int`): turns of a case, each of `BURST` calls.
         progress (`bool`, *optional*, defaults to `True`): whether to show a progress bar.
 
     Returns:
         `dict[str, dict[str, Latency]]`: case, then entry.
     """
-    cases = {case: batches[: repeats * BURST + 1] for case, batches in cases.items()}
     measured = {}
     with tqdm(total=len(cases) * (repeats + 1), desc="Benchmark", disable=not progress) as bar:
         for case, batches in cases.items():
+            batches = batches[: repeats * BURST]
             for entry in entries:
-                for call in range(max(WARMUP, len(batches))):
-                    entry.call(batches[call % len(batches)])
+                for batch in batches:
+                    entry.call(batch)
             bar.update()
-            times: dict[str, list[float]] = {entry.name: [] for entry in entries}
-            for turn in range(repeats):
-                burst = [batches[(turn * BURST + call) % len(batches)] for call in range(BURST + 1)]
-                # Each turn begins with another one, so that nobody always follows the same neighbour
-                for entry in _rotated(entries, turn):
-                    entry.call(burst[0])
-                    times[entry.name] += [_timed(entry, batch) for batch in burst[1:]]
-                bar.update()
-            measured[case] = {name: _latency(values) for name, values in times.items()}
+            upcoming = {entry.name: itertools.cycle(batches) for entry in entries}
+
+            def call(entry: BenchmarkEntry, upcoming=upcoming) -> None:
+                entry.call(next(upcoming[entry.name]))
+
+            latencies = time_in_turns(call, entries, repeats, bar.update, BURST)
+            measured[case] = {entry.name: latency for entry, latency in zip(entries, latencies, strict=True)}
     return measured
-
-
-def _timed(entry: BenchmarkEntry, batch: Mapping) -> float:
-    begin = time.perf_counter()
-    entry.call(batch)
-    return 1000 * (time.perf_counter() - begin)
 
 
 def benchmark_rows(
@@ -92,8 +75,8 @@ def benchmark_rows(
         row = {"name": entry.name, "size_mb": entry.size / 1e6, "macs_g": entry.macs / 1e9, "cases": {}}
         for case, latencies in measured.items():
             own = latencies[entry.name]
-            speed_ups = {name: latencies[name].p50 / own.p50 for name in references}
-            row["cases"][case] = {"p50_ms": own.p50, "p90_ms": own.p90, "speed_up": speed_ups}
+            speed_ups = {name: latencies[name].median_ms / own.median_ms for name in references}
+            row["cases"][case] = {"p50_ms": own.median_ms, "p90_ms": own.p90_ms, "speed_up": speed_ups}
         rows.append(row)
     return rows
 
@@ -147,12 +130,3 @@ def plot_benchmark(rows: Sequence[dict], path: Path, title: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     return path
-
-
-def _rotated(items: Sequence, by: int) -> list:
-    by %= len(items)
-    return [*items[by:], *items[:by]]
-
-
-def _latency(values: list[float]) -> Latency:
-    return Latency(statistics.median(values), float(np.percentile(values, 90)))

@@ -32,7 +32,7 @@ from ..tasks.question_answering.squad import load_squad
 from ..utils.folder_config import load_config
 from ..utils.tables import markdown_table
 from .arguments import BenchmarkArguments
-from .benchmark import BURST, BenchmarkEntry, benchmark_rows, measure_latencies, plot_benchmark, table_of
+from .benchmark import BURST, BenchmarkEntry, benchmark_rows, measure_entries, plot_benchmark, table_of
 
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
@@ -83,14 +83,14 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     names = chosen(list(rows), args.only)
     entries = [rows[name]() for name in names]
     references = [name for name in (BASE, PLAIN) if name in names] or names[:1]
-    rows = benchmark_rows(entries, measure_latencies(entries, cases, args.repeats), references)
+    rows = benchmark_rows(entries, measure_entries(entries, cases, args.repeats), references)
     machine = machine_description(threads)
     columns, lines = table_of(rows)
     output.mkdir(parents=True, exist_ok=True)
     result = {"machine": machine, "arguments": dataclasses.asdict(args), "rows": rows}
     (output / "benchmark.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (output / "benchmark.md").write_text(f"{machine}\n\n{markdown_table(columns, lines)}\n", encoding="utf-8")
-    plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns of {BURST} calls")
+    plot_benchmark(rows, output / "benchmark.png", f"{machine}; {args.repeats} turns of {BURST - 1} timed calls")
     return rows
 
 

@@ -69,15 +69,16 @@ def time_in_turns(
     variants: Sequence,
     turns: int = TURNS,
     on_turn: Callable[[], object] | None = None,
+    burst: int = BURST,
 ) -> list[Latency]:
     """Times the variants of a function in turns, so that a disturbance affects all variants alike.
 
     Args:
         call (`Callable`): takes one variant. On an accelerator it must wait for the result.
         variants (`list`): what to time: models, budgets, inputs.
-        turns (`int`, *optional*, defaults to 5): number of bursts of each variant. A burst is `BURST` calls in a row, of
-            which all but the first are timed.
+        turns (`int`, *optional*, defaults to 5): number of bursts of each variant.
         on_turn (`Callable`, *optional*): called after each turn, for a progress bar.
+        burst (`int`, *optional*, defaults to 4): calls of a variant in a row, of which all but the first are timed.
 
     Returns:
         `list[Latency]`: one for each variant, in their order.
@@ -95,7 +96,7 @@ def time_in_turns(
         first = turn * len(variants) // turns  # turns start at different variants: no variant always follows the same one
         for index in [*range(first, len(variants)), *range(first)]:
             call(variants[index])
-            for _ in range(BURST - 1):
+            for _ in range(burst - 1):
                 begin = time.perf_counter()
                 call(variants[index])
                 times[index].append(1000 * (time.perf_counter() - begin))

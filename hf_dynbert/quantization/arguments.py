@@ -21,9 +21,6 @@ class QuantizeArguments(TaskArguments):
             static ranges, tuned by Neural Compressor's `autotune`; needs the extra of this name).
         drop_layers (`list[int]`, *optional*): layers of the int8 model that may drop tokens, from 0; by default those of the
             checkpoint. The int8 model has no token scorers in other layers.
-        importance_match_until (`int`, *optional*): number of leading layers of the int8 model that match tokens with the
-            question, see [`DynamicTinyBertConfig`]; by default that of the checkpoint. A linear unit in the other layers is
-            fitted to their scores by least squares, on the calibration data.
         dropped_logits (`str`, *optional*): logits of dropped tokens in the int8 model, see [`DynamicTinyBertConfig`]; by
             default those of the checkpoint. `mask` is faster, since no states of dropped tokens have to be kept.
         train_file (`list[str]`, *optional*): files with training data.
@@ -47,9 +44,6 @@ class QuantizeArguments(TaskArguments):
     output_dir: str = field(metadata={"help": "Folder of the int8 model."})
     backend: str = field(default="openvino", metadata={"help": f"Backend: {', '.join(BACKENDS)}."})
     drop_layers: list[int] | None = field(default=None, metadata={"help": "Layers that may drop tokens, from 0."})
-    importance_match_until: int | None = field(
-        default=None, metadata={"help": "Number of leading layers that match tokens with the question."}
-    )
     dropped_logits: str | None = field(default=None, metadata={"help": "Logits of dropped tokens: restore or mask."})
     train_file: list[str] | None = field(default=None, metadata={"help": "Files with training data, to calibrate with."})
     dataset_name: str | None = field(default=None, metadata={"help": "Data set on the Hub."})

@@ -1,10 +1,12 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Makes an int8 folder of a checkpoint, with any backend, and records how it was made and what accuracy it has."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from ..budgets.model_budgets import length_configs, named_budgets
+from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..hub.model_card import write_card
 from ..hub.records import QUANTIZATION as RECORD
 from ..hub.records import TRAINING, remove_stale_records
@@ -21,10 +24,10 @@ from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
 from .arguments import QuantizeArguments
 from .calibration import calibration_inputs
-from .strip_scorers import strip_scorers
 
 
 WEIGHTS = ("model.safetensors", "openvino_model.xml")
+OVERRIDES = ("drop_layers", "dropped_logits")  # fields of the configuration that the int8 model may have differently
 
 
 def quantize(args: QuantizeArguments) -> Path:
@@ -55,7 +58,7 @@ def quantize(args: QuantizeArguments) -> Path:
     inputs = calibration_inputs(task, config, tokenizer, training, options, args.calibration_samples, args.seed)
     evaluator = _evaluator(task, tokenizer, validation, config, options)
     measure = _measure_with(evaluator, config)
-    with strip_scorers(args, task, config, inputs) as checkpoint:
+    with checkpoint_with_overrides(args, task, config) as checkpoint:
         backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), task, inputs)
         reference = measure(backend.exact())
         model, kept, scores = backend.tune(measure, reference)
@@ -82,6 +85,23 @@ def quantize(args: QuantizeArguments) -> Path:
     remove_stale_records(args.output_dir, keep=made)
     write_card(args.output_dir)
     return output
+
+
+@contextlib.contextmanager
+def checkpoint_with_overrides(args: QuantizeArguments, task: Task, config) -> Iterator[str]:
+    """Yields the checkpoint, or the folder of a copy with the options' `drop_layers` and `dropped_logits`.
+
+    Raises:
+        ValueError: an impossible value, or budgets that drop tokens in layers outside of `drop_layers`; before any work.
+    """
+    overrides = {name: getattr(args, name) for name in OVERRIDES if getattr(args, name) is not None}
+    if not overrides:
+        yield args.model
+        return
+    DynamicTinyBertConfig.from_dict(config.to_dict() | overrides)  # raises an error for impossible values
+    with tempfile.TemporaryDirectory() as folder:
+        task.auto_class.from_pretrained(args.model, trust_remote_code=False, **overrides).save_pretrained(folder)
+        yield folder
 
 
 def backend_class(name: str) -> type:

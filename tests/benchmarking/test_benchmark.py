@@ -6,46 +6,26 @@ import pytest
 from conftest import LENGTH_CONFIGS
 from transformers import BertConfig, BertForQuestionAnswering
 
-from hf_dynbert.benchmarking import benchmark
 from hf_dynbert.benchmarking.benchmark import (
     BURST,
     BenchmarkEntry,
     benchmark_rows,
-    measure_latencies,
+    measure_entries,
     plot_benchmark,
     table_of,
 )
+from hf_dynbert.budgets.latency import Latency
 from hf_dynbert.commands import main as cli
 
 
-class Clock:
-    """Time that passes only while a entry works."""
-
-    def __init__(self):
-        self.now, self.calls = 0.0, []
-
-    def entry(self, name, seconds):
-        def call(batch):
-            self.calls.append((name, batch["number"]))
-            self.now += seconds * (1 + batch["number"])
-
-        return BenchmarkEntry(name, call, size=2_000_000, macs=3_000_000_000)
+def make_entry(name, calls):
+    return BenchmarkEntry(name, lambda batch: calls.append((name, batch)), size=2_000_000, macs=3_000_000_000)
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: clock.now)
-    return clock
-
-
-def test_medians_and_speed_ups(clock):
-    entries = [clock.entry("slow", 0.010), clock.entry("fast", 0.002)]
-    cases = {"one": [{"number": 0}], "many": [{"number": i} for i in range(10)]}
-    measured = measure_latencies(entries, cases, repeats=10, progress=False)
-    assert measured["one"]["slow"].p50 == pytest.approx(10)
-    assert measured["many"]["slow"].p50 == pytest.approx(55)  # batches 0 to 9 take 10 to 100 ms
-    assert measured["many"]["slow"].p90 == pytest.approx(91)
+def test_speed_ups_and_table():
+    entries = [make_entry(name, []) for name in ("slow", "fast")]
+    one, many = (Latency(10.0, 10.0, 0.0), Latency(2.0, 2.0, 0.0)), (Latency(55.0, 91.0, 0.5), Latency(11.0, 18.2, 0.5))
+    measured = {"one": dict(zip(("slow", "fast"), one, strict=True)), "many": dict(zip(("slow", "fast"), many, strict=True))}
     rows = benchmark_rows(entries, measured, ["slow"])
     assert rows[1]["cases"]["many"]["speed_up"]["slow"] == pytest.approx(5)
     columns, lines = table_of(rows)
@@ -53,22 +33,19 @@ def test_medians_and_speed_ups(clock):
     assert lines[1] == ["fast", "2.0", "3.00", "2.0 (2.0)", "5.00", "11.0 (18.2)", "5.00"]
 
 
-def test_all_see_the_same_batches_in_changing_order(clock):
-    entries = [clock.entry(name, 0.001) for name in "abc"]
-    measure_latencies(entries, {"case": [{"number": i} for i in range(4)]}, repeats=9, progress=False)
-    warm, timed = clock.calls[: 3 * 4], clock.calls[3 * 4 :]
-    assert {name: {number for other, number in warm if other == name} for name in "abc"} == dict.fromkeys(
-        "abc", {0, 1, 2, 3}
-    )
-    size = BURST + 1
-    turns = [timed[i : i + 3 * size] for i in range(0, len(timed), 3 * size)]
-    assert len(turns) == 9
+def test_all_entries_take_the_same_batches_in_changing_order():
+    calls = []
+    entries = [make_entry(name, calls) for name in "abc"]
+    measured = measure_entries(entries, {"case": list(range(4))}, repeats=9, progress=False)
+    assert list(measured["case"]) == list("abc") and all(latency.median_ms >= 0 for latency in measured["case"].values())
+    assert [batch for name, batch in calls[:12]] == [0, 1, 2, 3] * 3  # each batch is seen once before any is timed
+    turns = [calls[-3 * BURST * (turn + 1) :][: 3 * BURST] for turn in range(9)]
     for turn in turns:
-        bursts = [turn[i : i + size] for i in range(0, len(turn), size)]
-        assert all(len({name for name, _ in burst}) == 1 for burst in bursts)  # one after the other, not mixed
-        assert len({tuple(number for _, number in burst) for burst in bursts}) == 1  # and the same for all
+        bursts = [turn[i : i + BURST] for i in range(0, len(turn), BURST)]
+        assert all(len({name for name, _ in burst}) == 1 for burst in bursts)  # one entry after another, not mixed
+        assert len({tuple(batch for _, batch in burst) for burst in bursts}) == 1  # and the same batches for all
     assert {turn[0][0] for turn in turns} == set("abc")
-    assert {number for turn in turns for _, number in turn[1:size]} == {0, 1, 2, 3}  # every batch is timed
+    assert {batch for turn in turns for _, batch in turn[1:BURST]} == {0, 1, 2, 3}  # every batch is timed
 
 
 @pytest.mark.intel
@@ -91,10 +68,10 @@ def test_no_parameter_of_a_random_model_is_special():
         assert (one[1] == other[1]).all()
 
 
-def test_picture(clock, tmp_path):
+def test_picture(tmp_path):
     pytest.importorskip("matplotlib")
-    entries = [clock.entry("a", 0.001), clock.entry("b", 0.002)]
-    measured = measure_latencies(entries, {"x": [{"number": 0}], "y": [{"number": 1}]}, repeats=2, progress=False)
+    entries = [make_entry(name, []) for name in "ab"]
+    measured = {case: {name: Latency(1.0, 2.0, 0.1) for name in "ab"} for case in "xy"}
     path = plot_benchmark(benchmark_rows(entries, measured, ["a"]), tmp_path / "deep" / "plot.png", "title")
     assert path.read_bytes().startswith(b"\x89PNG")
 
