@@ -1,6 +1,7 @@
 """Tiny real models, a tokenizer and questions, all made here: nothing is downloaded."""
 
 import json
+import os
 import string
 
 import huggingface_hub
@@ -24,6 +25,14 @@ SIZES = {
 LENGTH_CONFIGS = ([0.8, 0.6, 0.5, 0.3], [1.0, 0.5, 0.5, 0.2], [20, 12, 12, 3], [9, 9, 2, 2], [100, 99, 98, 97])
 IMPORTANCES = ("all", "question", "cls", "learned")
 WORDS = "who what where when keeps wrote lit built ada ben cleo dan light house tower song ship in at by 1 9 0 7".split()
+
+
+def pytest_configure(config):
+    """Gives each worker of pytest-xdist a core of its own: OpenVINO takes all cores, and its threads wait for each other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture(scope="session")
