@@ -9,19 +9,16 @@ from .checks import check_model, need_packages
 
 DESCRIPTION = "Measure latencies of a model at its budgets, beside plain models, in PyTorch and OpenVINO, fp32 and int8."
 EXAMPLE = "hf-dynbert benchmark --model outputs/model --int8 outputs/int8 --data dev-v1.1.json"
-
-
-def argument_classes() -> tuple[type, ...]:
-    """Dataclasses whose fields are the options."""
-    return (BenchmarkArguments,)
+ARGUMENTS = (BenchmarkArguments,)
 
 
 def run(args: BenchmarkArguments) -> None:
     """Measures, prints a table, and writes JSON, Markdown and a picture."""
     need_packages("benchmark", ("openvino", "nncf", "optimum", "matplotlib"), "intel")
     check_writable(args.output_dir)
-    for folder in (args.model, *args.int8):
-        check_model(folder, "--model" if folder == args.model else "--int8")
+    check_model(args.model, "--model")
+    for folder in args.int8:
+        check_model(folder, "--int8")
     from ..benchmarking.benchmark import table_of
     from ..benchmarking.entries import benchmark
 

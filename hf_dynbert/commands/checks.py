@@ -18,15 +18,12 @@ def print_values(values: Mapping[str, object]) -> None:
 
 def print_json(value: object) -> None:
     """Prints one JSON value on one line; NaN, which JSON does not have, as `null`."""
-    print(json.dumps(_without_nan(value), ensure_ascii=False))
+    text = json.dumps(value)
+    print(json.dumps(json.loads(text, parse_constant=lambda name: None), ensure_ascii=False))
 
 
 def need_packages(what: str, packages: Sequence[str], extra: str) -> None:
-    """Refuses a verb whose packages are not installed.
-
-    Raises:
-        InputError: names the package and the extra that brings it.
-    """
+    """Refuses a verb whose packages are not installed, and names the extra that brings them."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise InputError(f'{what} needs the package {package}: pip install "hf_dynbert[{extra}]"')
@@ -36,13 +33,9 @@ def check_model(name: str, option: str, weights: bool = True, revision: str | No
     """Refuses a model that cannot be read, or that needs code of its repository: that code never runs here.
 
     Args:
-        name (`str`): folder or Hub id.
-        option (`str`): option that has this value, for the message.
-        weights (`bool`, *optional*, defaults to `True`): whether a folder must hold weights.
+        name, option (`str`): folder or Hub id, and the option that has this value, for the message.
+        weights (`bool`): whether a folder must hold weights.
         revision (`str`, *optional*): branch, tag or commit of a Hub id.
-
-    Raises:
-        InputError: names the folder or the file.
     """
     check_readable(name, option, weights)
     from transformers import AutoConfig, AutoTokenizer  # takes seconds; the files have been checked before
@@ -50,11 +43,3 @@ def check_model(name: str, option: str, weights: bool = True, revision: str | No
     with reading(name):
         for auto_class in (AutoConfig, AutoTokenizer):
             auto_class.from_pretrained(name, trust_remote_code=False, revision=revision or "main")
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: _without_nan(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

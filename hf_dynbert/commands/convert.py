@@ -2,8 +2,7 @@
 """`hf-dynbert convert`: makes an existing checkpoint length-adaptive."""
 
 import json
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from ..utils.atomic_files import check_writable
 from ..utils.errors import InputError, one_line
@@ -16,34 +15,33 @@ EXAMPLE = "hf-dynbert convert --model deepset/tinyroberta-squad2 --output_dir ou
 
 @dataclass
 class ConvertArguments:
-    """Options of `convert`."""
+    """Options of `convert`.
 
-    model: str = field(metadata={"help": "Folder or Hub id of a BERT, RoBERTa or DistilBERT checkpoint."})
-    output_dir: str = field(metadata={"help": "Folder to write."})
-    task: Literal["question-answering", "text-classification"] | None = field(
-        default=None, metadata={"help": "Task of its head; read from the checkpoint when not given."}
-    )
-    budgets: str | None = field(
-        default=None, metadata={"help": 'Named length configurations as JSON, such as {"half": [0.8, 0.6, 0.4]}.'}
-    )
-    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub id."})
+    Args:
+        model (`str`): folder or Hub id of a BERT, RoBERTa or DistilBERT checkpoint.
+        output_dir (`str`): folder to write.
+        task (`str`, *optional*): task of its head; read from the checkpoint when not given.
+        budgets (`str`, *optional*): named length configurations as JSON, such as {"half": [0.8, 0.6, 0.4]}.
+        revision (`str`, *optional*): branch, tag or commit of a Hub id.
+    """
+
+    model: str
+    output_dir: str
+    task: str | None = None
+    budgets: str | None = None
+    revision: str | None = None
 
 
-def argument_classes() -> tuple[type, ...]:
-    """Dataclasses whose fields are the options."""
-    return (ConvertArguments,)
+ARGUMENTS = (ConvertArguments,)
 
 
 def run(args: ConvertArguments) -> None:
     """Writes the folder."""
-    budgets = None
-    if args.budgets:
-        try:
-            budgets = json.loads(args.budgets)
-        except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"--budgets is not JSON ({one_line(error)}); write for example '{{\"half\": [0.8, 0.6, 0.4]}}'."
-            ) from error
+    try:
+        budgets = json.loads(args.budgets or "null")
+    except (ValueError, RecursionError) as error:
+        example = """--budgets '{"half": [0.8, 0.6, 0.4]}'"""
+        raise InputError(f"--budgets is not JSON ({one_line(error)}); write for example {example}.") from error
     check_writable(args.output_dir)
     check_model(args.model, "--model", revision=args.revision)
     from ..backbones.folder import convert

@@ -5,7 +5,6 @@ import difflib
 import importlib
 import logging
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -13,35 +12,24 @@ from collections.abc import Callable
 
 from ..utils.errors import InputError, is_input_error, one_line
 from ..version import __version__
-from .parsing import WIDEST, help_text, parse_arguments
+from .parsing import make_parser, parse_arguments
 
 
 PROG = "hf-dynbert"
-VERBS = {
-    "train": "fine-tune a checkpoint so that it answers at any budget",
-    "search": "find the budgets worth keeping on this machine (needs the search extra)",
-    "quantize": "make an int8 folder, for OpenVINO (needs the intel extra) or PyTorch",
-    "evaluate": "measure accuracy, operations and latency at one budget or several",
-    "benchmark": "measure latencies beside plain models (needs the intel extra)",
-    "ask": "answer one question from a text",
-    "convert": "make a BERT, RoBERTa or DistilBERT checkpoint length-adaptive, without training",
-    "push": "publish a folder on the Hugging Face Hub, in one commit",
-}
+# Each module has a DESCRIPTION, an EXAMPLE, `run`, and its dataclasses of options: ARGUMENTS, or `argument_classes()`
+VERBS = ("train", "search", "quantize", "evaluate", "benchmark", "ask", "convert", "push")
 WRONG_INPUT, STOPPED = 2, 130  # exit statuses: as argparse has it, and as shells have it after Ctrl-C
 # Loggers of libraries that transformers imports: each import prints lines about parts that this package does not use
 NOISY = ("torchao", "torch.utils._pytree")
+USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
+{verbs}
 
-def usage() -> str:
-    """The help of the command."""
-    verbs = "\n".join(f"  {name:<10} {summary}" for name, summary in VERBS.items())
-    return (
-        f"usage: {PROG} VERB [RECIPE.yaml] [--option value ...]\n\n{verbs}\n\n"
-        "A recipe is a YAML file of options; options of the command line win over it.\n"
-        f"{PROG} VERB --help (or {PROG} help VERB) shows the options of a verb, {PROG} --version the version.\n"
-        "--debug shows the traceback of every error.\n\n"
-        f'example: {PROG} ask --model outputs/model --question "Who built it?" --context "Ada Marsh built the tower."'
-    )
+A recipe is a YAML file of options; options of the command line win over it.
+hf-dynbert VERB --help (or hf-dynbert help VERB) shows the options of a verb, hf-dynbert --version the version.
+--debug shows the traceback of every error.
+
+example: hf-dynbert ask --model outputs/model --question "Who built it?" --context "Ada Marsh built the tower.\""""
 
 
 def main(argv: list[str] | None = None, before_work: Callable[[], None] | None = None) -> int:
@@ -56,17 +44,15 @@ def main(argv: list[str] | None = None, before_work: Callable[[], None] | None =
         raises its error.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in argv
-    argv = [word for word in argv if word != "--debug"]
     try:
-        return _dispatch(argv, before_work)
+        return _dispatch([word for word in argv if word != "--debug"], before_work)
     except KeyboardInterrupt:
         print(f"\n{PROG}: stopped.", file=sys.stderr)
         return STOPPED
     except Exception as error:
         if not is_input_error(error):
             raise
-        if debug:
+        if "--debug" in argv:
             traceback.print_exc()
         print(f"{PROG}: {one_line(error)}", file=sys.stderr)
         return WRONG_INPUT
@@ -74,7 +60,7 @@ def main(argv: list[str] | None = None, before_work: Callable[[], None] | None =
 
 def _dispatch(argv: list[str], before_work: Callable[[], None] | None) -> int:
     if not argv or argv[0] in ("-h", "--help") or argv == ["help"]:
-        print(usage())
+        print(USAGE.format(verbs="\n".join(f"  {name:<10} {_module(name).DESCRIPTION}" for name in VERBS)))
         return 0 if argv else WRONG_INPUT
     if argv[0] in ("--version", "version"):
         print(f"hf_dynbert {__version__}")
@@ -85,14 +71,18 @@ def _dispatch(argv: list[str], before_work: Callable[[], None] | None) -> int:
     if name not in VERBS:
         nearest = difflib.get_close_matches(name, VERBS, n=1, cutoff=0)[0]
         raise InputError(f"verb {name!r} is unknown; the nearest valid one is {nearest}. See {PROG} --help.")
-    verb = importlib.import_module(f".{name}", __package__)
-    if "--help-all" in words or "--help" in words or "-h" in words:
-        print(_help(name, verb, everything="--help-all" in words))
+    verb, prog = _module(name), f"{PROG} {name}"
+    if {"--help", "-h"} & set(words) and hasattr(verb, "short_help"):
+        print(verb.short_help(prog))
+        return 0
+    classes = argument_classes(name)
+    if {"--help-all", "--help", "-h"} & set(words):
+        print(make_parser(prog, classes, verb.DESCRIPTION, verb.EXAMPLE, getattr(verb, "GROUPS", None)).format_help())
         return 0
     for logger in NOISY:
         logging.getLogger(logger).setLevel(logging.ERROR)
     begin = time.perf_counter()
-    arguments = parse_arguments(words, verb.argument_classes(), prog=f"{PROG} {name}")
+    arguments = parse_arguments(words, classes, prog)
     if before_work is not None:
         before_work()
     verb.run(*arguments)
@@ -101,12 +91,14 @@ def _dispatch(argv: list[str], before_work: Callable[[], None] | None) -> int:
     return 0
 
 
-def _help(name: str, verb, everything: bool) -> str:
-    prog = f"{PROG} {name}"
-    if name == "train" and not everything:
-        return verb.short_help(prog, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
-    groups = getattr(verb, "GROUPS", None)
-    return help_text(prog, verb.DESCRIPTION, verb.EXAMPLE, verb.argument_classes(), groups)
+def argument_classes(verb: str) -> tuple[type, ...]:
+    """Dataclasses whose fields are the options of a verb."""
+    module = _module(verb)
+    return module.argument_classes() if hasattr(module, "argument_classes") else module.ARGUMENTS
+
+
+def _module(verb: str):
+    return importlib.import_module(f".{verb}", __package__)
 
 
 if __name__ == "__main__":

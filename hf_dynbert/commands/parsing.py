@@ -19,31 +19,14 @@ from ..utils.recipe_files import read_recipe
 
 WIDEST = 125  # characters of a line of help
 TRUE, FALSE = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
-# Least value of options that count something, whichever verb has them
-LEAST = {
-    "accuracy_samples": 0,
-    "augmentation_copies": 1,
-    "batch_size": 1,
-    "calibration_samples": 1,
-    "eval_samples": 1,
-    "latency_samples": 0,
-    "limit": 1,
-    "max_answer_len": 1,
-    "max_latency_ms": 0,
-    "max_length": 1,
-    "max_macs": 0,
-    "max_train_samples": 1,
-    "padded_length": 1,
-    "seed": 0,
-    "speedup": 0,
-    "stride": 0,
-    "threads": 1,
-    "top_k": 1,
-}
+# Least value of options that count or measure something, whichever verb has them
+AT_LEAST_ZERO = ("accuracy_samples", "latency_samples", "max_latency_ms", "max_macs", "seed", "speedup", "stride")
+AT_LEAST_ONE = ("augmentation_copies", "batch_size", "calibration_samples", "eval_samples", "limit", "max_answer_len")
+AT_LEAST_ONE += ("max_length", "max_train_samples", "padded_length", "threads", "top_k")
+# Other names of options: recipes of old runs have some
+OTHER_NAMES = {"held_out": "validation_fraction", "max_f1_drop": "max_drop", "length_config": "budget"}
 # One entry of the "Args:" of a docstring: names, type, and the text, which continues on lines that are indented further
 ENTRY = r"^    (\w+(?:, \w+)*)(?: \(.*\))?:\s+(.*(?:\n     .*)*)"
-# Names that options had in earlier versions; recipes of old runs still have them
-FORMER_NAMES = {"held_out": "validation_fraction", "max_f1_drop": "max_drop"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,101 +60,80 @@ def parse_arguments(argv: Sequence[str], classes: Sequence[type], prog: str = "h
     options: list[str] = []
     if words and not words[0].startswith("-"):
         path = words.pop(0)
-        for name, value in read_recipe(path).items():
-            name = _current_name(name, fields)
+        for key, value in read_recipe(path).items():
+            name = _current_name(key, fields)
             if name not in fields:
                 raise InputError(unknown(f"{path}: key {name!r}", name, fields))
             values = value if isinstance(value, list) else [value]
             # with "=", a value may begin with a dash
             options += [f"--{name}", *values] if len(values) > 1 else [f"--{name}={values[0]}"]
-    parser = Parser(prog=prog, add_help=False, allow_abbrev=False)
-    for name, (field, annotation) in fields.items():
-        add_option(parser, name, field, annotation)
-    found, rest = parser.parse_known_args([*options, *_normal(words, fields)])
+    found, rest = make_parser(prog, classes).parse_known_args([*options, *_normal(words, fields)])
     if rest:
         raise InputError(f"{' '.join(rest)!r} belongs to no option. Options are written --name value.")
-    _check_ranges(vars(found))
-    parsed = []
-    for item in classes:
-        names = [field.name for field in dataclasses.fields(item) if field.init]
-        given = {name: getattr(found, name) for name in names if hasattr(found, name)}
-        parsed.append(item(**given))
-    return tuple(parsed)
+    values = vars(found)
+    for name in values.keys() & {*AT_LEAST_ZERO, *AT_LEAST_ONE}:
+        check_number(f"--{name}", values[name], least=int(name in AT_LEAST_ONE))
+    return tuple(
+        item(**{field.name: values[field.name] for field in dataclasses.fields(item) if field.name in values})
+        for item in classes
+    )
 
 
 def option_fields(classes: Sequence[type]) -> dict[str, tuple[dataclasses.Field, object]]:
     """Name to field and type of all options, in the order of the classes."""
-    found = {}
-    for item in classes:
-        hints = typing.get_type_hints(item)
-        for field in dataclasses.fields(item):
-            if field.init:
-                found[field.name] = (field, hints[field.name])
-    return found
+    hints = {item: typing.get_type_hints(item) for item in classes}
+    return {
+        field.name: (field, hints[item][field.name]) for item in classes for field in dataclasses.fields(item) if field.init
+    }
 
 
-def add_option(parser, name: str, field: dataclasses.Field, annotation: object, text: str | None = None) -> None:
-    """Adds the option of a field to a parser, or to a group of one.
+def make_parser(
+    prog: str,
+    classes: Sequence[type],
+    description: str = "",
+    example: str = "",
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> Parser:
+    """The parser of a verb; `format_help` returns its help.
 
     An option that is not given leaves no trace in the result, so that the dataclass sets the default.
-    """
-    settings: dict[str, object] = {"default": argparse.SUPPRESS, "required": is_required(field)}
-    read, many, choices = _reader(annotation)
-    choices = field.metadata.get("choices", choices)
-    settings["type"] = read
-    if many:
-        settings["nargs"] = "+"
-    if read is _read_bool:
-        settings |= {"nargs": "?", "const": True, "metavar": "true|false"}
-    elif choices:
-        settings |= {"choices": choices}
-    else:
-        settings["metavar"] = "VALUE" if read is not str else "TEXT"
-    parser.add_argument(f"--{name}", help=text, **settings)
-
-
-def is_required(field: dataclasses.Field) -> bool:
-    """Whether an option has no default."""
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def help_text(
-    prog: str,
-    description: str,
-    example: str,
-    classes: Sequence[type],
-    groups: Mapping[str, Sequence[str]] | None = None,
-) -> str:
-    """The help of a verb: usage, description, options, one example.
 
     Args:
-        prog (`str`): name of the command.
-        description (`str`): what the verb does.
-        example (`str`): a call that works.
+        prog, description, example (`str`): name of the command, what it does, and a call that works.
         classes (`list[type]`): dataclasses whose fields are the options.
         groups (`dict[str, list[str]]`, *optional*): title to options; options of no group follow under "other options".
     """
-    fields = option_fields(classes)
-    descriptions = option_descriptions(classes)
-    needed = [name for name, (field, _) in fields.items() if is_required(field)]
-    words = [prog, "[RECIPE.yaml]", *(f"--{name} ..." for name in needed), "[--option value ...]"]
+    fields, descriptions = option_fields(classes), option_descriptions(classes)
+    required = [name for name, (field, _) in fields.items() if _default(field) is dataclasses.MISSING]
     width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
-        usage=" ".join(words),
+        usage=" ".join([prog, "[RECIPE.yaml]", *(f"--{name} ..." for name in required), "[--option value ...]"]),
         description=description,
         epilog=f"example: {example}",
         add_help=False,
+        allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=width),
     )
     titles = {name: title for title, names in (groups or {}).items() for name in names}
     sections = {}
-    for name, (field, annotation) in fields.items():
-        title = titles.get(name, "required" if is_required(field) else "other options" if groups else "options")
+    for name in sorted(fields, key=lambda name: name not in required):
+        field, annotation = fields[name]
+        title = titles.get(name, "required" if name in required else "other options" if groups else "options")
         if title not in sections:
             sections[title] = parser.add_argument_group(title)
-        add_option(sections[title], name, field, annotation, _help(field, descriptions.get(name, "")))
-    return parser.format_help()
+        read, many, choices = _reader(annotation)
+        choices = field.metadata.get("choices", choices)
+        settings = {"type": read, "required": name in required, "choices": choices, "default": argparse.SUPPRESS}
+        if many:
+            settings["nargs"] = "+"
+        if read is _read_bool:
+            settings |= {"nargs": "?", "const": True, "metavar": "true|false"}
+        elif not choices:
+            settings["metavar"] = "TEXT" if read is str else "VALUE"
+        text = field.metadata.get("help", descriptions.get(name, "")) + _default_text(field)
+        sections[title].add_argument(f"--{name}", help=text.replace("%", "%%"), **settings)
+    return parser
 
 
 def unknown(what: str, name: str, known: Sequence[str]) -> str:
@@ -186,25 +148,26 @@ def option_descriptions(classes: Sequence[type]) -> dict[str, str]:
     A line `name (type): text` or `name, other (type): text` starts the text of one option or of several.
     """
     found: dict[str, str] = {}
-    for item in classes:
-        for base in item.__mro__:
-            section = re.search(r"^Args:\n((?:    .*\n|\n)+)", f"{inspect.getdoc(base)}\n", re.M)
-            for names, text in re.findall(ENTRY, section[1] if section else "", re.M):
-                sentence = re.split(r"(?<=\.) (?=[A-Z`])", " ".join(text.split()))[0]
-                sentence = sentence[:1].upper() + sentence[1:]
-                plain = re.sub(r"\[`~?(?:\w+\.)*(\w+)`\]", r"\1", sentence).replace("`", "")
-                found |= {name: plain for name in names.split(", ") if name not in found}
+    for base in (base for item in classes for base in item.__mro__):
+        section = re.search(r"^Args:\n((?:    .*\n|\n)+)", f"{inspect.getdoc(base)}\n", re.M)
+        for names, text in re.findall(ENTRY, section[1] if section else "", re.M):
+            sentence = re.split(r"(?<=\.) (?=[A-Z`])", " ".join(text.split()))[0]
+            sentence = sentence[:1].upper() + sentence[1:]
+            plain = re.sub(r"\[`~?(?:\w+\.)*(\w+)`\]", r"\1", sentence).replace("`", "")
+            found |= {name: plain for name in names.split(", ") if name not in found}
     return found
 
 
-def _help(field: dataclasses.Field, description: str) -> str:
-    text = field.metadata.get("help", description)
-    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    if default not in (dataclasses.MISSING, None, "", False) and default != []:
-        shown = " ".join(map(str, default)) if isinstance(default, list) else getattr(default, "value", default)
-        shown = "true" if shown is True else shown
-        text += f" (default: {shown})"
-    return text.replace("%", "%%")
+def _default(field: dataclasses.Field) -> object:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _default_text(field: dataclasses.Field) -> str:
+    default = _default(field)
+    if default in (dataclasses.MISSING, None, "", False) or default == []:
+        return ""
+    shown = " ".join(map(str, default)) if isinstance(default, list) else getattr(default, "value", default)
+    return f" (default: {'true' if shown is True else shown})"
 
 
 def _normal(words: Sequence[str], fields: Mapping[str, object]) -> list[str]:
@@ -215,32 +178,22 @@ def _normal(words: Sequence[str], fields: Mapping[str, object]) -> list[str]:
     """
     normal = []
     for word in words:
-        if not word.startswith("--"):
-            normal.append(word)
-            continue
-        name, equals, value = word[2:].partition("=")
-        name = _current_name(name.replace("-", "_"), fields)
-        if name not in fields and name.startswith("no_") and name[3:] in fields and not equals:
-            if _reader(fields[name[3:]][1])[0] is not _read_bool:
-                raise InputError(f"--{name}: {name[3:]} is not true or false; valid is --{name[3:]} with a value.")
-            normal.append(f"--{name[3:]}=false")
-        elif name not in fields:
-            raise InputError(unknown(f"option --{name}", name, fields))
-        else:
-            normal.append(f"--{name}{equals}{value}")
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            name = _current_name(name.replace("-", "_"), fields)
+            positive = name.removeprefix("no_")
+            if name in fields:
+                word = f"--{name}{equals}{value}"
+            elif positive in fields and not equals and _reader(fields[positive][1])[0] is _read_bool:
+                word = f"--{positive}=false"
+            else:
+                raise InputError(unknown(f"option --{name}", name, fields))
+        normal.append(word)
     return normal
 
 
 def _current_name(name: str, fields: Mapping[str, object]) -> str:
-    """The name of an option today, if it had another name in earlier versions."""
-    return FORMER_NAMES[name] if name not in fields and FORMER_NAMES.get(name) in fields else name
-
-
-def _check_ranges(values: Mapping[str, object]) -> None:
-    for name, least in LEAST.items():
-        value = values.get(name)
-        if value is not None:
-            check_number(f"--{name}", value, least)
+    return OTHER_NAMES[name] if name not in fields and OTHER_NAMES.get(name) in fields else name
 
 
 def _reader(annotation: object) -> tuple[typing.Callable, bool, list | None]:

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """`hf-dynbert push`: publishes a folder on the Hub."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 DESCRIPTION = "Publish a folder with model, tokenizer and card on the Hugging Face Hub, in one commit."
@@ -10,21 +10,26 @@ EXAMPLE = "hf-dynbert push --model outputs/model --repo USER/NAME"
 
 @dataclass
 class PushArguments:
-    """Options of `push`."""
+    """Options of `push`.
 
-    model: str = field(metadata={"help": "Folder with model and tokenizer."})
-    repo: str = field(metadata={"help": "Repository on the Hub, user/name; made if it does not exist."})
-    private: bool = field(default=False, metadata={"help": "Make a new repository private."})
-    revision: str | None = field(default=None, metadata={"help": "Branch; main when not given."})
-    message: str = field(default="Upload model", metadata={"help": "Message of the commit."})
-    clean: bool = field(
-        default=False, metadata={"help": "Delete model files of the repository that the folder does not have."}
-    )
+    Args:
+        model (`str`): folder with model and tokenizer.
+        repo (`str`): repository on the Hub, user/name; made if it does not exist.
+        private (`bool`): make a new repository private.
+        revision (`str`, *optional*): branch; main when not given.
+        message (`str`): message of the commit.
+        clean (`bool`): delete model files of the repository that the folder does not have.
+    """
+
+    model: str
+    repo: str
+    private: bool = False
+    revision: str | None = None
+    message: str = "Upload model"
+    clean: bool = False
 
 
-def argument_classes() -> tuple[type, ...]:
-    """Dataclasses whose fields are the options."""
-    return (PushArguments,)
+ARGUMENTS = (PushArguments,)
 
 
 def run(args: PushArguments) -> None:

@@ -6,21 +6,17 @@ from ..utils.atomic_files import check_writable
 from .checks import check_model, need_packages
 
 
-DESCRIPTION = "Make an int8 folder of a model, for OpenVINO or PyTorch, calibrated on training data."
+DESCRIPTION = "Make an int8 folder of a model, for OpenVINO (needs the intel extra) or PyTorch, calibrated on training data."
 EXAMPLE = "hf-dynbert quantize --model outputs/model --output_dir outputs/int8 --train_file train-v1.1.json"
-PACKAGES = {"openvino": ("openvino", "nncf", "optimum"), "neural-compressor": ("neural_compressor",)}
-EXTRAS = {"openvino": "intel", "neural-compressor": "neural-compressor"}
-
-
-def argument_classes() -> tuple[type, ...]:
-    """Dataclasses whose fields are the options."""
-    return (QuantizeArguments,)
+ARGUMENTS = (QuantizeArguments,)
 
 
 def run(args: QuantizeArguments) -> None:
     """Writes the int8 folder."""
-    if args.backend in PACKAGES:
-        need_packages(f"backend {args.backend}", PACKAGES[args.backend], EXTRAS[args.backend])
+    if args.backend == "openvino":
+        need_packages("backend openvino", ("openvino", "nncf", "optimum"), "intel")
+    elif args.backend == "neural-compressor":
+        need_packages("backend neural-compressor", ("neural_compressor",), "neural-compressor")
     check_writable(args.output_dir)
     check_model(args.model, "--model")
     from ..quantization.quantize import quantize

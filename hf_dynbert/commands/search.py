@@ -6,13 +6,9 @@ from ..utils.atomic_files import check_writable
 from .checks import check_model, need_packages
 
 
-DESCRIPTION = "Find the budgets of a model that are worth keeping on this machine, and save them in its folder."
+DESCRIPTION = "Find the budgets of a model that are worth keeping on this machine, and save them (needs the search extra)."
 EXAMPLE = "hf-dynbert search --model outputs/model --output_dir outputs/search --train_file train-v1.1.json"
-
-
-def argument_classes() -> tuple[type, ...]:
-    """Dataclasses whose fields are the options."""
-    return (SearchArguments,)
+ARGUMENTS = (SearchArguments,)
 
 
 def run(args: SearchArguments) -> None:
@@ -21,6 +17,8 @@ def run(args: SearchArguments) -> None:
     for folder in (args.output_dir, *(args.save_to or [args.model])):
         check_writable(folder)
     check_model(args.model, "--model")
+    for baseline in args.baselines:
+        check_model(baseline.partition("@")[0], "--baselines")
     from ..budgets.search.run import run_search
 
     folder = run_search(args)

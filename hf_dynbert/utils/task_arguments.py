@@ -21,24 +21,16 @@ class TaskArguments:
             questions without an answer need this option.
     """
 
-    task: str | None = field(default=None, metadata={"help": "Task; by default that of the model's head."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of a data set on the Hub."})
-    text_columns: list[str] = field(
-        default_factory=lambda: ["text"], metadata={"help": "Column of the text, or two columns of a pair."}
-    )
-    label_column: str = field(default="label", metadata={"help": "Column of the labels of texts."})
-    max_length: int | None = field(default=None, metadata={"help": "Most tokens of an input; by default the task's."})
-    stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
-    handle_impossible_answer: bool | None = field(
-        default=None, metadata={"help": "Whether a question may have no answer (SQuAD v2)."}
-    )
+    task: str | None = None
+    dataset_config_name: str | None = None
+    text_columns: list[str] = field(default_factory=lambda: ["text"])
+    label_column: str = "label"
+    max_length: int | None = None
+    stride: int = STRIDE
+    handle_impossible_answer: bool | None = None
 
     def data_options(self, split: str):
-        """The options as a task takes them.
-
-        Args:
-            split (`str`): split of a data set on the Hub.
-        """
+        """The options as [`~hf_dynbert.tasks.DataOptions`], for a split of a data set on the Hub."""
         from ..tasks.base import DataOptions  # imports data sets and PyTorch
 
         return DataOptions(

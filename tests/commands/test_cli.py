@@ -1,6 +1,6 @@
 """The command as a person types it."""
 
-import importlib
+import io
 import json
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_dynbert.commands.main import main
+from hf_dynbert.commands.main import argument_classes, main
 from hf_dynbert.commands.parsing import parse_arguments
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import check_together
@@ -31,10 +31,6 @@ report_to: none
 """
 
 
-def argument_classes(verb):
-    return importlib.import_module(f"hf_dynbert.commands.{verb}").argument_classes()
-
-
 @pytest.fixture
 def recipe(tmp_path, bert_folder, articles_file):
     path = tmp_path / "recipe.yaml"
@@ -43,36 +39,44 @@ def recipe(tmp_path, bert_folder, articles_file):
 
 
 def test_train_evaluate_ask(recipe, articles_file, tmp_path, capsys):
-    assert main(["train", str(recipe)]) == 0
+    def printed(*argv):
+        assert main([str(word) for word in argv]) == 0
+        return capsys.readouterr().out
+
+    assert "Saved in" in printed("train", recipe)
     trained = tmp_path / "trained"
     assert not list(trained.glob(".writing-*"))
-    capsys.readouterr()
-    options = ["--data", str(articles_file), "--max_length", "128", "--stride", "16", "--limit", "6"]
-    command = ["evaluate", "--model", str(trained), *options, "--length-config", "half", "--json"]
-    assert main(command) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["examples"] == 6
+    evaluate = ["evaluate", "--model", str(trained), "--data", str(articles_file), "--max_length", "128", "--stride", "16"]
+    evaluate += ["--limit", "6"]
+    result = json.loads(printed(*evaluate, "--budget", "half", "--json", "--dtype", "bfloat16"))
     assert {"exact_match", "f1", "macs_mean", "latency_ms_p50"} <= set(result)
-    assert result["length_config"] == [0.8, 0.6, 0.5, 0.3]
-    several = ["evaluate", "--model", str(trained), *options, "--latency_samples", "0", "--length-config"]
-    assert main([*several, "named", "0.9,0.8,0.7,0.5", "--json"]) == 0
-    results = json.loads(capsys.readouterr().out)
-    assert list(results) == ["full", "half", "0.9,0.8,0.7,0.5"]
-    assert results["half"]["f1"] == result["f1"] and results["full"]["macs_ratio"] == 1
-    assert main([*several, "full", "half"]) == 0
-    assert f"{result['f1']:.2f}" in capsys.readouterr().out.splitlines()[-1]
-    assert main([*several, "full", "quarter"]) == 2 and "quarter" in capsys.readouterr().err
-    assert main([*several, "full", "half", "--predictions", "x.json"]) == 2
+    assert result["examples"] == 6 and result["length_config"] == [0.8, 0.6, 0.5, 0.3]
+    evaluate += ["--latency_samples", "0", "--length-config"]  # the name of --budget in old recipes
+    results = json.loads(printed(*evaluate, "named", "0.9,0.8,0.7,0.5", "--json"))
+    assert list(results) == ["full", "half", "0.9,0.8,0.7,0.5"] and results["full"]["macs_ratio"] == 1
+    assert results["half"]["latency_ms_p50"] is None  # not measured, and JSON has no NaN
+    assert f"{results['half']['f1']:.2f}" in printed(*evaluate, "full", "half").splitlines()[-1]
+    assert main([*evaluate, "full", "quarter"]) == 2 and "quarter" in capsys.readouterr().err
+    assert main([*evaluate, "full", "half", "--predictions", "x.json"]) == 2
     assert "of one budget" in capsys.readouterr().err
-    assert main([*command, "--dtype", "bfloat16"]) == 0
-    assert json.loads(capsys.readouterr().out)["examples"] == 6
-    text = tmp_path / "context.txt"
-    text.write_text("ada lit the tower by night.")
-    command = ["ask", "--model", str(trained), "--question", "who lit the tower?", "--context-file", str(text)]
-    assert main([*command, "--length-config", "0.9,0.8,0.7,0.5", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["answer"] == "ada lit the tower by night."[answer["start"] : answer["end"]]
-    assert 0 <= answer["score"] <= 1
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
+def test_answers_lie_in_the_file_as_written(mark, make_model, tokenizer, tmp_path, capsys, monkeypatch):
+    model = tmp_path / "model"
+    make_model().save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    text = "it was dark.\r\n\r\nada lit the tower by night.\r\n"
+    file = tmp_path / "context.txt"
+    file.write_bytes(mark + text.encode())
+    ask = ["ask", "--model", str(model), "--question", "who lit the tower?", "--top_k", "3", "--json"]
+    assert main([*ask, "--context-file", str(file), "--budget", "0.9,0.8,0.7,0.5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 3 and all(0 <= item["score"] <= 1 for item in found)
+    assert all(item["answer"] == text[item["start"] : item["end"]] for item in found)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file.open("rb")))
+    assert main([*ask, "--context_file", "-", "--budget", "0.9,0.8,0.7,0.5"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
 
 
 def test_the_command_line_wins_over_the_recipe(recipe):
@@ -88,7 +92,7 @@ def test_the_command_line_wins_over_the_recipe(recipe):
         (["--lerning_rate", "1"], "option --lerning_rate is unknown; the nearest valid one is learning_rate"),
         (["--learning", "1"], "--learning is unknown"),
         (["stray"], "'stray' belongs to no option"),
-        (["--no_learning_rate"], "learning_rate is not true or false"),
+        (["--no_learning_rate"], "--no_learning_rate is unknown; the nearest valid one is learning_rate"),
         (["--max_steps", "many"], "invalid int value: 'many'"),
         (["--use_cpu", "maybe"], "is not true or false"),
         (["--teacher_dtype", "int3"], "invalid choice: 'int3'"),
@@ -103,29 +107,6 @@ def test_unknown_recipe_keys(recipe):
     recipe.write_text(recipe.read_text() + "num_sandwhich: 2\n")
     with pytest.raises(ValueError, match="key 'num_sandwhich' is unknown; the nearest valid one is num_sandwich"):
         parse_arguments([str(recipe)], CLASSES)
-    recipe.write_text("- a list")
-    with pytest.raises(ValueError, match="not a recipe"):
-        parse_arguments([str(recipe)], CLASSES)
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["trian"], "nearest valid one is train"),
-        (["train", "nowhere.yaml"], "nowhere.yaml"),
-        (
-            ["evaluate", "--model", "MODEL", "--data", "DATA", "--length-config", "0.1,0.2,0.3,0.4"],
-            "has no length configuration",
-        ),
-        (["evaluate", "--model", "MODEL", "--data", "DATA", "--length-config", "fast"], "has no length configuration"),
-        (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "no such file"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_2(argv, message, bert_folder, articles_file, capsys):
-    argv = [{"MODEL": str(bert_folder), "DATA": str(articles_file)}.get(word, word) for word in argv]
-    assert main(argv) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("hf-dynbert: ") and message.lower() in error.lower(), error
 
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*/*.yaml"))
@@ -142,17 +123,8 @@ def test_recipes_say_what_their_verbs_understand(path, tmp_path):
         check_together(*parsed)
 
 
-def test_import_is_light():
+def test_import_is_light_and_silent():
     code = "import sys, hf_dynbert; print(sorted(m for m in sys.modules if m.split('.')[0] in {heavy}))"
     heavy = {"openvino", "optimum", "nncf", "neural_compressor", "matplotlib", "optuna"}
     finished = subprocess.run([sys.executable, "-c", code.replace("{heavy}", repr(heavy))], capture_output=True, text=True)
-    assert finished.stdout.strip() == "[]", finished.stderr
-
-
-def test_the_tests_of_the_core_need_no_intel_extra():
-    """Every test module is collected where the `intel` extra is missing, as in the lane of the newest transformers."""
-    missing = ["openvino", "optimum", "nncf", "neural_compressor"]
-    collect = ["--collect-only", "--quiet", "-p", "no:cacheprovider"]  # the run that this is part of keeps its own cache
-    code = f"import sys, pytest; sys.modules.update(dict.fromkeys({missing})); sys.exit(pytest.main({collect}))"
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert finished.returncode == 0, finished.stdout[-2000:]  # its end names the module
+    assert finished.stdout.strip() == "[]" and not finished.stderr, finished.stderr

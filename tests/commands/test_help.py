@@ -1,7 +1,6 @@
 """Help of the command and of its verbs, as a person at a terminal gets it."""
 
 import dataclasses
-import importlib
 import re
 import subprocess
 import sys
@@ -10,8 +9,8 @@ import pytest
 from transformers import TrainingArguments
 
 from hf_dynbert import __version__
-from hf_dynbert.commands.main import VERBS, main
-from hf_dynbert.commands.parsing import help_text
+from hf_dynbert.commands.main import VERBS, argument_classes, main
+from hf_dynbert.commands.parsing import make_parser
 from hf_dynbert.commands.train import GROUPS
 
 
@@ -28,8 +27,7 @@ sys.exit(status)
 
 
 def fields(verb):
-    classes = importlib.import_module(f"hf_dynbert.commands.{verb}").argument_classes()
-    return [field for item in classes for field in dataclasses.fields(item) if field.init]
+    return [field for item in argument_classes(verb) for field in dataclasses.fields(item) if field.init]
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
@@ -110,7 +108,7 @@ class Described(Inherited):
 
 
 def test_the_help_of_an_option_is_the_first_sentence_of_its_docstring():
-    text = help_text("hf-dynbert verb", "Does it.", "hf-dynbert verb", [Described])
+    text = make_parser("hf-dynbert verb", [Described]).format_help()
     text = " ".join(text.split())
     limits = "Limits of a range that Inherited uses; None for none."
     assert f"--low VALUE {limits} --high VALUE {limits} (default: 2.0)" in text

@@ -1,6 +1,5 @@
 """The stages of recipes: what runs, what is not repeated, what goes on."""
 
-import importlib
 import json
 import shlex
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_dynbert.commands.main import argument_classes
 from hf_dynbert.commands.parsing import parse_arguments
 
 
@@ -148,7 +148,7 @@ def test_the_options_of_each_stage_are_valid(work, chain):
     assert [words[0] for words in commands] == [call.split()[0] for call in ALL[chain]]
     for verb, *words in commands:
         output = ["--output_dir", str(work / "out")] if verb == "train" else []  # its arguments make the folder
-        parse_arguments([*words, *output], importlib.import_module(f"hf_dynbert.commands.{verb}").argument_classes())
+        parse_arguments([*words, *output], argument_classes(verb))
 
 
 def test_recipes_share_a_teacher(work):

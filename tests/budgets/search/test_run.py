@@ -226,4 +226,4 @@ def test_ask_selects_a_searched_budget_by_latency(options, tmp_path, capsys):
     run_search(SearchArguments(**options))
     assert main([*question, "--max-latency-ms", "1e6"]) == 0
     assert main([*question, "--max-latency-ms", "1e6", "--length-config", "half"]) == 2
-    assert "--max_latency_ms and --length_config all select a budget; give one of them" in capsys.readouterr().err
+    assert "--budget and --max_latency_ms all select a budget; give one of them" in capsys.readouterr().err
