@@ -1,7 +1,6 @@
 """Wrong input ends with one line and status 2 before any work; a fault of the program keeps its traceback."""
 
 import io
-import json
 import os
 import pickle
 import shutil
