@@ -39,16 +39,10 @@ from .tasks.question_answering import (
 )
 from .tasks.text_classification.data import cut_texts, load_texts, text_features
 from .tasks.text_classification.pipeline import LengthAdaptiveTextClassificationPipeline
-from .training import (
-    DistillationArguments,
-    DistillationCollator,
-    DistillationTrainer,
-    end_together,
-    teacher_inputs,
-    teacher_logits,
-    teacher_predictions,
-    teacher_text_inputs,
-)
+from .training.arguments import DistillationArguments
+from .training.batches import DistillationCollator
+from .training.teachers import teacher_inputs, teacher_logits, teacher_predictions, teacher_text_inputs
+from .training.trainer import DistillationTrainer, end_together
 from .version import __version__
 
 

@@ -25,14 +25,13 @@ class DistillationArguments(TrainingArguments):
     sandwich rule of arXiv 2010.07003 (`num_sandwich=2`, `always_smallest=True`, `largest_macs=1`) costs about twice as much.
 
     Args:
-        length_drop (`bool`): Train at sampled length configurations (LengthDrop, arXiv 2010.07003). `False` fine-tunes the
-            model at full length only.
+        length_drop (`bool`): Train at sampled length configurations (LengthDrop, arXiv 2010.07003), not at full length only.
         importance (`str`, *optional*): What decides which tokens stay, see [`DynamicTinyBertConfig`]; by default the
             checkpoint's own. `train` sets it on the model.
         num_sandwich (`int`): Sub-networks of a step between the full-length pass and the smallest.
         budget_prob (`float`): Probability that such a sub-network is one of `config.budgets` and not a sampled one.
         always_smallest (`bool`): Train the smallest sub-network in each step too (sandwich rule).
-        smallest_macs, largest_macs (`float`): Cost of a sampled sub-network, as a share of the full model's operations.
+        smallest_macs, largest_macs (`float`): Least and most cost of a sampled sub-network, as a share of the full model's.
         layer_dropout_prob (`float`): Probability of LayerDrop, in all passes, the full-length one included.
         preset (`str`, *optional*): Sampling and divergence of the published code of a paper: each layer drops up to a fifth
             of its tokens.
@@ -41,15 +40,13 @@ class DistillationArguments(TrainingArguments):
             `teacher_logits`), else those that `teacher=` gives for each batch.
         hard_label_weight (`float`): Weight of the labels. 0 learns from the teacher alone, as TinyBERT does (arXiv
             1909.10351); above 0 learns from both, as Simplified TinyBERT does (2009.07531).
-        teacher_temperature (`float`): Temperature of a teacher's answers. `teacher_predictions(temperature=...)` must have
-            been called with the same value.
+        teacher_temperature (`float`): Temperature of a teacher's answers, as given to `teacher_predictions`.
         hidden_weight, embedding_weight, attention_weight (`float`): Weight of TinyBERT's terms between the layers of a
             teacher and the student's full-length pass (arXiv 1909.10351, equations 7 to 9).
         layer_map (`list[str]`): `uniform`, `last`, or one layer of the teacher for each layer of the student.
         attention_target (`str`): Compare attention `scores` (TinyBERT) or `probabilities` (Dynamic-TinyBERT, 2111.09645).
         relation_weight (`float`): Weight of MiniLM's terms between the last layer of the student and `relation_layer`.
-        relations (`list[str]`): Some of `query`, `key`, `value` (MiniLMv2, 2012.15828) and `attention` (MiniLM, 2002.10957:
-            `attention` and `value`).
+        relations (`list[str]`): `query key value` (MiniLMv2, 2012.15828), or `attention value` (MiniLM, 2002.10957).
         relation_heads (`int`): Parts that queries, keys and values are split into; 0 is the student's attention heads.
         relation_layer (`int`): Layer of the teacher, counted from 1; 0 is its last.
         importance_target (`str`): Whether learned importance is trained on the full-length pass's `own` answers or on the
@@ -99,9 +96,8 @@ class DistillationArguments(TrainingArguments):
         for name in ("fsdp", "deepspeed"):
             if getattr(self, name) or parse_flag_from_env(f"ACCELERATE_USE_{name.upper()}"):
                 raise ValueError(
-                    f"{name} splits the weights over processes, which this objective does not support. Leave {name} out, or "
-                    "choose MULTI_GPU in accelerate config: torchrun --nproc_per_node=N trains on several processes with "
-                    "DistributedDataParallel."
+                    f"{name} splits the weights over processes, which this objective does not support. Leave {name} out and "
+                    "start with torchrun --nproc_per_node=N, or choose MULTI_GPU in accelerate config."
                 )
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = True  # LayerDrop and terms of some layers leave parameters without gradient
@@ -151,14 +147,11 @@ class DistillationArguments(TrainingArguments):
     def _check_combinations(self) -> None:
         if self.layer_dropout_prob and (self.learns_layers or not self.length_drop):
             raise ValueError(
-                f"layer_dropout_prob is {self.layer_dropout_prob}: layers are left out in LengthDrop's passes, and a layer "
-                "that is left out cannot be compared with a teacher's. Use layer_dropout_prob=0, or length_drop=True and "
-                "the weights of hidden, embedding, attention and relation 0."
+                f"layer_dropout_prob is {self.layer_dropout_prob}: layers are left out in LengthDrop's passes, and cannot "
+                "be compared with a teacher's. Use layer_dropout_prob=0, or length_drop=True without terms between layers."
             )
         if self.length_drop and not self.always_smallest and not self.num_sandwich:
-            raise ValueError(
-                "always_smallest=False with num_sandwich=0 leaves no sub-network to train; use num_sandwich=1 or more."
-            )
+            raise ValueError("num_sandwich=0 and always_smallest=False train no sub-network; use num_sandwich=1 or more.")
         patience = self.early_stopping_patience
         if patience is not None and not (patience > 0 and self.load_best_model_at_end):
             raise ValueError(

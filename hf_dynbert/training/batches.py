@@ -37,24 +37,17 @@ class DistillationCollator(DataCollatorWithPadding):
             rows[MASK] = [torch.ones_like(row) for row in rows[INPUTS]]
         for name, values in rows.items():
             if name in (*TARGETS, PLACES):
-                batch[name] = self._pad_as_tokens(values, batch["input_ids"].shape[1], -1 if name == PLACES else 0)
+                widest = values[0].new_zeros(batch["input_ids"].shape[1])  # pads all rows as the tokens are padded
+                value, side = -1 if name == PLACES else 0, self.tokenizer.padding_side
+                batch[name] = pad_sequence([*values, widest], True, value, side)[:-1]
             else:
                 batch[name] = pad_sequence(values, batch_first=True)
         return batch
 
-    def _pad_as_tokens(self, rows: list[torch.Tensor], width: int, value: int) -> torch.Tensor:
-        padding = [width - len(row) for row in rows]
-        sides = [(0, size) if self.tokenizer.padding_side == "right" else (size, 0) for size in padding]
-        padded = [torch.nn.functional.pad(row, side, value=value) for row, side in zip(rows, sides, strict=True)]
-        return torch.stack(padded)
-
 
 def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Real tokens of a batch, `(B, L)`."""
-    if "attention_mask" in batch:
-        return batch["attention_mask"].bool()
-    tokens = batch["input_ids"] if "input_ids" in batch else batch["inputs_embeds"][..., 0]
-    return torch.ones_like(tokens, dtype=torch.bool)
+    return (batch["attention_mask"] if "attention_mask" in batch else torch.ones_like(batch["input_ids"])).bool()
 
 
 def at_full_length(model) -> dict:

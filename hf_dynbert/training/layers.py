@@ -43,10 +43,7 @@ def layer_map(how: Sequence[str | int], student_layers: int, teacher_layers: int
 
 @dataclass
 class LayerOutputs:
-    """Hidden states and attention (see `capture_attention`) of one call of a model.
-
-    They are taken at these positions `(B, T)`, which gives an arbitrary token below 0, and the states are projected.
-    """
+    """Projected hidden states and attention (see `capture_attention`) of a model's call, at some positions `(B, T)`."""
 
     hidden_states: tuple[torch.Tensor, ...]
     attention: dict[int, dict[str, torch.Tensor]]
@@ -58,23 +55,19 @@ class LayerOutputs:
         """The states of a layer, `(B, T, H)`."""
         states = self.hidden_states[layer].float()
         if self.positions is not None:
-            chosen = self.positions.clamp(min=0)[:, :, None]
-            states = states.gather(1, chosen.expand(-1, -1, states.shape[-1]))
+            states = states.take_along_dim(self.positions[:, :, None], dim=1)
         return states if self.projection is None else self.projection(states)
 
     def scores(self, layer: int, kind: str = "attention", heads: int | None = None) -> torch.Tensor:
-        """Scores of all pairs of tokens before the softmax, `(B, A, T, T)`: those of the attention, queries with keys, or
-        the relations of queries, keys or values with themselves in this number of heads.
-        """
+        """Scores `(B, A, T, T)` of the attention, or of the relations of queries, keys or values with themselves."""
         parts = self.attention[layer]
         if kind == "attention":
             scores = relation_scores(parts["query"], parts["key"], self.heads) + parts.get("position_bias", 0.0)
         else:
             scores = relation_scores(parts[kind], parts[kind], heads or self.heads)
         if self.positions is not None:
-            chosen = self.positions.clamp(min=0)[:, None]
-            scores = scores.gather(2, chosen[:, :, :, None].expand(-1, scores.shape[1], -1, scores.shape[3]))
-            scores = scores.gather(3, chosen[:, :, None, :].expand(-1, scores.shape[1], scores.shape[2], -1))
+            scores = scores.take_along_dim(self.positions[:, None, :, None], dim=2)
+            scores = scores.take_along_dim(self.positions[:, None, None, :], dim=3)
         return scores
 
 
@@ -103,8 +96,8 @@ def encoder_layers(model: nn.Module) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == depth and _attention(module[0]):
             return module
     raise ValueError(
-        f"{type(model).__name__} has no list of {depth} layers with separate queries, keys and values; "
-        "losses of layers work with models built like BERT, RoBERTa, DistilBERT or MPNet."
+        f"{type(model).__name__} has no list of {depth} layers with separate queries, keys and values; losses of layers "
+        "need models built like BERT, RoBERTa, DistilBERT or MPNet."
     )
 
 

@@ -112,7 +112,8 @@ class Objective(nn.Module):
             output = teacher(**inputs, **at_full_length(teacher), output_hidden_states=self._compares_layers)
         if self._compares_layers:
             heads = teacher.config.num_attention_heads
-            outputs.teacher_layers = LayerOutputs(output.hidden_states, attention, heads, positions)
+            places = None if positions is None else positions.clamp(min=0)  # tokens below 0 are not compared
+            outputs.teacher_layers = LayerOutputs(output.hidden_states, attention, heads, places)
         if learns_answers and "logits" in output:
             logits = output.logits.float()
             outputs.answers = {LOGITS: logits if self.label_order is None else logits[:, self.label_order]}

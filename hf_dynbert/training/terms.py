@@ -202,8 +202,8 @@ class ImportanceTerm(Term):
         if self.target == "teacher":
             if TARGETS[0] not in outputs.answers:
                 raise ValueError(
-                    "importance_target='teacher' needs a teacher's start and end distributions: give teacher=... or put the "
-                    "columns of teacher_predictions(...) beside the features. Classifiers take only 'own'."
+                    "importance_target='teacher' needs a teacher's start and end distributions: teacher=... or the columns "
+                    "of teacher_predictions(...). Classifiers take only 'own'."
                 )
             start, end = (outputs.answers[name] for name in TARGETS)
         elif "logits" in full:
@@ -226,7 +226,7 @@ def build_terms(args, student, teacher=None) -> list[Term]:
     if args.learns_layers and teacher is None:
         raise ValueError(
             "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; "
-            "give it: DistillationTrainer(model, args, teacher=...), or set them to 0."
+            "give it: DistillationTrainer(model, args, teacher=...)."
         )
     if args.learns_layers:
         terms += _layer_terms(args, student.config, teacher.config)

@@ -149,7 +149,6 @@ class DistillationTrainer(Trainer):
                 metrics = super().evaluation_loop(dataloader, description, *options, prefix).metrics
             finally:
                 self._budget = None
-            metrics.pop(f"{prefix}_model_preparation_time", None)
             output.metrics.update(metrics)
         return output
 
@@ -206,8 +205,7 @@ class DistillationTrainer(Trainer):
             return
         if args.n_gpu > 1:
             raise ValueError(
-                f"One process with {args.n_gpu} GPUs cannot train: start one process for each, with torchrun "
-                "--nproc_per_node=gpu or accelerate launch, or set CUDA_VISIBLE_DEVICES=0."
+                f"Each of {args.n_gpu} GPUs needs a process: torchrun --nproc_per_node=gpu; or set CUDA_VISIBLE_DEVICES=0."
             )
         for each in (model, teacher) if args.float32_weights else ():
             if each is not None:
@@ -234,8 +232,8 @@ class DistillationTrainer(Trainer):
         args, model = self.args, self.model
         if args.label_smoothing_factor or self.compute_loss_func:
             raise ValueError(
-                "label_smoothing_factor and compute_loss_func have no part in this objective, which has a loss of its own; "
-                "leave them out, or use transformers' Trainer."
+                "label_smoothing_factor and compute_loss_func have no part in this objective; leave them out, or use "
+                "transformers' Trainer."
             )
         if not self._is_length_adaptive:
             if args.length_drop or args.eval_budgets:
@@ -247,8 +245,8 @@ class DistillationTrainer(Trainer):
             return
         if args.length_drop and args.budget_prob and not set(model.config.budgets or {}) - {FULL}:
             raise ValueError(
-                f"budget_prob is {args.budget_prob}, but the model's config.budgets is empty. Give it budgets before "
-                'training, for example model.config.budgets = {"half": [0.7, 0.6, ...]}, or set budget_prob=0.'
+                f"budget_prob is {args.budget_prob}, but the model's config.budgets is empty. Set it before training, for "
+                'example model.config.budgets = {"half": [0.7, 0.6, ...]}, or use budget_prob=0.'
             )
         for budget in args.eval_budgets or []:
             model.config.resolve_budget(budget)
@@ -259,19 +257,20 @@ class DistillationTrainer(Trainer):
         build_terms(args, self.model, teacher)  # refuses layers that cannot be compared
         if teacher is None:
             return
+        columns = set(getattr(self.train_dataset, "column_names", None) or [])  # a stream may not know them
         if not (args.learns_layers or args.learns_answers):
             raise ValueError(
                 "A teacher is given, but nothing is learned from it: prediction_weight is 0, and so are the weights of the "
                 "terms between layers. Use prediction_weight=1.0, or leave teacher out."
             )
-        if head is not None and args.learns_answers and not self._columns & {*ANSWERS}:
+        if head is not None and args.learns_answers and not columns & {*ANSWERS}:
             if isinstance(teacher, PreTrainedModel) and head_of(teacher) != head:
                 raise ValueError(
                     f"The teacher is a {type(teacher).__name__}, which has no answers for this task. Use a model that was "
                     "fine-tuned for it, or prediction_weight=0 to learn from its layers alone."
                 )
             self._label_order()
-        if INPUTS not in self._columns and not self._teacher_reads_same_tokens():
+        if INPUTS not in columns and not self._teacher_reads_same_tokens():
             raise ValueError(
                 "The teacher would read the student's tokens, but its tokenizer numbers tokens differently. Put the columns "
                 "of teacher_inputs(teacher_tokenizer, tokenizer, data) beside the features, or those of "
@@ -291,11 +290,6 @@ class DistillationTrainer(Trainer):
         tokenizer = self.processing_class
         tokens = tokenizer.get_vocab() if isinstance(tokenizer, PreTrainedTokenizerBase) else {}
         return all(numbers.get(token) == number for token, number in tokens.items())
-
-    @property
-    def _columns(self) -> set[str]:
-        """Columns of the training data; empty where they are not known."""
-        return set(getattr(self.train_dataset, "column_names", None) or [])
 
     @property
     def _is_length_adaptive(self) -> bool:

@@ -27,11 +27,11 @@ from hf_dynbert import (
     DistillationCollator,
     DistillationTrainer,
     DynamicTinyBertForQuestionAnswering,
+    teacher_inputs,
     training_features,
 )
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
-from hf_dynbert.training import teacher_inputs
 from hf_dynbert.training.batches import PLACES
 from hf_dynbert.training.layers import LayerOutputs, capture_attention, layer_map
 from hf_dynbert.training.trainer import EXTRA_STATE

@@ -22,7 +22,7 @@ from hf_dynbert import (
     training_features,
 )
 from hf_dynbert.importance import IMPORTANCES, Importance, register_importance
-from hf_dynbert.training import PassOutputs, Term
+from hf_dynbert.training.terms import PassOutputs, Term
 
 
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
