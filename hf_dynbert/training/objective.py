@@ -16,6 +16,7 @@ from .batches import ANSWERS, INPUTS, LOGITS, MASK, PLACES, TARGETS, TEACHER_INP
 from .layers import LayerOutputs, capture_attention
 from .length_drop import sample_sandwich
 from .losses import log_probabilities
+from .teachers import label_order
 from .terms import PassOutputs, Term, build_terms, head_of
 
 
@@ -26,14 +27,12 @@ class Objective(nn.Module):
     """The student, what is trained beside it, and the losses of one step.
 
     The state dict contains the student, the projection to the teacher's width, and parameters of the terms, but not the
-    teacher. `label_order` has for each label of the student its index among the teacher's labels; only the full-length pass
-    takes the columns `label_names`.
+    teacher. Only the full-length pass takes the columns `label_names`.
     """
 
-    def __init__(self, student, args, teacher=None, label_order=None, label_names=(), extra_terms: Sequence[Term] = ()):
+    def __init__(self, student, args, teacher=None, label_names: Sequence[str] = (), extra_terms: Sequence[Term] = ()):
         super().__init__()
-        self.student, self.args = student, args
-        self.label_order, self.label_names = label_order, tuple(label_names)
+        self.student, self.args, self.label_names = student, args, tuple(label_names)
         self.terms = nn.ModuleList([*build_terms(args, student, teacher), *extra_terms])
         self.__dict__["teacher"] = teacher  # not as a sub-module: neither an optimizer nor a checkpoint must contain it
         self._compares_layers = any(term.state_pairs or term.attention_pairs for term in self.terms)
@@ -115,8 +114,8 @@ class Objective(nn.Module):
             places = None if positions is None else positions.clamp(min=0)  # tokens below 0 are not compared
             outputs.teacher_layers = LayerOutputs(output.hidden_states, attention, heads, places)
         if learns_answers and "logits" in output:
-            logits = output.logits.float()
-            outputs.answers = {LOGITS: logits if self.label_order is None else logits[:, self.label_order]}
+            order = label_order(self.student.config.id2label, teacher.config.id2label)
+            outputs.answers = {LOGITS: output.logits.float()[:, order]}
         elif learns_answers:
             for name, logits in zip(TARGETS, (output.start_logits, output.end_logits), strict=True):
                 probabilities = log_probabilities(logits, token_mask(inputs), self.args.teacher_temperature).exp()

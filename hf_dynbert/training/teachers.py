@@ -69,7 +69,6 @@ def teacher_predictions(
     Raises:
         ValueError: many windows are longer than the teacher can read; a few get no answers and a warning.
     """
-    _check_fast(teacher_tokenizer, tokenizer)
     lengths, limit = (max_length, stride, max_question_length), readable_tokens(teacher, teacher_tokenizer)
 
     def predict(batch: dict) -> dict:
@@ -119,7 +118,6 @@ def teacher_logits(
     Raises:
         ValueError: the teacher has other labels or several for a text, or cannot read a text.
     """
-    _check_fast(tokenizer)
     order = label_order(labels, teacher.config.id2label)
     if teacher.config.problem_type == "multi_label_classification":
         raise ValueError(
@@ -165,7 +163,6 @@ def teacher_inputs(
     Raises:
         ValueError: the tokenizers split words differently, or the teacher cannot read a window.
     """
-    _check_fast(teacher_tokenizer, tokenizer)
 
     def inputs(batch: dict) -> dict:
         both = _read_windows(teacher_tokenizer, tokenizer, batch, max_length, stride, max_question_length)
@@ -178,7 +175,6 @@ def teacher_text_inputs(
     teacher_tokenizer, tokenizer, data: Dataset, columns: Sequence[str], max_length: int = MAX_TEXT_LENGTH
 ) -> Dataset:
     """As `teacher_inputs`, for data, columns and `max_length` as given to `text_features`."""
-    _check_fast(teacher_tokenizer, tokenizer)
 
     def inputs(batch: dict) -> dict:
         encoding = encode_texts(tokenizer, batch, columns, max_length, return_offsets_mapping=True)
@@ -273,6 +269,8 @@ def _read_windows(teacher_tokenizer, tokenizer, batch: dict, max_length: int, st
 
 def _tokens(encoding) -> list[Tokens]:
     """The tokens of each text."""
+    if not encoding.is_fast:
+        raise ValueError("A slow tokenizer returns no character offsets; load a fast one with AutoTokenizer.")
     tokens = []
     for index, row in enumerate(encoding.encodings):
         inputs = {name: encoding[name][index] for name in encoding if name != "offset_mapping"}
@@ -322,12 +320,3 @@ def _check_lengths(tokens: list[list[int]], limit: int) -> None:
     longest = max(map(len, tokens))
     if longest > limit:
         raise ValueError(f"A text has {longest} tokens of the teacher, which reads {limit}; make max_length smaller.")
-
-
-def _check_fast(*tokenizers) -> None:
-    for tokenizer in tokenizers:
-        if not getattr(tokenizer, "is_fast", False):
-            raise ValueError(
-                f"{type(tokenizer).__name__} is a slow tokenizer, which returns no character offsets; load "
-                "it with AutoTokenizer.from_pretrained(..., use_fast=True)."
-            )

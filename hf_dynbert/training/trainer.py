@@ -218,14 +218,8 @@ class DistillationTrainer(Trainer):
             torch.manual_seed(args.seed)
             if args.length_drop and args.importance not in (None, model.config.importance):
                 model.set_importance(args.importance)
-            objective = Objective(model, args, teacher, self._label_order(), self.label_names, self.extra_terms)
+            objective = Objective(model, args, teacher, self.label_names, self.extra_terms)
         self.objective = objective.to(args.device)
-
-    def _label_order(self) -> list[int] | None:
-        """For each label of a classifying student its index among the teacher's labels."""
-        if self.teacher is None or not self.args.learns_answers or head_of(self.model) != "classes":
-            return None
-        return label_order(self.model.config.id2label, self.teacher.config.id2label)
 
     def _check_model(self) -> None:
         """Refuses a model that cannot drop tokens, budgets that it does not have, and losses that would not be used."""
@@ -269,7 +263,8 @@ class DistillationTrainer(Trainer):
                     f"The teacher is a {type(teacher).__name__}, which has no answers for this task. Use a model that was "
                     "fine-tuned for it, or prediction_weight=0 to learn from its layers alone."
                 )
-            self._label_order()
+            if head == "classes":
+                label_order(self.model.config.id2label, teacher.config.id2label)  # refuses other labels
         if INPUTS not in columns and not self._teacher_reads_same_tokens():
             raise ValueError(
                 "The teacher would read the student's tokens, but its tokenizer numbers tokens differently. Put the columns "

@@ -10,7 +10,7 @@ import torch
 import transformers
 from datasets import Dataset, concatenate_datasets
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
+from transformers import AutoModelForQuestionAnswering, CanineTokenizer, PreTrainedTokenizerFast
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from hf_dynbert import DistillationArguments, DistillationTrainer, teacher_predictions, training_features
@@ -172,11 +172,8 @@ def test_the_cache_knows_teacher_tokenizer_and_settings(bert, tokenizer, questio
 
 
 def test_slow_tokenizers_are_refused(make_model, tokenizer, questions, tmp_path):
-    class Slow:
-        is_fast = False
-
-    for pair in ((Slow(), tokenizer), (tokenizer, Slow())):
-        with pytest.raises(ValueError, match="Slow is a slow tokenizer"):
+    for pair in ((CanineTokenizer(), tokenizer), (tokenizer, CanineTokenizer())):
+        with pytest.raises(ValueError, match="slow"):
             teacher_predictions(make_model(), *pair, questions, **WINDOWS, cache_dir=tmp_path)
 
 
