@@ -29,13 +29,14 @@ def logits(model, inputs, **kwargs):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("importance", IMPORTANCES)
-@pytest.mark.parametrize("length_config", [None, "full", [1.0] * 4, [100] * 4])
-def test_all_tokens_kept_is_upstream_bit_for_bit(bert, make_model, batch, importance, length_config, attention):
+def test_all_tokens_kept_is_upstream_bit_for_bit(bert, make_model, batch, importance, attention):
     model = make_model(importance=importance)
     model.set_attn_implementation(attention)
     upstream = copy.deepcopy(bert)
     upstream.set_attn_implementation(attention)
-    assert torch.equal(logits(model, batch, length_config=length_config), logits(upstream, batch))
+    expected = logits(upstream, batch)
+    for length_config in (None, "full", [1.0] * 4, [100] * 4):
+        assert torch.equal(logits(model, batch, length_config=length_config), expected), length_config
 
 
 def test_classification_at_full_length_is_upstream(make_model, classifier_folder, batch):
@@ -45,8 +46,11 @@ def test_classification_at_full_length_is_upstream(make_model, classifier_folder
         assert torch.equal(model(**batch).logits, upstream(**batch).logits)
 
 
-@pytest.mark.parametrize(("protect", "until"), [(False, None), (True, None), (True, 2)])
-@pytest.mark.parametrize("keep_cls", [False, True])
+# Which tokens are protected: keep_cls, protect_first_segment, protect_first_segment_until
+PROTECTED = [(False, False, None), (True, True, 2), (True, False, None), (False, True, None), (True, True, None)]
+
+
+@pytest.mark.parametrize("protected", PROTECTED, ids=str)
 @pytest.mark.parametrize(
     ("importance", "match", "windows", "early"),
     [
@@ -60,46 +64,41 @@ def test_classification_at_full_length_is_upstream(make_model, classifier_folder
         ("learned", 0, [0], 4),
     ],
 )
-@pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
-def test_reference(bert, make_model, batch, importance, match, windows, early, length_config, keep_cls, protect, until):
+def test_reference(bert, make_model, batch, importance, match, windows, early, protected):
+    keep_cls, protect, until = protected
     options = {"importance_match": match, "importance_windows": windows, "importance_match_until": until}
     options["early_selection_until"] = early
     options["protect_first_segment_until"] = until
     model = make_model(importance=importance, keep_cls=keep_cls, protect_first_segment=protect, **options)
     scorers = [layer.token_scorer for layer in model.bert.encoder.layer]
-    with torch.no_grad():
-        how = (importance, keep_cls, protect, until, early)
-        wanted, kept = reference_states(bert.bert, scorers, batch, length_config, *how)
-        output = model.bert(**batch, length_config=length_config)
-    for row, (states, alive) in enumerate(zip(wanted, kept, strict=True)):
-        torch.testing.assert_close(output.last_hidden_state[row, : len(states)], states, atol=TOLERANCE, rtol=0)
-        if output.kept_tokens is not None:
-            assert output.kept_tokens[row].nonzero().flatten().tolist() == alive
+    for length_config in LENGTH_CONFIGS[PROTECTED.index(protected) % 2 :: 2]:
+        with torch.no_grad():
+            wanted, kept = reference_states(
+                bert.bert, scorers, batch, length_config, importance, keep_cls, protect, until, early
+            )
+            output = model.bert(**batch, length_config=length_config)
+        for row, (states, alive) in enumerate(zip(wanted, kept, strict=True)):
+            torch.testing.assert_close(output.last_hidden_state[row, : len(states)], states, atol=TOLERANCE, rtol=0)
+            if output.kept_tokens is not None:
+                assert output.kept_tokens[row].nonzero().flatten().tolist() == alive
 
 
 @pytest.mark.parametrize(("importance", "early"), [*((name, 0) for name in IMPORTANCES), ("learned", 2)])
-@pytest.mark.parametrize("length_config", LENGTH_CONFIGS, ids=str)
-def test_padding_batch_mates_and_order_change_nothing(make_model, importance, early, length_config):
+def test_padding_batch_mates_and_order_change_nothing(make_model, importance, early):
     model = make_model(importance=importance, early_selection_until=early, protect_first_segment=True)
-    lengths = (24, 11, 40, 5)
+    lengths, order = (24, 11, 40, 5), [2, 0, 3, 1]
     batch = make_batch(lengths)
-    together = logits(model, batch, length_config=length_config)
     padded = {name: torch.nn.functional.pad(tensor, (0, 23)) for name, tensor in batch.items()}
-    torch.testing.assert_close(
-        logits(model, padded, length_config=length_config)[:, :40][batch["attention_mask"].bool()],
-        together[batch["attention_mask"].bool()],
-        atol=TOLERANCE,
-        rtol=0,
-    )
-    order = torch.tensor([2, 0, 3, 1])
-    shuffled = logits(model, {name: tensor[order] for name, tensor in batch.items()}, length_config=length_config)
-    for row, source in enumerate(order.tolist()):
-        n = lengths[source]
-        torch.testing.assert_close(shuffled[row, :n], together[source, :n], atol=TOLERANCE, rtol=0)
-        alone = {name: tensor[source : source + 1, :n] for name, tensor in batch.items()}
-        torch.testing.assert_close(
-            logits(model, alone, length_config=length_config)[0], together[source, :n], atol=TOLERANCE, rtol=0
+    shuffled = {name: tensor[order] for name, tensor in batch.items()}
+    for length_config in LENGTH_CONFIGS:
+        together, with_padding, in_order = (
+            logits(model, inputs, length_config=length_config) for inputs in (batch, padded, shuffled)
         )
+        for row, n in enumerate(lengths):
+            alone = {name: tensor[row : row + 1, :n] for name, tensor in batch.items()}
+            alone = logits(model, alone, length_config=length_config)[0]
+            for found in (together[row, :n], with_padding[row, :n], in_order[order.index(row), :n]):
+                torch.testing.assert_close(found, alone, atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("importance", IMPORTANCES)
