@@ -3,7 +3,7 @@
 
 import copy
 import re
-from dataclasses import field, fields
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from transformers import BertConfig
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 
 DROPPED_LOGITS = ("restore", "mask")
-# Short inputs lose time by dropping. Measured in OpenVINO int8, ms at full length and at a budget that loses little:
-# question answering, two layers drop: 48 tokens 2.8 and 3.5, 64 tokens 3.8 and 4.2, 128 tokens 7.0 and 7.0;
-# a classifier, all layers drop: 96 tokens 4.3 and 5.3, 128 tokens 5.3 and 6.0, 192 tokens 8.8 and 7.7.
-# `hf-dynbert search` measures a model's own value.
+# Short inputs lose time by dropping. In OpenVINO int8, a budget that loses little takes as long as full length at 128 tokens
+# (question answering, 7.0 ms), or between 128 and 192 (a classifier). `hf-dynbert search` measures a model's own value.
 MIN_TOKENS_TO_DROP = 128
 BUDGET_NAME = r"[\w.-]{1,64}"  # names of budgets reach model cards, tables and command lines
 LARGEST = 2**31 - 1  # sizes of tensors and indices fit 32 bits in exported graphs
@@ -105,14 +103,7 @@ class DynamicTinyBertConfig(BertConfig):
         pooler_act (`str`, *optional*, defaults to `"tanh"`):
             Activation of the pooler; DistilBERT's classifier has `"relu"`.
 
-    Example:
-
-    ```python
-    >>> from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
-
-    >>> config = DynamicTinyBertConfig(num_hidden_layers=6, budgets={"fast": [1.0, 0.6, 0.5, 0.3, 0.3, 0.3]})
-    >>> model = DynamicTinyBertForQuestionAnswering(config)
-    ```
+    Example: `DynamicTinyBertConfig(num_hidden_layers=6, budgets={"fast": [1.0, 0.6, 0.5, 0.3, 0.3, 0.3]})`.
     """
 
     model_type = "dynamic_tinybert"
@@ -189,8 +180,7 @@ class DynamicTinyBertConfig(BertConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs):
         """Makes a configuration from a dictionary; keyword arguments replace its fields before anything is checked."""
-        names = {field.name for field in fields(cls)}
-        overrides = {name: value for name, value in kwargs.items() if name in names}
+        overrides = {name: value for name, value in kwargs.items() if name in cls.__dataclass_fields__}
         config = super().from_dict({**config_dict, **overrides}, **kwargs)
         _check_new_names(overrides.get("budgets"), config_dict.get("budgets"))
         return config
@@ -219,11 +209,8 @@ class DynamicTinyBertConfig(BertConfig):
     ) -> None:
         """Refuses inputs that index an embedding outside its rows: OpenVINO answers such inputs without an error.
 
-        Args:
-            input_ids, token_type_ids, position_ids (arrays or tensors of shape `(batch, L)`, *optional*): of a call.
-            inputs_embeds (array or tensor of shape `(batch, L, hidden_size)`, *optional*): in place of `input_ids`.
-            check_values (`bool`, *optional*, defaults to `True`): whether to read the values. Reading them makes Python wait
-                for an accelerator.
+        Inputs are arrays or tensors. `check_values=False` reads only shapes, since Python waits for the values of an
+        accelerator.
 
         Raises:
             ValueError: no text, no token, more tokens than positions, or a value outside of its embedding.
@@ -281,27 +268,22 @@ def _check_field(name: str, value) -> None:
     if name in RANGES:
         least, most = RANGES[name]
         right_type = type(value) is int or (type(value) is float and type(least) is float)
-        if not right_type or not least <= value <= most:
+        is_unset = value is None and (name in OPTIONAL or name == "min_tokens_to_drop")  # `__post_init__` sets the latter
+        if not is_unset and not (right_type and least <= value <= most):
             kind = "integers" if type(least) is int else "numbers"
             valid = f"{kind} from {least} to {most}" + (", and None" if name in OPTIONAL else "")
-        if value is None and (name in OPTIONAL or name == "min_tokens_to_drop"):  # `__post_init__` sets the latter
-            valid = None
     elif name in CHOICES and (value not in CHOICES[name] or type(value) not in (str, bool)):
         valid = ", ".join(map(repr, CHOICES[name]))
     elif name == "importance_windows" and not _are_indices(value, LARGEST):
         valid = "lists of integers from 0, for example [0, 4, 12, 36]"
     elif name == "budgets" and value is not None:
+        full = value.get(FULL, {}) if isinstance(value, dict) else {}
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             valid = 'a dict by names, for example {"half": [...]}, and None'
-        elif not _measures_only(value.get(FULL, {})):
+        elif not isinstance(full, dict) or any(full.get(field) is not None for field in SubNetwork.__dataclass_fields__):
             raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
     if valid is not None:
         raise ValueError(f"{name} is {value!r}; valid are {valid}.")
-
-
-def _measures_only(entry) -> bool:
-    """Whether an entry of `budgets` has measured values alone."""
-    return isinstance(entry, dict) and all(entry.get(field.name) is None for field in fields(SubNetwork))
 
 
 def _check_new_names(budgets: dict | None, before: dict | None = None) -> None:

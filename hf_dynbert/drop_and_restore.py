@@ -217,10 +217,7 @@ def data_size(size: torch.Tensor) -> int | torch.Tensor:
 
 
 def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slots of the marked tokens in order, and which of these slots are filled: `(B, N)` gives twice `(B, width)`.
-
-    A row has at most `width` marked tokens (a scalar tensor in a trace). Slots that are not filled are some valid slot.
-    """
+    """Slots of the marked tokens in order, and which are filled (the others are valid slots too), `(B, width)` each."""
     counted, order = mask.long().cumsum(dim=1), torch.arange(width, device=mask.device)
     total = counted[:, -1:]
     before = torch.minimum(order, total - 1)  # marked tokens before a slot's own; the others repeat the last

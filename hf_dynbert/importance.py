@@ -45,7 +45,7 @@ class Importance:
         """Scores the tokens of a layer.
 
         Args:
-            layer ([`DynamicTinyBertLayer`]): the layer; `layer.token_scorer` has the parameters.
+            layer ([`DynamicTinyBertLayer`]): `layer.token_scorer` has the parameters.
             states (`torch.Tensor` of shape `(B, N, H)`): the states after attention, or with early selection before it.
             tokens ([`TokenState`]): the tokens in the slots, with `token_mask`, `first` and `segment`.
             attention ([`Attention`] or `None`): the layer's queries and keys; `None` with early selection.
@@ -73,7 +73,6 @@ class AttentionReceived(Importance):
         self.query_mask = query_mask  # the mask of `TokenState` with the tokens whose attention counts
 
     def score(self, layer, states, tokens, attention):
-        """See [`Importance.score`]."""
         query_mask = getattr(tokens, self.query_mask)
         return attention_received(attention.query, attention.key, tokens.token_mask, query_mask, attention.scaling)
 
@@ -91,11 +90,9 @@ class LearnedImportance(Importance):
     may_select_early = True
 
     def make_scorer(self, config, layer_idx):
-        """See [`Importance.make_scorer`]."""
         return TokenScorer(config, layer_idx)
 
     def score(self, layer, states, tokens, attention):
-        """See [`Importance.score`]."""
         scorer = layer.token_scorer
         return scorer(states, tokens.token_mask, tokens.segment, tokens.terms(states) if scorer.rank else None)
 
@@ -103,10 +100,9 @@ class LearnedImportance(Importance):
 class TokenScorer(nn.Module):
     """Parameters of learned importance: a linear unit on a token's state, and a match of its surroundings with the question.
 
-    The states of early layers do not show which word is the answer. They do show which words the question and a passage
-    share: as in ColBERT (arXiv 2004.12832, section 3.3), every term of the first segment has its best match, here within
-    several windows around each token, and the weighted matches are added to the unit's score (`config.importance_match`). An
-    example without a second segment has the unit alone, and so have the layers from `config.importance_match_until` on.
+    The states of early layers show which words the question and a passage share. As in ColBERT (arXiv 2004.12832, section
+    3.3), every term of the first segment has its best match, here within several windows around each token, and the weighted
+    matches are added to the unit's score. An example without a second segment has the unit alone.
     """
 
     def __init__(self, config, layer_idx: int = 0):
@@ -123,7 +119,7 @@ class TokenScorer(nn.Module):
             self.threshold = nn.Parameter(torch.tensor(THRESHOLD))
 
     def initialize(self) -> None:
-        """Untrained, a scorer finds the words that question and passage share, and nothing else."""
+        """Sets values by which an untrained scorer finds the words that both segments share, and nothing else."""
         init.zeros_(self.unit.weight)
         init.zeros_(self.unit.bias)
         if self.rank:

@@ -61,15 +61,10 @@ class FloatKernel:
 
 def kernel_for(device: torch.device) -> type:
     """The fastest kernel that is exact on the device."""
-    return cpu_kernel() if device.type == "cpu" else FloatKernel
+    return FbgemmKernel if device.type == "cpu" and is_exact(FbgemmKernel) else FloatKernel
 
 
 @functools.cache
-def cpu_kernel() -> type:
-    """FBGEMM's kernel if this build of PyTorch has it and it is exact on this CPU."""
-    return FbgemmKernel if is_exact(FbgemmKernel) else FloatKernel
-
-
 def is_exact(kernel: type) -> bool:
     """Whether PyTorch has the kernel, and the kernel sums the largest products without overflow."""
     weight = torch.tensor([[127, 127] * 32, [-127, -127] * 32], dtype=torch.int8)

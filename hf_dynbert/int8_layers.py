@@ -114,10 +114,6 @@ class Int8Linear(Int8Module):
     def __getstate__(self):
         return {**self.__dict__, "_prepared": None}  # packed weights cannot be copied
 
-    def extra_repr(self) -> str:
-        """Text for `print(model)`."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-
 
 class Int8Embedding(Int8Module):
     """An embedding in int8, with a scale for each row."""

@@ -127,10 +127,7 @@ class Attention:
 
 
 class BertAdapter:
-    """Access to the parts of a BERT encoder: layers with LayerNorm after each residual connection.
-
-    An encoder of another architecture brings an adapter of its own, with the same functions.
-    """
+    """Access to the parts of a BERT encoder. An encoder of another architecture has an adapter with the same functions."""
 
     @staticmethod
     def layers(encoder_model: nn.Module) -> nn.ModuleList:
@@ -186,15 +183,8 @@ def layer_step(
 ) -> tuple[torch.Tensor, TokenState, torch.Tensor | None, Attention]:
     """One layer: attend, select, feed forward. The eager encoder and the exported graph both run this function.
 
-    With `config.early_selection_until` a layer selects before attention, and only the tokens that stay are queries.
-
-    Args:
-        layer ([`DynamicTinyBertLayer`]): the layer.
-        states, tokens (`torch.Tensor` of shape `(B, N, H)` and [`TokenState`]): of the tokens that enter the layer.
-        plan ([`LayerPlan`], *optional*): how many tokens of each example stay; `None` keeps all.
-        attend (`Callable`, *optional*): the attention, see [`attend`].
-        output_token_scores (`bool`, *optional*, defaults to `False`): whether to score the tokens where all stay, too.
-        kwargs: arguments of the attention function.
+    With `config.early_selection_until` a layer selects before attention, and only the tokens that stay are queries. Without
+    a plan the layer keeps all tokens, and scores them only for `output_token_scores`.
 
     Returns:
         The states and the tokens that leave the layer, the scores `(B, N)` of the tokens that entered it or `None`, and the
@@ -259,7 +249,7 @@ class DynamicTinyBertLayer(BertLayer):
 
     @property
     def selects_early(self) -> bool:
-        """Whether the layer selects tokens before its attention."""
+        """Whether the layer selects tokens before attention."""
         return self.may_drop and self.layer_idx in self.config.early_layers
 
     def forward(self, hidden_states, tokens: TokenState, plan: LayerPlan | None, output_token_scores: bool, **kwargs):
@@ -369,7 +359,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         self.embeddings = DynamicTinyBertEmbeddings(config)
         self.encoder = DynamicTinyBertEncoder(config)
         self.pooler = BertPooler(config) if add_pooling_layer else None
-        if self.pooler is not None:
+        if add_pooling_layer:
             self.pooler.activation = ACT2FN[config.pooler_act]
         self.post_init()
 
@@ -389,16 +379,14 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
     ) -> DynamicTinyBertModelOutput:
         r"""
         Args:
-            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the sub-network that runs: the name of a budget, a
-                length configuration, a `dict` such as `{"layers": [0, 2]}`, or a
-                [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
+            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the sub-network that runs, by the name of a budget, a
+                length configuration, or the fields of [`~hf_dynbert.subnetwork.SubNetwork`]; `None` is the model's default.
             length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
-            output_token_scores (`bool`, *optional*, defaults to `False`): whether to return the learned importance of every
-                layer.
+            output_token_scores (`bool`, *optional*, defaults to `False`): whether to return each layer's learned importance.
 
         Raises:
             ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, or inputs
-                outside of the embeddings, see [`DynamicTinyBertConfig.check_inputs`].
+                outside of the embeddings.
             TypeError: an unknown keyword argument.
         """
         self._refuse_unknown(kwargs)
@@ -413,15 +401,11 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             )
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        hidden_states = self.embeddings(
-            input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
-        )
+        hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         may_drop = subnetwork.length_config is not None
         if may_drop and attention_mask is not None and attention_mask.dim() != 2:
-            raise ValueError(
-                "Dropping tokens needs an attention_mask of shape (batch, length); "
-                f"this one is {tuple(attention_mask.shape)}."
-            )
+            shape = tuple(attention_mask.shape)
+            raise ValueError(f"Dropping tokens needs an attention_mask of shape (batch, length); this one is {shape}.")
         tokens = self._token_state(hidden_states, attention_mask, token_type_ids, input_ids, may_drop or output_token_scores)
         output = self.encoder(
             hidden_states, tokens, attention_mask, subnetwork, output_hidden_states, output_token_scores, **kwargs
@@ -449,13 +433,8 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         if with_roles:
             first = first_token(token_mask)
             segment = first_segment(token_mask, token_type_ids, input_ids, self.config.sep_token_id)
-        return TokenState(
-            positions=torch.arange(token_mask.shape[1], device=token_mask.device).expand(token_mask.shape[0], -1),
-            token_mask=token_mask,
-            slot_mask=torch.ones_like(token_mask),
-            first=first,
-            segment=segment,
-        )
+        positions = torch.arange(token_mask.shape[1], device=token_mask.device).expand(token_mask.shape[0], -1)
+        return TokenState(positions, token_mask, torch.ones_like(token_mask), first, segment)
 
 
 class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertForQuestionAnswering):
@@ -489,25 +468,24 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
     ) -> DynamicTinyBertQuestionAnsweringOutput:
         r"""
         Args:
-            start_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that starts each answer.
-            end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): index of the token that ends each answer.
+            start_positions, end_positions (`torch.LongTensor` of shape `(batch,)`, *optional*): indices of the tokens that
+                start and end each answer.
             budget, length_config, kwargs: see [`DynamicTinyBertModel`].
         """
         self._refuse_unknown(kwargs)
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         outputs = self.bert(*inputs, budget, length_config, return_dict=True, **kwargs)
-        start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
+        logits = self.qa_outputs(outputs.last_hidden_state)
         if outputs.kept_tokens is not None and self.config.dropped_logits == "mask":
-            lowest = torch.finfo(start_logits.dtype).min
-            start_logits = start_logits.masked_fill(~outputs.kept_tokens, lowest)
-            end_logits = end_logits.masked_fill(~outputs.kept_tokens, lowest)
+            logits = logits.masked_fill(~outputs.kept_tokens[:, :, None], torch.finfo(logits.dtype).min)
+        start_logits, end_logits = (part.contiguous() for part in logits.unbind(dim=-1))
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = self.loss_function(start_logits, end_logits, start_positions, end_positions)
         return DynamicTinyBertQuestionAnsweringOutput(
             loss=loss,
-            start_logits=start_logits.contiguous(),
-            end_logits=end_logits.contiguous(),
+            start_logits=start_logits,
+            end_logits=end_logits,
             **shared_outputs(outputs),
         )
 

@@ -110,13 +110,7 @@ class SubNetwork:
 def resolve_arguments(config, budget=None, length_config=None) -> SubNetwork:
     """Returns the sub-network that a call with these two arguments runs, valid for the model.
 
-    Args:
-        config (`DynamicTinyBertConfig`): configuration of the model.
-        budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): see [`SubNetwork.parse`].
-        length_config (`str` or `list`, *optional*): short form of `budget` for a length configuration or a name.
-
-    Raises:
-        ValueError: both are given, or the value is impossible for the model.
+    `length_config` is the short form of `budget` for a length configuration or a name; both at once are refused.
     """
     if budget is not None and length_config is not None:
         raise ValueError(

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, BertForQuestionAnswering
 
 from hf_dynbert import DynamicInt8Config, DynamicTinyBertForQuestionAnswering, int8_layers
-from hf_dynbert.int8_kernels import FbgemmKernel, FloatKernel, cpu_kernel, is_exact
+from hf_dynbert.int8_kernels import FbgemmKernel, FloatKernel, is_exact, kernel_for
 from hf_dynbert.int8_layers import Int8Embedding, Int8Linear, quantize_rows
 
 
@@ -99,7 +99,7 @@ def test_a_row_does_not_depend_on_its_place(kernel, fixed):
 
 
 def test_the_kernel_is_exact_and_overflow_is_noticed():
-    assert is_exact(cpu_kernel()) and is_exact(FloatKernel)
+    assert is_exact(kernel_for(torch.device("cpu"))) and is_exact(FloatKernel)
 
     class Overflows(FloatKernel):
         def __call__(self, rows, scale, zero_point):

@@ -466,7 +466,7 @@ IMPOSSIBLE = {
         ],
         r'budgets\["fast"\].*increasing indices': [{"fast": {"layers": [3, 1]}}, {"fast": {"layers": []}}],
         r'budgets\["fast"\].*needs at least one of': {"fast": {"f1": 80.0}},
-        "always keeps all tokens": [{"full": [0.5] * 4}, {"full": {"layers": [0]}}],
+        "always keeps all tokens": [{"full": [0.5] * 4}, {"full": {"layers": [0]}}, {"full": {"layers": []}}, {"full": 1}],
         "budgets is": [[0.5], "half", {3: [0.5] * 4}],
     },
     "importance": {"importance is": ["attention", "", None]},
