@@ -287,13 +287,13 @@ def test_pipeline_works_with_any_model_and_batches(bert, tokenizer):
 @pytest.mark.parametrize(
     "context",
     [
-        "the ship lit the tower by night. " * 3100,
+        "the ship lit the tower by night. " * 620,
         "Ada \U0001f6a2\U0001f469\u200d\U0001f4bb lit the \U0001f5fc tower",
         "עדה הדליקה את המגדל בלילה",
         "x" * 400,
         "?",
     ],
-    ids=["100,000 characters", "emoji", "right to left", "one long word", "punctuation"],
+    ids=["20,000 characters", "emoji", "right to left", "one long word", "punctuation"],
 )
 @pytest.mark.parametrize("length_config", [None, [0.8, 0.5, 0.3, 0.2]])
 def test_pipeline_answers_are_spans_of_awkward_texts(ask, context, length_config):
