@@ -38,15 +38,6 @@ def measure_entries(
     """Times every entry on every case, in turns, see [`~hf_dynbert.budgets.latency.time_in_turns`].
 
     Each batch has been seen once before it is timed: a runtime compiles kernels for a length that it meets first.
-
-    Args:
-        entries (`list[BenchmarkEntry]`): the rows.
-        cases (`dict[str, list[dict]]`): name to batches. The calls of an entry take the next batch in turn.
-        repeats (`int`): turns of a case, each of `BURST` calls.
-        progress (`bool`, *optional*, defaults to `True`): whether to show a progress bar.
-
-    Returns:
-        `dict[str, dict[str, Latency]]`: case, then entry.
     """
     measured = {}
     with tqdm(total=len(cases) * (repeats + 1), desc="Benchmark", disable=not progress) as bar:
@@ -99,16 +90,7 @@ def table_of(rows: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
 
 
 def plot_benchmark(rows: Sequence[dict], path: Path, title: str) -> Path:
-    """Draws the medians as bars, with a whisker to p90; a panel a case.
-
-    Args:
-        rows (`list[dict]`): from `benchmark_rows`.
-        path (`Path`): PNG to write.
-        title (`str`): machine and settings.
-
-    Returns:
-        `Path`: the file.
-    """
+    """Draws the medians as bars, with a whisker to p90; a panel a case."""
     from matplotlib.figure import Figure  # in the `demo` extra; importing the package must not need it
 
     cases = list(rows[0]["cases"])

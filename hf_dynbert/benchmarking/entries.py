@@ -105,11 +105,7 @@ def _refuse_other_tasks(folder: str) -> None:
 
 
 def chosen(names: list[str], only: list[str]) -> list[str]:
-    """The names that contain one of the parts in `only`, or all names.
-
-    Raises:
-        ValueError: a part is in no name.
-    """
+    """The names that contain one of the parts in `only`, or all names."""
     for part in only:
         if not any(part in name for name in names):
             raise ValueError(f"only has {part!r}, which is in no row's name. Rows are: {', '.join(map(repr, names))}.")
@@ -166,11 +162,7 @@ def our_entries(model, args: BenchmarkArguments, threads: int) -> dict[str, Call
 
 
 def form_of(folder: Path) -> str:
-    """The name of an int8 folder in the table, by the backend in its record.
-
-    Raises:
-        ValueError: there is no record.
-    """
+    """The name of an int8 folder in the table, by the backend in its record."""
     record = folder / RECORD
     if not record.exists():
         raise ValueError(f"{folder} holds no {RECORD}; int8 takes folders that hf-dynbert quantize has made.")

@@ -88,17 +88,9 @@ class Budget:
 
 
 def keep_budgets(found: Sequence[Budget], full: Budget) -> list[Budget]:
-    """Returns the budgets that no other budget beats in both latency and score.
+    """Returns the budgets that no other budget beats in both latency and score, fastest first.
 
     A budget that is no faster than full length is left out with a warning.
-
-    Args:
-        found (`list[Budget]`): measured budgets.
-        full (`Budget`): full length, measured in the same run.
-
-    Returns:
-        `list[Budget]`: fastest first; the score rises with latency. The last one is full length, unless a faster budget has
-        at least its score.
     """
     slow = [budget for budget in found if not budget.is_full and budget.latency_ms >= full.latency_ms]
     for budget in slow:
@@ -124,16 +116,10 @@ def standard_error(scores: Sequence[float], full_scores: Sequence[float]) -> flo
 def name_budgets(
     found: Sequence[Budget], full: Budget, trusted: Callable[[Budget], float] = lambda budget: 1.0
 ) -> dict[str, Budget]:
-    """Selects the budgets `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of full's score.
+    """Selects the budgets `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of the score.
 
-    Args:
-        found (`list[Budget]`): measured budgets, faster than full length.
-        full (`Budget`): full length.
-        trusted (`Callable`, *optional*): takes a budget and returns the share of full length's score that it retains by a
-            second measurement. The best of many candidates may look good by chance, so a name needs both measurements.
-
-    Returns:
-        `dict[str, Budget]`: by name. A name that no budget meets is left out.
+    `trusted` takes a budget and returns the share of full length's score that it retains by a second measurement. The best of
+    many candidates may look good by chance, so a name needs both measurements. A name that no budget meets is left out.
     """
     order = sorted((budget for budget in found if not budget.is_full), key=lambda budget: budget.latency_ms)
     named = {}

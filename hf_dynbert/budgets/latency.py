@@ -111,16 +111,9 @@ def measure_latencies(call: Callable[[Hashable], object], variants: Sequence, tu
 
 
 def measure_repeatably(call: Callable[[Hashable], object], variants: Sequence) -> tuple[list[float], bool]:
-    """Times the variants in rounds until two rounds in a row agree.
+    """Milliseconds of each variant, timed in rounds until two rounds in a row agree, and whether two rounds agreed.
 
     Two rounds agree if no median differs by more than `NOISE_LIMIT` and no spread is above it.
-
-    Args:
-        call, variants: see [`time_in_turns`].
-
-    Returns:
-        `tuple[list[float], bool]`: milliseconds of each variant, and whether two rounds agreed. The milliseconds are the
-        means of the two rounds; if no rounds agreed, those of the fastest round.
     """
     rounds = [time_in_turns(call, variants, ROUND_TURNS)]
     while len(rounds) < MAX_ROUNDS:
@@ -169,12 +162,7 @@ def _cpu(cpuinfo: Path) -> tuple[str, list[str]]:
 
 
 def store_path(key: list, folder: str | Path | None = None) -> Path:
-    """Returns the file for what is measured under a key: everything that the measurement depends on, as JSON values.
-
-    Args:
-        key (`list`): the key.
-        folder (`str` or `Path`, *optional*): the folder; `hf_dynbert` in the cache of the Hub (`HF_HOME`) by default.
-    """
+    """Returns the file for what is measured under a key: everything that the measurement depends on, as JSON values."""
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return Path(folder or Path(HF_HOME) / "hf_dynbert") / f"latency-{digest}.json"
 
@@ -189,11 +177,7 @@ def load_measured(path: Path) -> dict | None:
 
 
 def store_measured(path: Path, measured: dict) -> bool:
-    """Writes a file, whole or not at all. A file that cannot be written is a warning, since it only costs time later.
-
-    Returns:
-        `bool`: whether the file was written.
-    """
+    """Writes a file, whole or not at all. A file that cannot be written is a warning, since it only costs time later."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as beside:

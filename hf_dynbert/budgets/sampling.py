@@ -16,17 +16,9 @@ SHARE_DIGITS = 4  # decimals of such a share
 def constant_drop(
     num_layers: int, ratio: float, sequence_length: int | None = None, layers: Sequence[int] | None = None
 ) -> list[int] | list[float]:
-    """The configuration in which every layer drops the same ratio of the tokens that reach it.
+    """The configuration in which every layer drops the same ratio, from 0 to 1, of the tokens that reach it.
 
-    Args:
-        num_layers (`int`): layers of the model.
-        ratio (`float`): share of its incoming tokens that each layer drops, in [0, 1).
-        sequence_length (`int`, *optional*): count in tokens of a sequence of this length, rounding up at each layer as
-            the Length-Adaptive Transformer does (arXiv 2010.07003, section 3.2); shares when it is not given.
-        layers (`list[int]`, *optional*): layers that may drop; all of them when it is not given.
-
-    Returns:
-        `list[int]` or `list[float]`: the length configuration.
+    Entries are shares, or, with `sequence_length`, counts rounded up at each layer (arXiv 2010.07003, section 3.2).
     """
     entries, left = [], 1.0 if sequence_length is None else sequence_length
     for layer in range(num_layers):
@@ -46,16 +38,6 @@ def sample_length_config(
     """Draws a length configuration as LengthDrop training does (arXiv 2010.07003, section 3.2).
 
     Layer by layer the length is drawn uniformly between what is left and `1 - bound` of it.
-
-    Args:
-        rng (`random.Random`): source of chance; the same state gives the same configuration.
-        num_layers (`int`): layers of the model.
-        bound (`float`): most that one layer drops of its incoming tokens, in [0, 1).
-        sequence_length (`int`, *optional*): draw token counts for this length; shares when it is not given.
-        layers (`list[int]`, *optional*): layers that may drop; all of them when it is not given.
-
-    Returns:
-        `list[int]` or `list[float]`: the length configuration.
     """
     entries, left = [], 1.0 if sequence_length is None else sequence_length
     for layer in range(num_layers):
@@ -101,11 +83,6 @@ def sample_subnetwork(rng: random.Random, config, smallest: float, largest: floa
 
     LengthDrop's own sampling (`sample_length_config`) never drops much in one layer, but few large drops can cost less time
     than many small ones. A model that is to serve both must have seen both.
-
-    Args:
-        rng (`random.Random`): source of chance.
-        config (`PreTrainedConfig`): as for `fit_length_config`.
-        smallest, largest (`float`): least and most of the full model's operations, in (0, 1].
     """
     macs_ratio = rng.uniform(smallest, largest)
     return SubNetwork(fit_length_config(config, macs_ratio, sample_placement(rng, dropping_layers(config))))

@@ -145,19 +145,7 @@ def has_dial(model: openvino.Model) -> bool:
 
 
 def attach_dial(model: openvino.Model, default: list[int] | None = None) -> openvino.Model:
-    """Makes the length configuration a state variable of the OpenVINO model. Callers that do not set it get the default.
-
-    Args:
-        model (`openvino.Model`): as exported; changed in place.
-        default (`list[int]`, *optional*): encoded length configuration, see `SubNetwork.encode`; the exported model's
-            default when not given.
-
-    Returns:
-        `openvino.Model`: the model.
-
-    Raises:
-        ValueError: the model was not exported by this package.
-    """
+    """Makes the length configuration a state variable of the OpenVINO model. Callers that do not set it get the default."""
     node = _dial_node(model)
     initial = (
         node.input(0).get_source_output() if default is None else ops.constant(np.array(default, dtype=np.int32)).output(0)
@@ -196,15 +184,7 @@ def input_to_dial(model: openvino.Model, default: list[int]) -> openvino.Model:
 
 
 def without_drops(model: openvino.Model) -> openvino.Model | None:
-    """The same weights as a graph in which every token stays: the computation of a plain model, as fast as one.
-
-    Args:
-        model (`openvino.Model`): with the `length_config` state; not changed.
-
-    Returns:
-        `openvino.Model` or `None`: a copy without the state; `None` where no layer drops, and of files whose nodes
-            have other names.
-    """
+    """The same weights as a graph in which every token stays: the computation of a plain model, as fast as one."""
     plain = model.clone()
     for sink in plain.get_sinks():
         plain.remove_sink(sink)

@@ -16,15 +16,6 @@ def keep_sensitive_layers_in_fp32(build, measure, reference: dict[str, float], m
     """Makes an int8 model, and keeps layers in fp32 until the loss is at most `max_drop` at every budget.
 
     In each round, every layer that is still in int8 is tried in fp32; the layer that reduces the loss most stays in fp32.
-
-    Args:
-        build (`Callable`): takes the names of the layers that stay in fp32, returns the int8 model.
-        measure (`Callable`): takes a model, returns its primary metric by budget.
-        reference (`dict[str, float]`): primary metric of the fp32 model by budget.
-        max_drop (`float`, *optional*): largest loss of the primary metric; `None` keeps no layer in fp32.
-
-    Returns:
-        `tuple`: the model, the names of the layers in fp32, and the primary metric by budget.
     """
 
     def loss(scores: dict[str, float]) -> float:

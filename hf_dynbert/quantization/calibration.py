@@ -46,14 +46,6 @@ def calibration_calls(config, inputs: list[dict[str, list[int]]], seed: int = 0)
 
     A third of the inputs keeps all tokens, a third has the named budgets in turn, and a third has sampled length
     configurations, down to a third of the operations.
-
-    Args:
-        config (`DynamicTinyBertConfig`): configuration of the model.
-        inputs (`list[dict[str, list[int]]]`): unpadded inputs, see `calibration_inputs`.
-        seed (`int`, *optional*, defaults to 0): seed of the sampled length configurations.
-
-    Returns:
-        `list[tuple[dict[str, list[int]], list[float]]]`: each input with its length configuration.
     """
     rng = random.Random(seed)
     everything = [1.0] * config.num_hidden_layers

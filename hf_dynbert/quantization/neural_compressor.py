@@ -42,15 +42,7 @@ class NeuralCompressorInt8(PyTorchInt8):
         logging.getLogger("neural_compressor").setLevel(logging.WARNING)  # INFO prints every setting of every trial
 
     def tune(self, measure, reference: dict[str, float]):
-        """Returns the first setting that keeps the primary metric at every budget, or else the best setting.
-
-        Args:
-            measure (`Callable`): takes a model, returns its primary metric by budget.
-            reference (`dict[str, float]`): primary metric of the fp32 model by budget.
-
-        Returns:
-            `tuple`: the model, the names of the layers in fp32 (none), and the primary metric by budget.
-        """
+        """Returns the first setting that keeps the primary metric at every budget, or else the best setting."""
         exact = self.exact().eval()
         graph = export(FullLength(exact), *example(exact.config))
         layers = range(exact.config.num_hidden_layers)

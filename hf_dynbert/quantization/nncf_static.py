@@ -69,14 +69,7 @@ def graph_input(inputs: dict[str, list[int]], length_config: list) -> dict[str, 
 
 
 def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:
-    """Makes static int8 of any OpenVINO model of Optimum-Intel, in place.
-
-    Args:
-        model (`OVModel`): not compiled.
-        inputs (`list[dict]`): calibration inputs.
-        smooth_quant_alpha (`float`): see [`QuantizeArguments`].
-        kept (`list[str]`, *optional*): regular expressions of operations that stay in fp32, besides scorers and heads.
-    """
+    """Makes static int8 of any OpenVINO model of Optimum-Intel, in place."""
     fix = overflow_fix()
     quantization_config = OVQuantizationConfig(
         num_samples=len(inputs),

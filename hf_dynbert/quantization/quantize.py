@@ -89,11 +89,7 @@ def quantize(args: QuantizeArguments) -> Path:
 
 @contextlib.contextmanager
 def checkpoint_with_overrides(args: QuantizeArguments, task: Task, config) -> Iterator[str]:
-    """Yields the checkpoint, or the folder of a copy with the options' `drop_layers` and `dropped_logits`.
-
-    Raises:
-        ValueError: an impossible value, or budgets that drop tokens in layers outside of `drop_layers`; before any work.
-    """
+    """Yields the checkpoint, or the folder of a copy with the options' `drop_layers` and `dropped_logits`."""
     overrides = {name: getattr(args, name) for name in OVERRIDES if getattr(args, name) is not None}
     if not overrides:
         yield args.model

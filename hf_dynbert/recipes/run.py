@@ -132,11 +132,7 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
 
 
 def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
-    """Freezes the embeddings and the lowest layers, so that no gradient is computed for them.
-
-    Raises:
-        ValueError: no layer would be left to train.
-    """
+    """Freezes the embeddings and the lowest layers, so that no gradient is computed for them."""
     if not 0 <= layers < model.config.num_hidden_layers:
         raise ValueError(f"freeze_layers={layers}, but the model has {model.config.num_hidden_layers} layers; freeze fewer.")
     if not layers:
@@ -153,12 +149,7 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
 
 
 def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
-    """The teacher, with its labels named.
-
-    Raises:
-        ValueError: its answers are learned, but the checkpoint has no trained head; or `teacher_class_names` has another
-            number of labels.
-    """
+    """The teacher, with its labels named."""
     source = model_args.teacher_model_name_or_path
     teacher, found = task.auto_class.from_pretrained(
         source, dtype=model_args.teacher_dtype, output_loading_info=True, trust_remote_code=False

@@ -41,14 +41,7 @@ def run_settings(model_args: ModelArguments, data_args: DataArguments, args: Dis
 
 
 def run_contents(model, tokenizer, data, teacher=None) -> dict:
-    """Fingerprints of the contents that the settings only name: weights, tokenizer and rows.
-
-    Args:
-        model (`PreTrainedModel`): the model before training.
-        tokenizer (`PreTrainedTokenizerBase`): its tokenizer.
-        data (`dict[str, Dataset]`): rows by split; a stream has no fingerprint.
-        teacher (`PreTrainedModel`, *optional*): the teacher.
-    """
+    """Fingerprints of the contents that the settings only name: weights, tokenizer and rows."""
     contents = {"starting weights and tokenizer": fingerprint(model, [tokenizer], [])}
     if teacher is not None:
         contents["teacher's weights"] = fingerprint(teacher, [], [])
@@ -59,19 +52,7 @@ def run_contents(model, tokenizer, data, teacher=None) -> dict:
 
 
 def check_run(folder: Path, settings: dict, contents: dict | None = None) -> bool:
-    """Refuses a folder that another run made.
-
-    Args:
-        folder (`Path`): the output folder.
-        settings (`dict`): see `run_settings`.
-        contents (`dict`, *optional*): see `run_contents`; not compared when not given.
-
-    Returns:
-        `bool`: whether the same run has finished there.
-
-    Raises:
-        ValueError: the folder holds another run, or a model or checkpoints without a record of their run.
-    """
+    """Refuses a folder that another run made."""
     found = sorted(path.name for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
     found += [name for name in ("model.safetensors", "openvino_model.xml") if (folder / name).exists()]
     if not found:  # a run that ended before its first checkpoint leaves nothing to protect
@@ -96,16 +77,7 @@ def check_run(folder: Path, settings: dict, contents: dict | None = None) -> boo
 
 
 def begin_run(folder: Path, settings: dict, contents: dict, overwrite: bool) -> bool:
-    """Records the run that starts; returns whether it has finished before.
-
-    Args:
-        folder (`Path`): the output folder.
-        settings, contents (`dict`): see `run_settings` and `run_contents`.
-        overwrite (`bool`): remove checkpoints and record of another run.
-
-    Raises:
-        ValueError: see `check_run`.
-    """
+    """Records the run that starts; returns whether it has finished before."""
     if overwrite:
         (folder / RUN).unlink(missing_ok=True)
         for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
@@ -122,18 +94,7 @@ def finish_run(folder: Path) -> None:
 
 
 def checkpoint_to_resume(folder: Path, requested: str | None = None) -> str | None:
-    """The checkpoint that training resumes from: the requested one, or the last whole one in the folder.
-
-    Args:
-        folder (`Path`): the output folder.
-        requested (`str`, *optional*): `--resume_from_checkpoint`.
-
-    Returns:
-        `str` or `None`: a folder; `None` starts from the beginning.
-
-    Raises:
-        ValueError: the requested checkpoint is not there or not whole, or there is no optimizer to go on with.
-    """
+    """The checkpoint that training resumes from: the requested one, or the last whole one in the folder."""
     paths = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.name.rpartition("-")[2].isdigit()]
     paths.sort(key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     if requested:

@@ -205,11 +205,7 @@ def register_task(task: Task) -> Task:
 
 
 def get_task(name: str) -> Task:
-    """The task of a name.
-
-    Raises:
-        ValueError: there is no such task; the error lists the valid names.
-    """
+    """The task of a name."""
     if name not in TASKS:
         raise ValueError(f"task is {name!r}; valid are {', '.join(map(repr, TASKS))}.")
     return TASKS[name]
@@ -258,11 +254,7 @@ def evaluation_mode(model) -> Iterator[None]:
 
 
 def budget_arguments(model, budget) -> dict:
-    """The call's arguments for a budget, checked before any work.
-
-    Raises:
-        ValueError: the model cannot run the budget, or it is a plain model and a budget is given.
-    """
+    """The call's arguments for a budget, checked before any work."""
     if hasattr(model.config, "resolve_budget"):
         model.config.resolve_budget(budget)
         return {} if budget is None else {"budget": budget}

@@ -35,13 +35,6 @@ def own_tokenizer(tokenizer, name: str):
 
     A call of a fast tokenizer switches truncation and padding on and off. If two threads do so, one of the calls fails with
     "Already borrowed". A pipeline with a tokenizer of its own does not meet calls of other pipelines and of users.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`): any tokenizer.
-        name (`str`): model that the tokenizer belongs to, for the error.
-
-    Raises:
-        ValueError: the tokenizer has no vocabulary. transformers makes such a tokenizer of a folder without tokenizer files.
     """
     check_vocabulary(tokenizer, name)
     tokenizer = copy.deepcopy(tokenizer)
@@ -55,15 +48,7 @@ def own_tokenizer(tokenizer, name: str):
 
 
 def check_vocabulary(tokenizer, name: str) -> None:
-    """Refuses a tokenizer that knows no word: transformers makes one of a folder without tokenizer files, silently.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`): any tokenizer.
-        name (`str`): folder or Hub id that the tokenizer was loaded from, for the error.
-
-    Raises:
-        ValueError: all entries of its vocabulary are special tokens.
-    """
+    """Refuses a tokenizer that knows no word: transformers makes one of a folder without tokenizer files, silently."""
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ValueError(
             f"{name} has no tokenizer: its tokenizer.json or vocabulary file is missing. Save the tokenizer into the folder "
@@ -113,17 +98,7 @@ def budget_of_call(model, budget, length_config, limits: dict) -> dict:
 
 
 def check_count(name: str, value, least: int = 1, most: int | None = None) -> None:
-    """Refuses a value that is not a whole number from `least` to `most`.
-
-    Args:
-        name (`str`): name of the option, for the error.
-        value: value of the option; `None` means not given.
-        least (`int`, *optional*, defaults to 1): lowest valid number.
-        most (`int`, *optional*): highest valid number; no limit if `None`.
-
-    Raises:
-        ValueError: any other value.
-    """
+    """Refuses a value that is not a whole number from `least` to `most`."""
     if value is None:
         return
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -133,44 +108,20 @@ def check_count(name: str, value, least: int = 1, most: int | None = None) -> No
 
 
 def check_number(name: str, value) -> None:
-    """Refuses a value that is not a positive finite number.
-
-    Args:
-        name (`str`): name of the option, for the error.
-        value: value of the option.
-
-    Raises:
-        ValueError: any other value.
-    """
+    """Refuses a value that is not a positive finite number."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or not math.isfinite(value) or value <= 0:
         raise ValueError(f"{name} is {value!r}; valid are positive numbers.")
 
 
 def check_flag(name: str, value) -> None:
-    """Refuses a value that is not a bool.
-
-    Args:
-        name (`str`): name of the option, for the error.
-        value: value of the option; `None` means not given.
-
-    Raises:
-        ValueError: any other value.
-    """
+    """Refuses a value that is not a bool."""
     if value is not None and not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; valid are True and False.")
 
 
 def check_options(given: Iterable[str], valid: Collection[str]) -> None:
-    """Refuses options that a pipeline does not have.
-
-    Args:
-        given (`Iterable[str]`): names of the options.
-        valid (`Collection[str]`): names that are valid.
-
-    Raises:
-        TypeError: an unknown name; the error names the nearest valid one.
-    """
+    """Refuses options that a pipeline does not have."""
     for name in given:
         if name not in valid:
             nearest = difflib.get_close_matches(name, valid, n=1, cutoff=0)[0]
@@ -178,14 +129,6 @@ def check_options(given: Iterable[str], valid: Collection[str]) -> None:
 
 
 def check_batching(batch_size, num_workers) -> None:
-    """Refuses sizes of batches and numbers of worker processes that a pipeline cannot run.
-
-    Args:
-        batch_size (`int`, *optional*): inputs of a call of the model.
-        num_workers (`int`, *optional*): processes that tokenize.
-
-    Raises:
-        ValueError: `batch_size` below 1, `num_workers` below 0, or no whole numbers.
-    """
+    """Refuses sizes of batches and numbers of worker processes that a pipeline cannot run."""
     check_count("batch_size", batch_size)
     check_count("num_workers", num_workers, least=0)

@@ -10,14 +10,7 @@ SHORT_NAMES = {"exact_match": "EM", "f1": "F1", "f1_macro": "macro F1"}
 
 
 def measurement_table(results: Mapping[str, Measurement]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows: metrics, loss of the primary metric, operations and latency.
-
-    Args:
-        results (`dict[str, Measurement]`): measurement by name of the budget, all of the same data.
-
-    Returns:
-        `tuple[list[str], list[list[str]]]`: losses are relative to the first budget.
-    """
+    """Columns and rows: metrics, loss of the primary metric, operations and latency."""
     first = next(iter(results.values()))
     metrics = list(first.scores.metrics)
     primary = SHORT_NAMES.get(first.primary_metric, first.primary_metric)

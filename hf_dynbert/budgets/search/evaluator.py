@@ -230,12 +230,7 @@ class BudgetEvaluator:
 def fewest_tokens(lengths: Sequence[int], full: Sequence[Latency], budget: Sequence[Latency]) -> int:
     """Fewest tokens from which on a budget is faster than full length by more than the noise.
 
-    Args:
-        lengths (`list[int]`): the measured numbers of tokens, increasing.
-        full, budget (`list[Latency]`): latencies of full length and of the budget at these lengths.
-
-    Returns:
-        `int`: one of the lengths; 0 if the budget is faster at all of them; the last plus 1 if it is not faster there.
+    It is one of the measured lengths; 0 if the budget is faster at all of them; the last plus 1 if it is not faster there.
     """
     fewest = lengths[-1] + 1
     for length, full_latency, latency in reversed(list(zip(lengths, full, budget, strict=True))):

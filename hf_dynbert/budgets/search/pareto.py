@@ -8,14 +8,7 @@ Point = tuple[float, float]  # cost, score
 
 
 def pareto_front(points: Sequence[Point]) -> list[int]:
-    """Returns the indices of the points that no other point dominates.
-
-    Args:
-        points (`list[tuple[float, float]]`): cost and score of each point.
-
-    Returns:
-        `list[int]`: cheapest first; cost and score increase strictly. Of equal points the first is returned.
-    """
+    """Returns the indices of the points that no other point dominates, cheapest first. Of equal points the first counts."""
     order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1], index))
     front = []
     for index in order:
@@ -25,15 +18,7 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 
 
 def cost_at(points: Sequence[Point], score: float) -> float | None:
-    """Returns the cost of a score on the front of some points, interpolated linearly between two points.
-
-    Args:
-        points (`list[tuple[float, float]]`): cost and score of each point.
-        score (`float`): the wanted score.
-
-    Returns:
-        `float` or `None`: the least cost; `None` if no point reaches the score. Below the cheapest point, its cost.
-    """
+    """Returns the cost of a score on the front of some points, interpolated linearly between two points."""
     before = None
     for index in pareto_front(points):
         cost, reached = points[index]

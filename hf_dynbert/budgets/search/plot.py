@@ -17,16 +17,7 @@ MARKERS = "sDv^<>"  # of listed configurations and baselines, each with its line
 
 
 def plot_front(report: Report, path: Path, title: str) -> Path:
-    """Draws the score against latency and against operations: the front, constant drop ratios, and the other rows.
-
-    Args:
-        report ([`Report`]): what was measured.
-        path (`Path`): PNG to write.
-        title (`str`): machine and sample.
-
-    Returns:
-        `Path`: the file.
-    """
+    """Draws the score against latency and against operations: the front, constant drop ratios, and the other rows."""
     from matplotlib.figure import Figure  # it comes with the `search` extra; importing the package must not need it
 
     figure = Figure(figsize=(11, 4.6), layout="constrained")

@@ -42,14 +42,7 @@ class Selection:
 
 
 def select_budgets(measurements: Sequence[Measurement], max_loss: float, retained: Callable[[Sequence], float]) -> Selection:
-    """Selects the budgets to save, from found configurations and constant ratios alone.
-
-    Args:
-        measurements (`list[Measurement]`): everything that was measured; full length is among them.
-        max_loss (`float`): largest share of full length's score that a saved budget may have lost.
-        retained (`Callable`): takes a length configuration and returns the share of full length's score that it retains on
-            a second sample, see [`BudgetEvaluator`].
-    """
+    """Selects the budgets to save, from found configurations and constant ratios alone."""
     full = next(one.budget for one in measurements if one.kind is Kind.FULL)
     own = [one.budget for one in measurements if one.kind in (Kind.FOUND, Kind.CONSTANT)]
     allowed = [budget for budget in own if budget.score >= (1 - max_loss) * full.score]

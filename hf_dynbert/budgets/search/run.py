@@ -121,13 +121,7 @@ def run_search(args: SearchArguments) -> Path | None:
 
 
 def save_budgets(folder: Path, budgets: dict[str, dict], min_tokens_to_drop: int | None = None) -> None:
-    """Saves measured budgets in a model folder's `config.json`, whole or not at all, in place of those measured before.
-
-    Args:
-        folder (`Path`): a model folder. Budgets without measurements, which a user gave, stay.
-        budgets (`dict[str, dict]`): the entries by name.
-        min_tokens_to_drop (`int`, *optional*): the configuration's new value; it stays by default.
-    """
+    """Saves measured budgets in a model folder's `config.json`, whole or not at all, in place of those measured before."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     given = {name: entry for name, entry in (config.get("budgets") or {}).items() if _is_given(entry)}
     config["budgets"] = {name: entry for name, entry in given.items() if name not in budgets} | budgets

@@ -42,11 +42,7 @@ class Window:
 
 
 def max_tokens_of(config) -> int | None:
-    """The most tokens of a text that a model with this configuration reads; `None` where its positions set no limit.
-
-    Args:
-        config (`PreTrainedConfig`): of any architecture.
-    """
+    """The most tokens of a text that a model with this configuration reads; `None` where its positions set no limit."""
     if hasattr(config, "check_inputs"):  # ours; also where its code came with a repository
         return config.max_tokens
     positions = getattr(config, "max_position_embeddings", None)
@@ -61,15 +57,6 @@ def check_max_length(config, max_length: int, option: str = "max_length", defaul
     """Refuses windows that are larger than what a model reads.
 
     The default is not refused, since short texts make short windows of it: see `check_lengths`.
-
-    Args:
-        config (`PreTrainedConfig`): of the model, of any architecture.
-        max_length (`int`): tokens of a window.
-        option (`str`, *optional*): its name in the error.
-        default (`int`, *optional*): what the option is where nobody sets it.
-
-    Raises:
-        ValueError: the model reads fewer tokens.
     """
     most = max_tokens_of(config)
     if most is not None and max_length > most and max_length != default:
@@ -77,16 +64,7 @@ def check_max_length(config, max_length: int, option: str = "max_length", defaul
 
 
 def check_lengths(config, lengths: Iterable[int], option: str = "max_length") -> None:
-    """Refuses tokenized texts that are longer than what a model reads.
-
-    Args:
-        config (`PreTrainedConfig`): of the model, of any architecture.
-        lengths (iterable of `int`): tokens of each text.
-        option (`str`, *optional*): the option that makes texts shorter.
-
-    Raises:
-        ValueError: the model reads fewer tokens.
-    """
+    """Refuses tokenized texts that are longer than what a model reads."""
     most, longest = max_tokens_of(config), max(lengths, default=0)
     if most is not None and longest > most:
         raise ValueError(f"{longest} tokens; this model reads {most}. Make windows shorter: {option}={most} or less.")

@@ -35,26 +35,12 @@ def squad_metrics(predictions: Mapping[str, str], answers: Mapping[str, Sequence
 def question_scores(
     metric: Callable[[str, str], float], predictions: Mapping[str, str], answers: Mapping[str, Sequence[str]]
 ) -> list[float]:
-    """What `squad_metrics` takes the mean of.
-
-    Args:
-        metric (`Callable`): `exact_match` or `token_f1`.
-        predictions, answers: as for `squad_metrics`.
-
-    Returns:
-        `list[float]`: percent for each question of `answers`, in its order: the best over the gold texts.
-    """
+    """What `squad_metrics` takes the mean of."""
     return [score_prediction(metric, predictions.get(question_id), golds) for question_id, golds in answers.items()]
 
 
 def score_prediction(metric: Callable[[str, str], float], prediction: str | None, golds: Sequence[str]) -> float:
-    """Score of one answer in percent: the best over the gold texts; 0 without a prediction.
-
-    Args:
-        metric (`Callable`): `exact_match` or `token_f1`.
-        prediction (`str`, *optional*): predicted text; an empty text is "no answer".
-        golds (`list[str]`): gold texts; an empty list is a question without an answer.
-    """
+    """Score of one answer in percent: the best over the gold texts; 0 without a prediction."""
     golds = [gold for gold in golds if normalize_answer(gold)] or [""]
     return 0.0 if prediction is None else 100 * max(metric(prediction, gold) for gold in golds)
 

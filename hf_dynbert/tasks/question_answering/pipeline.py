@@ -197,18 +197,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
 
 
 def read_inputs(args: tuple, question, context) -> tuple[list[dict] | Stream, bool]:
-    """Reads the questions and contexts of a call.
-
-    Args:
-        args (`tuple`): positional arguments of the call.
-        question, context: arguments of the same names; `None` if not given.
-
-    Returns:
-        `tuple`: dicts with `question` and `context`, as a list or as a stream; and whether the call was for several.
-
-    Raises:
-        ValueError: anything that is not a question with its context. A stream raises it at that item.
-    """
+    """Reads the questions and contexts of a call."""
     if args and (question is not None or context is not None):
         raise ValueError(f"Got questions or contexts both by position and by name; give them in one way. {USAGE}")
     if not args:

@@ -13,16 +13,7 @@ COLUMNS = ("budget", "EM", "F1", "F1 lost", "MACs (G)", "MACs", "latency p50 (ms
 
 
 def measure_curve(model, tokenizer, data: Dataset, budgets: Mapping[str, object], **kwargs) -> dict[str, SquadEvaluation]:
-    """Evaluates a model at several budgets.
-
-    Args:
-        model, tokenizer, data: see [`evaluate_squad`].
-        budgets (`dict[str, list | str]`): name to length configuration; the first one is what the others are compared with.
-        kwargs: options of [`evaluate_squad`].
-
-    Returns:
-        `dict[str, SquadEvaluation]`: by name, in order.
-    """
+    """Evaluates a model at several budgets."""
     return {name: evaluate_squad(model, tokenizer, data, length_config=budget, **kwargs) for name, budget in budgets.items()}
 
 
@@ -44,16 +35,7 @@ def curve_rows(curve: Mapping[str, SquadEvaluation]) -> list[tuple[str, ...]]:
 
 
 def plot_curve(curve: Mapping[str, SquadEvaluation], path: Path, title: str) -> Path:
-    """Draws F1 against the share of operations and against latency.
-
-    Args:
-        curve (`dict[str, SquadEvaluation]`): from `measure_curve`.
-        path (`Path`): PNG to write.
-        title (`str`): model and data.
-
-    Returns:
-        `Path`: the file.
-    """
+    """Draws F1 against the share of operations and against latency."""
     from matplotlib.figure import Figure  # in the `demo` extra; importing the package must not need it
 
     points = sorted(curve.items(), key=lambda item: -item[1].macs_ratio)

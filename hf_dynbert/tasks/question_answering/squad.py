@@ -60,15 +60,7 @@ def load_squad(
 
 
 def check_rows(data: Dataset, source: str = "The data set") -> None:
-    """Refuses data without the needed columns, and rows that are no question with a context and answers in it.
-
-    Args:
-        data (`datasets.Dataset`): rows as `load_squad` returns them.
-        source (`str`, *optional*): name of the data, for the error.
-
-    Raises:
-        ValueError: the error names the columns, or the question and what is wrong with it.
-    """
+    """Refuses data without the needed columns, and rows that are no question with a context and answers in it."""
     missing = [column for column in COLUMNS if column not in data.column_names and column != "title"]
     if missing:
         raise ValueError(
@@ -80,11 +72,7 @@ def check_rows(data: Dataset, source: str = "The data set") -> None:
 
 
 def _check_row(row: dict) -> None:
-    """Refuses a row that is no question.
-
-    Raises:
-        ValueError: what is wrong, with the question's id.
-    """
+    """Refuses a row that is no question."""
     where = f"Question {row['id']}"
     for name in ("context", "question"):
         if not _is_text(row[name]) or not row[name].strip():
@@ -127,12 +115,7 @@ def _short(value) -> str:
 
 
 def spread_over(data: Dataset, most: int | None) -> Dataset:
-    """So many rows, spread evenly over the data; neighbours are of one article.
-
-    Args:
-        data (`datasets.Dataset`): rows.
-        most (`int` or `None`): how many; all where there are no more, or for `None`.
-    """
+    """So many rows, spread evenly over the data; neighbours are of one article."""
     if not most or len(data) <= most:
         return data
     return data.select([index * len(data) // most for index in range(most)])

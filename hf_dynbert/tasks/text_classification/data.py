@@ -64,16 +64,7 @@ def load_texts(
 
 
 def check_texts(values: Iterable, column: str, where: str = "") -> None:
-    """Refuses values that are no texts, and empty texts.
-
-    Args:
-        values (iterable): values of a column.
-        column (`str`): name of the column, for the error.
-        where (`str`, *optional*): start of the error.
-
-    Raises:
-        ValueError: names the row, from 0, and its value.
-    """
+    """Refuses values that are no texts, and empty texts."""
     for row, value in enumerate(values):
         if isinstance(value, str) and value.strip():
             continue
@@ -117,15 +108,7 @@ def _check_json_start(file: str, suffix: str) -> None:
 
 
 def check_labels(data: Dataset, source: str = "The data") -> None:
-    """Refuses data without a column of labels, and rows without a label.
-
-    Args:
-        data (`datasets.Dataset`): rows as `load_texts` returns them.
-        source (`str`, *optional*): name of the data, for the error.
-
-    Raises:
-        ValueError: names the columns, or the row.
-    """
+    """Refuses data without a column of labels, and rows without a label."""
     if LABEL not in data.column_names:
         raise ValueError(
             f"{source} has no column {LABEL}; it has {', '.join(data.column_names)}. Name the column with label_column."
@@ -143,19 +126,7 @@ def _check_present(labels: Sequence) -> None:
 
 
 def label_numbers(values: Sequence, feature, config) -> list:
-    """Labels as the outputs of a model number them.
-
-    Args:
-        values (`list`): labels: names or numbers of classes, real numbers, or one list for each text (several labels).
-        feature: feature of the column, see `datasets.Features`; its names count where the model has names too.
-        config (`PreTrainedConfig`): configuration of the model, with `problem_type`, `num_labels` and `label2id`.
-
-    Returns:
-        `list`: numbers of classes, real numbers, or a list of zeros and ones for each text.
-
-    Raises:
-        ValueError: a text without a label, or a label that the model does not have.
-    """
+    """Labels as the outputs of a model number them."""
     _check_present(values)
     names = feature.names if isinstance(feature, ClassLabel) else None
     named = names is not None and not generic_names(names) and not generic_names(config.id2label.values())
@@ -208,20 +179,7 @@ def _label_set(value, config) -> list[int]:
 
 
 def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Dataset, list[str] | None]:
-    """Labels as numbers, and their names in order.
-
-    Args:
-        data (`datasets.Dataset`): with a column `label`: names, numbers of classes, or real numbers to predict.
-        names (`list[str]`, *optional*): names of numbers from 0 on that the data does not name.
-
-    Returns:
-        `datasets.Dataset`, `list[str]`: the rows; the names, `LABEL_0`, `LABEL_1` and so on where nobody knows better, and
-        `None` for real numbers.
-
-    Raises:
-        ValueError: no labels; a row without one (-1, as unlabelled splits have it); names for data that has its own, or too
-            few.
-    """
+    """Labels as numbers, and their names in order."""
     if LABEL not in data.column_names:
         raise ValueError(f"The data has no column {LABEL}; it has {', '.join(data.column_names)}.")
     values, kind = data[LABEL][:], data.features[LABEL]
