@@ -106,16 +106,6 @@ class DistillationArguments(TrainingArguments):
         self._check_combinations()
 
     @property
-    def length_drop_ratio_bound(self) -> float | None:
-        """Largest share of its incoming tokens that a layer drops; `None` draws positions and sizes of drops over cost."""
-        return 0.2 if self.preset else None
-
-    @property
-    def reverse_divergence(self) -> bool:
-        """Whether the in-place distillation minimises the reverse divergence, see `divergence`."""
-        return self.preset == "length-adaptive-transformer"
-
-    @property
     def learns_layers(self) -> bool:
         """Whether terms compare layers, which needs a teacher."""
         return any((self.hidden_weight, self.embedding_weight, self.attention_weight, self.relation_weight))

@@ -1,9 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The training objective as one module: it runs all passes of a step in one `forward`.
+"""The training objective as one module: it draws the sub-networks of a step and runs all passes in one `forward`.
 
 DistributedDataParallel, gradient clipping and mixed precision therefore see one forward and all trained parameters.
 """
 
+import dataclasses
 import inspect
 import random
 from collections.abc import Sequence
@@ -11,16 +12,17 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..subnetwork import SubNetwork
+from ..budgets.sampling import constant_drop, fit_length_config, sample_length_config, sample_placement, sample_subnetwork
+from ..subnetwork import FULL, SubNetwork, dropping_layers
 from .batches import ANSWERS, INPUTS, LOGITS, MASK, PLACES, TARGETS, TEACHER_INPUTS, TYPES, at_full_length, token_mask
 from .layers import LayerOutputs, capture_attention
-from .length_drop import sample_sandwich
 from .losses import log_probabilities
 from .teachers import label_order
 from .terms import PassOutputs, Term, build_terms, head_of
 
 
 FEATURES = ("input_ids", "attention_mask", "token_type_ids")
+LARGEST_DROP = 0.2  # share of its incoming tokens that a layer drops at most in the papers of the presets
 
 
 class Objective(nn.Module):
@@ -122,3 +124,33 @@ class Objective(nn.Module):
                 if positions is not None:
                     probabilities = probabilities.gather(1, positions.clamp(min=0)).masked_fill(positions < 0, 0.0)
                 outputs.answers[name] = probabilities
+
+
+def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:
+    """The passes of one step: full length, the smallest with `args.always_smallest`, and `args.num_sandwich` others."""
+    layers, dropping = config.num_hidden_layers, dropping_layers(config)
+    bound = LARGEST_DROP if args.preset else None
+    if bound is None:
+        smallest = SubNetwork(fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping)))
+    else:
+        smallest = SubNetwork(constant_drop(layers, bound, layers=dropping))
+    between = []
+    for _ in range(args.num_sandwich):
+        if bound is None:
+            between.append(sample_subnetwork(rng, config, args.smallest_macs, args.largest_macs))
+        else:
+            between.append(SubNetwork(sample_length_config(rng, layers, bound, layers=dropping)))
+    budgets = [name for name in config.budgets or {} if name != FULL] if args.budget_prob else []
+    for index in range(len(between)):
+        if budgets and rng.random() < args.budget_prob:
+            between[index] = config.resolve_budget(rng.choice(budgets))
+    passes = [SubNetwork(), *([smallest] if args.always_smallest else []), *between]
+    return [_drop_layers(rng, sub_network, layers, args.layer_dropout_prob) for sub_network in passes]
+
+
+def _drop_layers(rng: random.Random, sub_network: SubNetwork, num_layers: int, dropout: float) -> SubNetwork:
+    """LayerDrop: leaves out each layer with this probability, unless the sub-network names its layers; one layer runs."""
+    if dropout == 0 or sub_network.layers is not None:
+        return sub_network
+    kept = [layer for layer in range(num_layers) if rng.random() >= dropout]
+    return dataclasses.replace(sub_network, layers=tuple(kept or [rng.randrange(num_layers)]))

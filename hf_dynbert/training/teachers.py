@@ -32,11 +32,6 @@ class Tokens:
     offsets: np.ndarray  # (T, 2): first character of each token, and the character behind its last
     sequences: np.ndarray  # (T,): text that each token belongs to, 0 or 1; -1 for special tokens
 
-    def take(self, kept: np.ndarray) -> "Tokens":
-        """Some of the tokens."""
-        inputs = {name: np.array(values)[kept].tolist() for name, values in self.inputs.items()}
-        return Tokens(inputs, self.offsets[kept], self.sequences[kept])
-
 
 def teacher_predictions(
     teacher,
@@ -263,7 +258,9 @@ def _read_windows(teacher_tokenizer, tokenizer, batch: dict, max_length: int, st
         begin, end = (context[0, 0], context[-1, 1]) if len(context) else (0, 0)
         tokens = whole[window.example]
         inside = (tokens.offsets[:, 1] > begin) & (tokens.offsets[:, 0] < end)
-        teachers.append(tokens.take((tokens.sequences != 1) | inside))
+        kept = (tokens.sequences != 1) | inside
+        inputs = {name: np.array(values)[kept].tolist() for name, values in tokens.inputs.items()}
+        teachers.append(Tokens(inputs, tokens.offsets[kept], tokens.sequences[kept]))
     return students, teachers
 
 

@@ -118,10 +118,10 @@ class LayerTerm(Term):
 
     passes = "full"
 
-    def __init__(self, weight: float, name: str, loss: Callable, reads: Sequence[Callable], **pairs):
+    def __init__(self, weight: float, name: str, loss: Callable, reads: list[Callable], state_pairs=(), attention_pairs=()):
         super().__init__(weight)
         self.name, self.loss, self.reads = name, loss, reads
-        self.state_pairs, self.attention_pairs = pairs.get("state_pairs", ()), pairs.get("attention_pairs", ())
+        self.state_pairs, self.attention_pairs = state_pairs, attention_pairs
 
     def forward(self, outputs, batch):
         student, teacher = outputs.student_layers, outputs.teacher_layers
@@ -231,7 +231,7 @@ def build_terms(args, student, teacher=None) -> list[Term]:
     if args.learns_layers:
         terms += _layer_terms(args, student.config, teacher.config)
     if args.length_drop:
-        terms.append(InPlaceTerm(1.0, args.temperature, args.reverse_divergence))
+        terms.append(InPlaceTerm(1.0, args.temperature, reverse=args.preset == "length-adaptive-transformer"))
         if IMPORTANCES[student.config.importance].is_learned and args.importance_weight:
             terms.append(ImportanceTerm(args.importance_weight, args.importance_target, classifies=head == "classes"))
     return terms

@@ -60,13 +60,6 @@ class DistillationTrainer(Trainer):
 
     Raises:
         ValueError: a combination that cannot train, before any work.
-
-    Example:
-
-    ```python
-    >>> trainer = DistillationTrainer(model, DistillationArguments("outputs"), train_dataset=features)
-    >>> trainer.train()
-    ```
     """
 
     def __init__(
@@ -208,8 +201,12 @@ class DistillationTrainer(Trainer):
                 f"Each of {args.n_gpu} GPUs needs a process: torchrun --nproc_per_node=gpu; or set CUDA_VISIBLE_DEVICES=0."
             )
         for each in (model, teacher) if args.float32_weights else ():
-            if each is not None:
-                _store_in_float32(each)
+            if each is not None and {parameter.dtype for parameter in each.parameters()} & {torch.float16, torch.bfloat16}:
+                logger.warning(
+                    f"The weights of {type(each).__name__} are stored in 16 bits; training uses float32. "
+                    "float32_weights=False keeps their type."
+                )
+                each.float()
         if getattr(model.config, "gradient_checkpointing", False):
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if teacher is not None:
@@ -276,15 +273,13 @@ class DistillationTrainer(Trainer):
         """Whether the teacher numbers tokens as the student does, as far as its tokenizer is on this machine."""
         if self.model.config.vocab_size != self.teacher.config.vocab_size:
             return False
+        source, tokenizer = self.teacher.name_or_path, self.processing_class
         try:
-            numbers = AutoTokenizer.from_pretrained(
-                self.teacher.name_or_path, local_files_only=True, trust_remote_code=False
-            ).get_vocab()
+            teacher_tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError):
             return True
-        tokenizer = self.processing_class
         tokens = tokenizer.get_vocab() if isinstance(tokenizer, PreTrainedTokenizerBase) else {}
-        return all(numbers.get(token) == number for token, number in tokens.items())
+        return tokens.items() <= teacher_tokenizer.get_vocab().items()
 
     @property
     def _is_length_adaptive(self) -> bool:
@@ -325,8 +320,7 @@ class DistillationTrainer(Trainer):
 class TimeEstimate(TrainerCallback):
     """Logs once how long the training will take. The first step, which fills the caches, is not measured."""
 
-    def __init__(self):
-        self.steps, self.begin = 0, 0.0
+    steps, begin = 0, 0.0
 
     def on_step_end(self, args, state, control, **kwargs):
         """Starts the clock after the first step, and logs after `MEASURED_STEPS` more."""
@@ -344,9 +338,8 @@ class TimeEstimate(TrainerCallback):
 def end_together(trainer: Trainer | None = None) -> None:
     """Ends the process group; the last call of a script that several processes run. In a single process it does nothing.
 
-    Without it a launch may fail at its very end: a process exits while another process still communicates, or Python exits
-    while a thread of Gloo still releases its last message. These threads end with the process group, which ends only after
-    the wrapped model is freed.
+    Without it a launch may fail at its very end: a process exits while another process or a thread of Gloo still
+    communicates. The group ends only after the wrapped model is freed.
 
     Args:
         trainer (`Trainer`, *optional*): a trainer that the script still holds. It can save afterwards, but not train.
@@ -365,13 +358,3 @@ def end_together(trainer: Trainer | None = None) -> None:
 def scorer_parameters(model) -> list[torch.nn.Parameter]:
     """The parameters of learned importance; none in other models."""
     return [parameter for name, parameter in model.named_parameters() if ".token_scorer." in name]
-
-
-def _store_in_float32(model) -> None:
-    """Changes weights of 16 bits to float32, with a warning."""
-    if {parameter.dtype for parameter in model.parameters()} & {torch.float16, torch.bfloat16}:
-        logger.warning(
-            f"The weights of {type(model).__name__} are stored in 16 bits; training uses float32. float32_weights=False "
-            "keeps their type."
-        )
-        model.float()

@@ -18,8 +18,8 @@ from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
 from hf_dynbert.tasks.question_answering.features import encode_windows
 from hf_dynbert.training.batches import TARGETS, DistillationCollator
-from hf_dynbert.training.length_drop import sample_sandwich
 from hf_dynbert.training.losses import target_divergence
+from hf_dynbert.training.objective import sample_sandwich
 from hf_dynbert.training.teachers import Tokens, move, readable_tokens
 
 

@@ -18,7 +18,7 @@ from hf_dynbert import (
     training_features,
 )
 from hf_dynbert.subnetwork import validate_length_config
-from hf_dynbert.training.length_drop import sample_sandwich
+from hf_dynbert.training.objective import sample_sandwich
 
 
 @pytest.fixture
