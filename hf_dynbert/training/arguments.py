@@ -31,34 +31,32 @@ class DistillationArguments(TrainingArguments):
         num_sandwich (`int`): Sub-networks of a step between the full-length pass and the smallest.
         budget_prob (`float`): Probability that such a sub-network is one of `config.budgets` and not a sampled one.
         always_smallest (`bool`): Train the smallest sub-network in each step too (sandwich rule).
-        smallest_macs, largest_macs (`float`): Least and most cost of a sampled sub-network, as a share of the full model's.
+        smallest_macs (`float`): Least cost of a sampled sub-network, as a share of the full model's operations.
+        largest_macs (`float`): Largest cost of a sampled sub-network, as a share of the full model's operations.
         layer_dropout_prob (`float`): Probability of LayerDrop, in all passes, the full-length one included.
-        preset (`str`, *optional*): Sampling and divergence of the published code of a paper: each layer drops up to a fifth
-            of its tokens.
+        preset (`str`, *optional*): Sampling and divergence of a paper's published code.
         temperature (`float`): Temperature of the in-place distillation.
         prediction_weight (`float`): Weight of a teacher's answers: those in the features (see `teacher_predictions` and
             `teacher_logits`), else those that `teacher=` gives for each batch.
-        hard_label_weight (`float`): Weight of the labels. 0 learns from the teacher alone, as TinyBERT does (arXiv
-            1909.10351); above 0 learns from both, as Simplified TinyBERT does (2009.07531).
+        hard_label_weight (`float`): Weight of the labels; TinyBERT's is 0 (arXiv 1909.10351), Simplified TinyBERT's is not
+            (2009.07531).
         teacher_temperature (`float`): Temperature of a teacher's answers, as given to `teacher_predictions`.
-        hidden_weight, embedding_weight, attention_weight (`float`): Weight of TinyBERT's terms between the layers of a
-            teacher and the student's full-length pass (arXiv 1909.10351, equations 7 to 9).
+        hidden_weight (`float`): Weight of the error of hidden states (TinyBERT, arXiv 1909.10351, equation 8).
+        embedding_weight (`float`): Weight of the error of the embeddings (TinyBERT, equation 9).
+        attention_weight (`float`): Weight of the error of the attention (TinyBERT, equation 7).
         layer_map (`list[str]`): `uniform`, `last`, or one layer of the teacher for each layer of the student.
         attention_target (`str`): Compare attention `scores` (TinyBERT) or `probabilities` (Dynamic-TinyBERT, 2111.09645).
         relation_weight (`float`): Weight of MiniLM's terms between the last layer of the student and `relation_layer`.
         relations (`list[str]`): `query key value` (MiniLMv2, 2012.15828), or `attention value` (MiniLM, 2002.10957).
         relation_heads (`int`): Parts that queries, keys and values are split into; 0 is the student's attention heads.
         relation_layer (`int`): Layer of the teacher, counted from 1; 0 is its last.
-        importance_target (`str`): Whether learned importance is trained on the full-length pass's `own` answers or on the
-            `teacher`'s (question answering only).
+        importance_target (`str`): Answers that train learned importance: the student's `own` or the `teacher`'s (of spans).
         importance_weight (`float`): Weight of the loss of learned importance, a mean over layers.
         importance_learning_rate (`float`): Peak learning rate of the scorers, which start untrained.
         float32_weights (`bool`): Train weights that are stored in 16 bits in float32, the teacher's included. `False` keeps
             their type, which loses small updates; for mixed precision use `bf16=True`.
-        eval_budgets (`list[str]`, *optional*): Budgets at which each evaluation also measures, as `eval_{budget}_loss` and
-            so on; usable as `metric_for_best_model`.
-        early_stopping_patience (`int`, *optional*): Evaluations without improvement of `metric_for_best_model` after which
-            training stops; needs `load_best_model_at_end`.
+        eval_budgets (`list[str]`, *optional*): Budgets that each evaluation also measures, as `eval_{budget}_loss`, ...
+        early_stopping_patience (`int`, *optional*): Evaluations without improvement after which training stops.
         overwrite_output_dir (`bool`): Start anew in a folder that holds another run (recipes only).
     """
 

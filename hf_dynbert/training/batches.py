@@ -50,6 +50,6 @@ def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return (batch["attention_mask"] if "attention_mask" in batch else torch.ones_like(batch["input_ids"])).bool()
 
 
-def at_full_length(model) -> dict:
-    """Arguments of a call that drops no token, whatever the model's default budget."""
-    return {"budget": FULL} if hasattr(model.config, "resolve_budget") else {}
+def budget_argument(model, budget=FULL) -> dict:
+    """Argument of a call at this budget, whatever the model's default; none for other models of transformers."""
+    return {"budget": budget} if hasattr(model.config, "resolve_budget") else {}

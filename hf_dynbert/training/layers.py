@@ -95,10 +95,7 @@ def encoder_layers(model: nn.Module) -> nn.ModuleList:
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth and _attention(module[0]):
             return module
-    raise ValueError(
-        f"{type(model).__name__} has no list of {depth} layers with separate queries, keys and values; losses of layers "
-        "need models built like BERT, RoBERTa, DistilBERT or MPNet."
-    )
+    raise ValueError(f"{type(model).__name__} has no list of {depth} layers with queries, keys and values, as BERT has.")
 
 
 def _attention(layer: nn.Module) -> tuple[nn.Module, dict[str, nn.Linear]] | None:

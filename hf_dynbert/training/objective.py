@@ -14,7 +14,7 @@ from torch import nn
 
 from ..budgets.sampling import constant_drop, fit_length_config, sample_length_config, sample_placement, sample_subnetwork
 from ..subnetwork import FULL, SubNetwork, dropping_layers
-from .batches import ANSWERS, INPUTS, LOGITS, MASK, PLACES, TARGETS, TEACHER_INPUTS, TYPES, at_full_length, token_mask
+from .batches import ANSWERS, INPUTS, LOGITS, MASK, PLACES, TARGETS, TEACHER_INPUTS, TYPES, budget_argument, token_mask
 from .layers import LayerOutputs, capture_attention
 from .losses import log_probabilities
 from .teachers import label_order
@@ -28,8 +28,8 @@ LARGEST_DROP = 0.2  # share of its incoming tokens that a layer drops at most in
 class Objective(nn.Module):
     """The student, what is trained beside it, and the losses of one step.
 
-    The state dict contains the student, the projection to the teacher's width, and parameters of the terms, but not the
-    teacher. Only the full-length pass takes the columns `label_names`.
+    Its parameters are those of the student, of the projection to the teacher's width, and of the terms. Only the full-length
+    pass takes the columns `label_names`.
     """
 
     def __init__(self, student, args, teacher=None, label_names: Sequence[str] = (), extra_terms: Sequence[Term] = ()):
@@ -58,8 +58,7 @@ class Objective(nn.Module):
                     total = weighted if total is None else total + weighted
         if total is None:
             raise ValueError(
-                f"The batch has nothing to learn from: its columns are {', '.join(batch)}. Give labels, a teacher, or the "
-                "columns of teacher_predictions(...) or teacher_logits(...)."
+                f"Nothing to learn in {', '.join(batch)}; give labels, teacher=..., teacher_predictions or teacher_logits."
             )
         return {"loss": total} | losses
 
@@ -77,10 +76,11 @@ class Objective(nn.Module):
             sub_networks = sample_sandwich(rng, self.student.config, self.args)
         scores = {"output_token_scores": True} if any(term.needs_token_scores for term in self.terms) else {}
         states = any(term.needs_hidden_states or term.state_pairs for term in self.terms)
+        budgets = [budget_argument(self.student, sub_network) for sub_network in sub_networks]
         with capture_attention(self.student, self._attention_layers(0)) as attention:
-            full = self._run(inputs, sub_networks[0], output_hidden_states=states, **scores)
+            full = self.student(**inputs, **budgets[0], **scores, output_hidden_states=states)
         outputs = PassOutputs(self.student.config, sub_networks, full)
-        outputs.smaller = [self._run(unlabelled, sub_network, **scores) for sub_network in sub_networks[1:]]
+        outputs.smaller = [self.student(**unlabelled, **budget, **scores) for budget in budgets[1:]]
         outputs.answers = {name: batch[name] for name in ANSWERS if name in batch}
         if self._compares_layers:
             heads = self.student.config.num_attention_heads
@@ -90,11 +90,6 @@ class Objective(nn.Module):
         if self.teacher is not None and (self._compares_layers or learns_answers):
             self._run_teacher(batch, outputs, learns_answers)
         return outputs
-
-    def _run(self, inputs: dict[str, torch.Tensor], sub_network: SubNetwork, **kwargs):
-        if not hasattr(self.student.config, "resolve_budget"):  # a model of transformers, trained as it is
-            return self.student(**inputs, **kwargs)
-        return self.student(**inputs, budget=sub_network, **kwargs)
 
     def _attention_layers(self, side: int) -> list[int]:
         """Layers whose attention is compared, of the student (0) or of the teacher (1)."""
@@ -110,7 +105,7 @@ class Objective(nn.Module):
             read = inspect.signature(teacher.forward).parameters
             inputs = {name: batch[name] for name in FEATURES if name in batch and name in read}
         with capture_attention(teacher, self._attention_layers(1)) as attention:
-            output = teacher(**inputs, **at_full_length(teacher), output_hidden_states=self._compares_layers)
+            output = teacher(**inputs, **budget_argument(teacher), output_hidden_states=self._compares_layers)
         if self._compares_layers:
             heads = teacher.config.num_attention_heads
             places = None if positions is None else positions.clamp(min=0)  # tokens below 0 are not compared

@@ -14,7 +14,7 @@ from transformers.utils import logging
 from ..tasks.question_answering.features import MAX_QUESTION_LENGTH, encode_windows, max_tokens_of, shorten
 from ..tasks.text_classification.data import MAX_TEXT_LENGTH, column_names, encode_texts, generic_names, read_texts
 from ..utils.defaults import MAX_LENGTH, STRIDE
-from .batches import INPUTS, LOGITS, PLACES, TARGETS, TYPES, at_full_length
+from .batches import INPUTS, LOGITS, PLACES, TARGETS, TYPES, budget_argument
 from .cache import fingerprint, map_in_shards
 from .losses import log_probabilities
 
@@ -55,8 +55,8 @@ def teacher_predictions(
         temperature (`float`, *optional*, defaults to 1): divides the teacher's logits (arXiv 1503.02531, section 2). Give
             the student the same value: `DistillationArguments(teacher_temperature=...)`.
         batch_size (`int`, *optional*): windows of a batch; changes only the time.
-        cache_dir (`str` or `Path`, *optional*): folder of the cache, by default that of `datasets`. Results are stored by
-            teacher, data and settings, and an interrupted pass resumes.
+        cache_dir (`str` or `Path`, *optional*): folder of the cache, from which an interrupted pass resumes; by default that
+            of `datasets`.
 
     Returns:
         `datasets.Dataset`: columns `teacher_start` and `teacher_end`, a row for each row of the features.
@@ -111,7 +111,7 @@ def teacher_logits(
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
 
     Raises:
-        ValueError: the teacher has other labels or several for a text, or cannot read a text.
+        ValueError: the teacher has other labels, or cannot read a text.
     """
     order = label_order(labels, teacher.config.id2label)
     if teacher.config.problem_type == "multi_label_classification":
@@ -156,7 +156,7 @@ def teacher_inputs(
         a row for each row of the features.
 
     Raises:
-        ValueError: the tokenizers split words differently, or the teacher cannot read a window.
+        ValueError: the tokenizers split words differently.
     """
 
     def inputs(batch: dict) -> dict:
@@ -284,7 +284,7 @@ def _answers(teacher, tokenizer, inputs: dict[int, dict], batch_size: int) -> It
         indices = order[begin : begin + batch_size]
         batch = tokenizer.pad([inputs[index] for index in indices], return_tensors="pt").to(teacher.device)
         with torch.inference_mode():
-            output = teacher(**batch, **at_full_length(teacher))
+            output = teacher(**batch, **budget_argument(teacher))
         yield indices, batch["attention_mask"].bool(), output
 
 

@@ -223,12 +223,12 @@ def build_terms(args, student, teacher=None) -> list[Term]:
         terms.append(LabelsTerm(args.hard_label_weight))
     if args.prediction_weight and head is not None:
         terms.append(PredictionTerm(args.prediction_weight, args.teacher_temperature))
-    if args.learns_layers and teacher is None:
-        raise ValueError(
-            "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; "
-            "give it: DistillationTrainer(model, args, teacher=...)."
-        )
     if args.learns_layers:
+        if teacher is None:
+            raise ValueError(
+                "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; "
+                "give it: DistillationTrainer(model, args, teacher=...)."
+            )
         terms += _layer_terms(args, student.config, teacher.config)
     if args.length_drop:
         terms.append(InPlaceTerm(1.0, args.temperature, reverse=args.preset == "length-adaptive-transformer"))
@@ -238,9 +238,7 @@ def build_terms(args, student, teacher=None) -> list[Term]:
 
 
 def _layer_terms(args, student, teacher) -> list[Term]:
-    """The terms between layers of two models: TinyBERT's (arXiv 1909.10351, equations 7 to 9) over a map of layers, and
-    those of MiniLM (2002.10957) and MiniLMv2 (2012.15828) between one layer of each model.
-    """
+    """The terms of TinyBERT (arXiv 1909.10351, equations 7 to 9), MiniLM (2002.10957) and MiniLMv2 (2012.15828)."""
     own_heads, teacher_heads = student.num_attention_heads, teacher.num_attention_heads
     compares_attention = args.attention_weight or (args.relation_weight and "attention" in args.relations)
     if compares_attention and own_heads != teacher_heads:
@@ -294,6 +292,4 @@ def mean_over_ends(loss: Callable, output, start: torch.Tensor, end: torch.Tenso
 
 def problem_type(config) -> str:
     """What a classifier's logits mean, as transformers decides it."""
-    if config.problem_type is not None:
-        return config.problem_type
-    return "regression" if config.num_labels == 1 else "single_label_classification"
+    return config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")

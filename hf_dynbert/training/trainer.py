@@ -4,20 +4,13 @@
 import gc
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoTokenizer,
-    EarlyStoppingCallback,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainerCallback,
-)
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers.trainer_callback import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
@@ -28,7 +21,7 @@ from .batches import ANSWERS, INPUTS, TEACHER_INPUTS, DistillationCollator
 from .objective import Objective
 from .record import write_record
 from .teachers import label_order
-from .terms import Term, build_terms, head_of, label_loss
+from .terms import build_terms, head_of, label_loss
 
 
 EXTRA_STATE = "objective.safetensors"  # in checkpoints: what is trained beside the student
@@ -63,15 +56,7 @@ class DistillationTrainer(Trainer):
     """
 
     def __init__(
-        self,
-        model=None,
-        args: DistillationArguments | None = None,
-        data_collator=None,
-        *trainer_args,
-        teacher=None,
-        extra_terms: Sequence[Term] = (),
-        about: dict | None = None,
-        **kwargs,
+        self, model=None, args=None, data_collator=None, *trainer_args, teacher=None, extra_terms=(), about=None, **kwargs
     ):
         args = args or DistillationArguments()
         if not isinstance(args, DistillationArguments):
@@ -250,10 +235,7 @@ class DistillationTrainer(Trainer):
             return
         columns = set(getattr(self.train_dataset, "column_names", None) or [])  # a stream may not know them
         if not (args.learns_layers or args.learns_answers):
-            raise ValueError(
-                "A teacher is given, but nothing is learned from it: prediction_weight is 0, and so are the weights of the "
-                "terms between layers. Use prediction_weight=1.0, or leave teacher out."
-            )
+            raise ValueError("A teacher is given, but nothing is learned from it; use prediction_weight=1, or leave it out.")
         if head is not None and args.learns_answers and not columns & {*ANSWERS}:
             if isinstance(teacher, PreTrainedModel) and head_of(teacher) != head:
                 raise ValueError(
@@ -265,8 +247,7 @@ class DistillationTrainer(Trainer):
         if INPUTS not in columns and not self._teacher_reads_same_tokens():
             raise ValueError(
                 "The teacher would read the student's tokens, but its tokenizer numbers tokens differently. Put the columns "
-                "of teacher_inputs(teacher_tokenizer, tokenizer, data) beside the features, or those of "
-                "teacher_predictions(...) alone."
+                "of teacher_inputs(...) beside the features, or those of teacher_predictions(...) alone."
             )
 
     def _teacher_reads_same_tokens(self) -> bool:
@@ -330,9 +311,8 @@ class TimeEstimate(TrainerCallback):
             self.begin = time.perf_counter()
         elif self.steps == 1 + MEASURED_STEPS and remaining > 0 and state.is_world_process_zero:
             seconds = (time.perf_counter() - self.begin) / MEASURED_STEPS
-            logger.warning(
-                f"{seconds:.2g} s per step: about {seconds * remaining / 60:.2g} minutes for the other {remaining} steps."
-            )
+            minutes = seconds * remaining / 60
+            logger.warning(f"{seconds:.2g} s per step: about {minutes:.2g} minutes for the other {remaining} steps.")
 
 
 def end_together(trainer: Trainer | None = None) -> None:
