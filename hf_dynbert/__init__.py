@@ -28,7 +28,6 @@ from .modeling_dynamic_tinybert import (
     DynamicTinyBertForSequenceClassification,
     DynamicTinyBertModel,
 )
-from .recipes.augmentation import WordSubstitution, augment
 from .tasks.question_answering import (
     ExtractiveQAPipeline,
     evaluate_squad,
@@ -69,9 +68,7 @@ __all__ = [
     "DynamicTinyBertModel",
     "ExtractiveQAPipeline",
     "LengthAdaptiveTextClassificationPipeline",
-    "WordSubstitution",
     "__version__",
-    "augment",
     "convert",
     "count_macs",
     "cut_texts",

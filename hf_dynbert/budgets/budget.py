@@ -118,8 +118,8 @@ def name_budgets(
 ) -> dict[str, Budget]:
     """Selects the budgets `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of the score.
 
-    `trusted` takes a budget and returns the share of full length's score that it retains by a second measurement. The best of
-    many candidates may look good by chance, so a name needs both measurements. A name that no budget meets is left out.
+    `trusted` takes a budget and returns the share of full length's score that it retains by a second measurement. The best
+    of many candidates may look good by chance, so a name needs both measurements. A name that no budget meets is left out.
     """
     order = sorted((budget for budget in found if not budget.is_full), key=lambda budget: budget.latency_ms)
     named = {}

@@ -21,7 +21,7 @@ WIDEST = 125  # characters of a line of help
 TRUE, FALSE = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
 # Least value of options that count or measure something, whichever verb has them
 AT_LEAST_ZERO = ("accuracy_samples", "latency_samples", "max_latency_ms", "max_macs", "seed", "speedup", "stride")
-AT_LEAST_ONE = ("augmentation_copies", "batch_size", "calibration_samples", "eval_samples", "limit", "max_answer_len")
+AT_LEAST_ONE = ("batch_size", "calibration_samples", "eval_samples", "limit", "max_answer_len")
 AT_LEAST_ONE += ("max_length", "max_train_samples", "padded_length", "threads", "top_k")
 # Other names of options: recipes of old runs have some
 OTHER_NAMES = {"held_out": "validation_fraction", "max_f1_drop": "max_drop", "length_config": "budget"}

@@ -58,9 +58,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, args) -> None:
     """Trains, and saves the model."""
     check_writable(args.output_dir)
     check_model(model_args.model_name_or_path, "--model_name_or_path", weights=not model_args.config_overrides)
-    for holder, option in ((model_args, "teacher_model_name_or_path"), (data_args, "augmentation_model_name_or_path")):
-        if getattr(holder, option):
-            check_model(getattr(holder, option), f"--{option}")
+    if model_args.teacher_model_name_or_path:
+        check_model(model_args.teacher_model_name_or_path, "--teacher_model_name_or_path")
     from ..recipes.run import run_recipe
     from ..training.trainer import end_together
 

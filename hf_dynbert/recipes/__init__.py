@@ -1,2 +1,2 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Running a recipe: arguments, the run itself, data augmentation."""
+"""Running a recipe: arguments, the run itself, its record."""

@@ -82,9 +82,6 @@ class DataArguments:
             texts. With `eval_strategy` it is measured during training.
         max_length, stride (`int`): of the windows of questions, see `encode_windows`; texts are truncated to `max_length`,
             and plain text is split into pieces of it. When `max_length` is not given, 384 for questions and 128 for texts.
-        augmentation_model_name_or_path (`str`): a masked language model that rewrites questions or texts before training,
-            see `WordSubstitution`.
-        augmentation_copies (`int`): rewritten copies of each row.
         teacher_cache_dir (`str`): folder of the cache of a teacher's answers; the cache folder of `datasets` when not given.
     """
 
@@ -103,8 +100,6 @@ class DataArguments:
     validation_fraction: float = field(default=0.0, metadata={"help": "Share of the data that training does not see."})
     max_length: int | None = field(default=None, metadata={"help": "Tokens of a window, or of a text."})
     stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
-    augmentation_model_name_or_path: str | None = field(default=None, metadata={"help": "Masked language model."})
-    augmentation_copies: int = field(default=20, metadata={"help": "Rewritten copies of each row (TinyBERT's N)."})
     teacher_cache_dir: str | None = field(default=None, metadata={"help": "Folder of the cache of a teacher's answers."})
 
     def __post_init__(self):
@@ -116,8 +111,6 @@ class DataArguments:
             raise ValueError(
                 f"text_columns is {self.text_columns}; valid are one column, and two that make a pair to classify."
             )
-        if self.augmentation_model_name_or_path and self.task == "plain-text":
-            raise ValueError("Plain text takes no augmentation; leave augmentation_model_name_or_path out.")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction is {self.validation_fraction}; valid are numbers in [0, 1), such as 0.1.")
         if self.validation_fraction and self.eval_file:

@@ -20,7 +20,7 @@ from .tasks import TASKS, Task
 
 
 # Options that the card repeats beside the trainer's
-REPEATED = ("max_length", "stride", "max_train_samples", "augmentation_model_name_or_path", "augmentation_copies")
+REPEATED = ("max_length", "stride", "max_train_samples")
 SHAPED = ("layers", "freeze_layers", "config_overrides")
 
 logger = logging.get_logger(__name__)

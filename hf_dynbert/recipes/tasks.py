@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from datasets import Dataset, IterableDataset, concatenate_datasets
 from transformers import (
     AutoModel,
-    AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -41,7 +40,6 @@ from ..training.teachers import (
     teacher_text_inputs,
 )
 from .arguments import DataArguments
-from .augmentation import WordSubstitution, augment
 
 
 SHUFFLED = 10_000  # pieces of a stream to shuffle: a few thousand articles, so that a batch mixes many
@@ -76,13 +74,6 @@ class Task(ABC):
         self.max_length = data_args.max_length or self.max_length
         self.data, self.validation = self.load()
         self.data = _spread(self.data, data_args.max_train_samples)
-        if data_args.augmentation_model_name_or_path:
-            self.data = augment(self.data, self.free_columns, self._substitution(), data_args.teacher_cache_dir)
-
-    @property
-    def free_columns(self) -> list[str]:
-        """Columns of texts that augmentation may rewrite."""
-        return self.args.text_columns
 
     @abstractmethod
     def load(self) -> tuple[Dataset, Dataset | None]:
@@ -132,15 +123,6 @@ class Task(ABC):
         """Numbers the labels as the checkpoint's head does, so that a trained head keeps its meaning."""
         return
 
-    def _substitution(self) -> WordSubstitution:
-        args = self.args
-        source = args.augmentation_model_name_or_path
-        model = AutoModelForMaskedLM.from_pretrained(source, dtype="float32", trust_remote_code=False).to(
-            self.training.device
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        return WordSubstitution(model, tokenizer, copies=args.augmentation_copies, seed=self.training.seed)
-
 
 class QuestionAnswering(Task):
     """Extractive question answering: spans of contexts."""
@@ -169,11 +151,6 @@ class QuestionAnswering(Task):
         """Start and end distributions."""
         options = {"temperature": self.training.teacher_temperature, "cache_dir": self.args.teacher_cache_dir}
         return teacher_predictions(teacher, teacher_tokenizer, tokenizer, self.data, **self._windows, **options)
-
-    @property
-    def free_columns(self) -> list[str]:
-        """The question; the context holds the answer's characters."""
-        return ["question"]
 
     @property
     def _windows(self) -> dict:

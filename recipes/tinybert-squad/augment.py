@@ -1,6 +1,15 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Data augmentation of TinyBERT (arXiv 1909.10351, section 3.2 and algorithm 1): texts with some words replaced."""
+"""Data augmentation of TinyBERT (arXiv 1909.10351, section 3.2 and algorithm 1): texts with some words replaced.
 
+python recipes/tinybert-squad/augment.py --train_file train-v1.1.json --output outputs/augmented.jsonl
+python recipes/tinybert-squad/augment.py --train_file texts.csv --text_columns text --output outputs/augmented.jsonl
+
+Writes JSON lines that `hf-dynbert train --train_file` reads: each row, and after it its copies. A masked language model
+replaces words of one token; its nearest embeddings replace words of several tokens, where the paper uses GloVe. Contexts of
+questions do not change. A pass that was interrupted resumes.
+"""
+
+import argparse
 import hashlib
 import json
 import random
@@ -12,11 +21,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from datasets.fingerprint import Hasher
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from ..tasks.text_classification.data import column_names
-from ..training.cache import fingerprint, map_in_shards
+from hf_dynbert import load_squad, load_texts
+from hf_dynbert.training.cache import fingerprint, map_in_shards
 
 
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -31,6 +41,28 @@ STOP_WORDS = frozenset(  # words of grammar, and question words; they are never 
     this those through to too under until up very was we were what when where which while who whom whose why will with would
     you your yours yourself yourselves""".split()
 )
+
+
+def main() -> None:
+    """Writes the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train_file", nargs="+", required=True, help="questions, or texts with --text_columns")
+    parser.add_argument("--text_columns", nargs="+", help="columns of texts to classify; questions without this option")
+    parser.add_argument("--model_name_or_path", default="google-bert/bert-base-uncased", help="a masked language model")
+    parser.add_argument("--copies", type=int, default=20, help="new rows for each row (the paper's N)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True, help="file of JSON lines to write")
+    args = parser.parse_args()
+    columns = args.text_columns or ["question"]
+    data = load_texts(args.train_file, columns) if args.text_columns else load_squad(args.train_file)
+    model = AutoModelForMaskedLM.from_pretrained(args.model_name_or_path, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path)
+    rows = augment(data, columns, WordSubstitution(model, tokenizer, copies=args.copies, seed=args.seed))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    part = args.output.with_suffix(".part")
+    rows.to_json(part)
+    part.replace(args.output)
+    print(f"{len(rows)} rows in {args.output}")
 
 
 class EmbeddingNeighbours:
@@ -156,34 +188,18 @@ class WordSubstitution:
 
 
 def augment(
-    data: Dataset | IterableDataset,
-    columns: str | Sequence[str],
-    substitution: WordSubstitution,
-    cache_dir: str | Path | None = None,
-) -> Dataset | IterableDataset:
-    """Adds new rows behind each row, with the texts of some columns replaced.
-
-    Args:
-        data (`datasets.Dataset` or `datasets.IterableDataset`): rows; a stream stays a stream.
-        columns (`str` or `list[str]`): text columns, for example `question`; each new row replaces all of them. The context
-            of answers is refused: answers must stay where they are.
-        substitution (`WordSubstitution`): writes the texts.
-        cache_dir (`str` or `Path`, *optional*): folder for the new rows of a data set, from which an interrupted pass
-            resumes; next to the other caches of `datasets` by default. A stream is not cached.
-
-    Returns:
-        `datasets.Dataset` or `datasets.IterableDataset`: each row and its `copies` new rows.
+    data: Dataset, columns: Sequence[str], substitution: WordSubstitution, cache_dir: str | Path | None = None
+) -> Dataset:
+    """Returns each row followed by its `copies` new rows, whose texts in some columns are replaced.
 
     Raises:
-        ValueError: a column that the data does not have, or the context of answers.
+        ValueError: a column that the data does not have, or the context of answers, which must stay where they are.
     """
-    columns = [columns] if isinstance(columns, str) else list(columns)
-    names = column_names(data)
-    absent = [column for column in columns if column not in names]
+    absent = [column for column in columns if column not in data.column_names]
     if absent:
-        raise ValueError(f"The data has no column {', '.join(absent)}; it has {', '.join(names)}.")
-    if "context" in columns and "answers" in names:
-        raise ValueError("Answers must stay where they are in their context. Augment the question: columns='question'.")
+        raise ValueError(f"The data has no column {', '.join(absent)}; it has {', '.join(data.column_names)}.")
+    if "context" in columns and "answers" in data.column_names:
+        raise ValueError("Answers must stay where they are in their context. Augment the question: columns=['question'].")
 
     def rows(batch: dict) -> dict:
         new = {column: [] for column in columns}
@@ -194,10 +210,8 @@ def augment(
         others = {name: [value for value in batch[name] for _ in range(times)] for name in batch if name not in columns}
         return others | new
 
-    if isinstance(data, IterableDataset):
-        return data.map(rows, batched=True, batch_size=BATCH)
     key = hashlib.sha256(json.dumps([columns, substitution.fingerprint]).encode()).hexdigest()[:32]
-    return map_in_shards(rows, data, names, data.features, key, "Augmentation", cache_dir)
+    return map_in_shards(rows, data, data.column_names, data.features, key, "Augmentation", cache_dir)
 
 
 def _stops(word: str) -> bool:
@@ -221,3 +235,7 @@ def _cased_as(word: str, other: str) -> str:
     if other.isupper() and len(other) > 1:
         return word.upper()
     return word.capitalize() if other[:1].isupper() else word
+
+
+if __name__ == "__main__":
+    main()
