@@ -11,23 +11,14 @@ import torch
 import transformers
 from huggingface_hub.errors import HfHubHTTPError, HTTPError  # which HTTP library it stands on, its release decides
 from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 
 logger = logging.get_logger(__name__)
 
-# Arguments of `from_pretrained` that say where the weights are on the Hub, and how to get them
+# Arguments of `from_pretrained`: where the weights are on the Hub, and how the model is kept in memory
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
-
-# Arguments of `from_pretrained` that say how the model is kept in memory
 PLACING_ARGUMENTS = ("dtype", "attn_implementation", "device_map")
 
 ROBERTA_RENAMES = [
@@ -35,6 +26,16 @@ ROBERTA_RENAMES = [
     (r"^classifier\.dense\.", "bert.pooler.dense."),
     (r"^classifier\.out_proj\.", "classifier."),
 ]
+DISTILBERT_LAYER = {
+    "attention.q_lin": "attention.self.query",
+    "attention.k_lin": "attention.self.key",
+    "attention.v_lin": "attention.self.value",
+    "attention.out_lin": "attention.output.dense",
+    "sa_layer_norm": "attention.output.LayerNorm",
+    "ffn.lin1": "intermediate.dense",
+    "ffn.lin2": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
 # For each architecture, the names that differ from BERT's; the first pattern that fits the start of a name rewrites it.
 # XLM-RoBERTa and CamemBERT have RoBERTa's modules under their own model types.
 RENAMES: dict[str, list[tuple[str, str]]] = {
@@ -45,72 +46,37 @@ RENAMES: dict[str, list[tuple[str, str]]] = {
     "distilbert": [
         (r"^distilbert\.embeddings\.", "bert.embeddings."),
         (r"^pre_classifier\.", "bert.pooler.dense."),
-        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.q_lin\.", r"bert.encoder.layer.\1.attention.self.query."),
-        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.k_lin\.", r"bert.encoder.layer.\1.attention.self.key."),
-        (r"^distilbert\.transformer\.layer\.(\d+)\.attention\.v_lin\.", r"bert.encoder.layer.\1.attention.self.value."),
-        (
-            r"^distilbert\.transformer\.layer\.(\d+)\.attention\.out_lin\.",
-            r"bert.encoder.layer.\1.attention.output.dense.",
+        *(
+            (rf"^distilbert\.transformer\.layer\.(\d+)\.{re.escape(theirs)}\.", rf"bert.encoder.layer.\1.{ours}.")
+            for theirs, ours in DISTILBERT_LAYER.items()
         ),
-        (
-            r"^distilbert\.transformer\.layer\.(\d+)\.sa_layer_norm\.",
-            r"bert.encoder.layer.\1.attention.output.LayerNorm.",
-        ),
-        (r"^distilbert\.transformer\.layer\.(\d+)\.ffn\.lin1\.", r"bert.encoder.layer.\1.intermediate.dense."),
-        (r"^distilbert\.transformer\.layer\.(\d+)\.ffn\.lin2\.", r"bert.encoder.layer.\1.output.dense."),
-        (r"^distilbert\.transformer\.layer\.(\d+)\.output_layer_norm\.", r"bert.encoder.layer.\1.output.LayerNorm."),
     ],
 }
-AUTO_CLASSES = {
-    "ForQuestionAnswering": AutoModelForQuestionAnswering,
-    "ForSequenceClassification": AutoModelForSequenceClassification,
-}
 BY_LAYER = ("length_config", "budgets", "drop_layers")  # fields with values for each layer, meaningless for fewer layers
-SAME_CONFIG_FIELDS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "initializer_range",
-    "layer_norm_eps",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "classifier_dropout",
-    "id2label",
-    "label2id",
-    "problem_type",
-)
+SAME_CONFIG_FIELDS = """vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act
+hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps
+pad_token_id bos_token_id eos_token_id classifier_dropout id2label label2id problem_type""".split()
 
 
 def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[int] | None = None, **config_overrides):
     """Makes a model of `model_class` from a supported checkpoint or model; see its `from_backbone`."""
     hub = {name: config_overrides.pop(name) for name in HUB_ARGUMENTS if name in config_overrides}
     placing = {name: config_overrides.pop(name) for name in PLACING_ARGUMENTS if name in config_overrides}
-    _dtype(placing.get("dtype"), torch.float32)  # or an error, before anything is loaded
+    dtype, device = _dtype(placing.get("dtype")), _device(placing.get("device_map"))  # or an error, before loading
     model = source if isinstance(source, PreTrainedModel) else _load(source, model_class, **hub)
     if getattr(model.config, "quantization_config", None) is not None:
         raise ValueError("The source is in int8; a model starts from floats. Give the checkpoint that the int8 was made of.")
     if layers is not None:
         _check_layers(layers, model.config.num_hidden_layers)
-        of_other_depths = {"num_hidden_layers": len(layers), **dict.fromkeys(BY_LAYER)}
-        config_overrides = of_other_depths | config_overrides
+        config_overrides = {"num_hidden_layers": len(layers), **dict.fromkeys(BY_LAYER)} | config_overrides
     config = convert_config(model_class.config_class, model.config, **config_overrides)
     if model_class.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "qa_outputs"):
         config.num_labels = 2  # the source has another head
     config.name_or_path = model.config.name_or_path  # model cards name the checkpoint that a model was made of
     if "attn_implementation" in placing:
         config._attn_implementation = placing["attn_implementation"]
-    target = model_class(config).to(dtype=_dtype(placing.get("dtype"), model.dtype))
-    weights = convert_state_dict(model)
-    if layers is not None:
-        weights = take_layers(weights, layers)
+    target = model_class(config).to(dtype=dtype or model.dtype)
+    weights = convert_state_dict(model, layers)
     if not hasattr(target, "bert"):  # the bare encoder
         weights = {name.removeprefix("bert."): weight for name, weight in weights.items() if name.startswith("bert.")}
     wanted = target.state_dict()
@@ -123,30 +89,7 @@ def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[i
     if missing:
         logger.warning(f"Newly initialized, train them before use: {', '.join(missing)}.")
     target.config.dtype = target.dtype
-    return _placed(target, placing.get("device_map")).eval()
-
-
-def _dtype(requested: str | torch.dtype | None, source: torch.dtype) -> torch.dtype:
-    """The type of the new model's weights: the requested one, or the source's."""
-    if requested is None or requested == "auto":
-        return source
-    dtype = getattr(torch, requested, None) if isinstance(requested, str) else requested
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(f'dtype is {requested!r}; valid are "float32", "bfloat16", "float16" and "auto".')
-    return dtype
-
-
-def _placed(model: PreTrainedModel, device_map) -> PreTrainedModel:
-    """The model on one device."""
-    if device_map is None:
-        return model
-    if isinstance(device_map, dict) and len(device_map) == 1 and "" in device_map:
-        device_map = device_map[""]
-    if device_map == "auto":
-        device_map = "cuda" if torch.cuda.is_available() else "cpu"
-    if isinstance(device_map, dict):
-        raise ValueError(f'device_map is {device_map!r}; from_backbone takes one device, for example device_map="cpu".')
-    return model.to(device_map)
+    return target.to(device).eval()
 
 
 def convert_config(config_class, config: PreTrainedConfig, **overrides):
@@ -157,9 +100,6 @@ def convert_config(config_class, config: PreTrainedConfig, **overrides):
         config (`PreTrainedConfig`): of a BERT, RoBERTa, DistilBERT or DynamicTinyBert model.
         overrides: fields to set.
 
-    Returns:
-        A configuration of class `config_class`.
-
     Raises:
         ValueError: unsupported architecture, an option of it that this architecture does not have, or an unknown field.
     """
@@ -168,7 +108,7 @@ def convert_config(config_class, config: PreTrainedConfig, **overrides):
         close = difflib.get_close_matches(strange[0], known.to_dict(), n=1, cutoff=0)
         raise ValueError(f"{config_class.__name__} has no {strange[0]!r}; the nearest valid name is {close[0]!r}.")
     if config.model_type == config_class.model_type:
-        return config_class.from_dict(config.to_dict(), **overrides)
+        return config_class.from_dict({**config.to_dict(), **overrides})
     if config.model_type not in RENAMES:
         raise ValueError(
             f"A {config.model_type!r} model cannot become a {config_class.model_type!r}: there is no conversion for this "
@@ -192,52 +132,25 @@ def convert_config(config_class, config: PreTrainedConfig, **overrides):
     return config_class(**(fields | overrides))
 
 
-def convert_state_dict(model: PreTrainedModel) -> dict:
-    """Weights of a supported model under BERT's names, head included."""
-    model_type, weights = model.config.model_type, model.state_dict()
-    prefix = model.base_model_prefix
+def convert_state_dict(model: PreTrainedModel, layers: Sequence[int] | None = None) -> dict[str, torch.Tensor]:
+    """Weights of a supported model under BERT's names, head included; with `layers`, these alone, numbered anew."""
+    weights = model.state_dict()
     if model.base_model is model:
-        weights = {f"{prefix}.{name}": weight for name, weight in weights.items()}
-    renamed = {_rename(name, RENAMES.get(model_type, [])): weight for name, weight in weights.items()}
-    if model_type == "distilbert":  # it has no token types: all of them add nothing
-        types, hidden = 2, model.config.hidden_size
-        embeddings = renamed["bert.embeddings.word_embeddings.weight"]
-        renamed["bert.embeddings.token_type_embeddings.weight"] = embeddings.new_zeros(types, hidden)
-    return renamed
-
-
-def take_layers(weights: dict, layers: Sequence[int]) -> dict:
-    """Weights under BERT's names with these encoder layers alone, numbered anew in this order."""
-    new = {str(layer): str(place) for place, layer in enumerate(layers)}
-    split = {name: re.fullmatch(r"(.*encoder\.layer\.)(\d+)(\..*)", name) for name in weights}
-    taken = {name: parts for name, parts in split.items() if parts is None or parts[2] in new}
-    return {
-        name if parts is None else f"{parts[1]}{new[parts[2]]}{parts[3]}": weights[name] for name, parts in taken.items()
-    }
-
-
-def _check_layers(layers: Sequence[int], depth: int) -> None:
-    rising = all(low < high for low, high in zip(layers, layers[1:], strict=False))
-    if not layers or not rising or not set(layers) <= set(range(depth)):
-        raise ValueError(
-            f"layers is {list(layers)}; valid are rising lists of the source's layers, 0 to {depth - 1}, for example "
-            f"layers={list(range(1, depth, 2)) or [0]}."
-        )
-
-
-def _load(source: str, model_class, **hub) -> PreTrainedModel:
-    """Loads a checkpoint with the head that it was saved with, or with one for this model where its head is unknown."""
-    config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
-    if config.model_type == model_class.config_class.model_type:
-        return model_class.from_pretrained(source, **hub)
-    architecture = getattr(transformers, (config.architectures or [""])[0], None)
-    if config.model_type not in RENAMES:
-        architecture = AutoModel
-    elif architecture is None:
-        head = next((head for head in AUTO_CLASSES if model_class.__name__.endswith(head)), None)
-        architecture = AUTO_CLASSES.get(head, AutoModel)
-    with one_clear_error(source):
-        return architecture.from_pretrained(source, trust_remote_code=False, **hub)
+        weights = {f"{model.base_model_prefix}.{name}": weight for name, weight in weights.items()}
+    weights = {_rename(name, RENAMES.get(model.config.model_type, [])): weight for name, weight in weights.items()}
+    if model.config.model_type == "distilbert":  # it has no token types: all of them add nothing
+        embeddings = weights["bert.embeddings.word_embeddings.weight"]
+        weights["bert.embeddings.token_type_embeddings.weight"] = embeddings.new_zeros(2, model.config.hidden_size)
+    if layers is None:
+        return weights
+    taken = {}
+    for name, weight in weights.items():
+        start, number, end = re.fullmatch(r"(?:(.*encoder\.layer\.)(\d+))?(.*)", name).groups()
+        if number is None:
+            taken[name] = weight
+        elif int(number) in layers:
+            taken[f"{start}{list(layers).index(int(number))}{end}"] = weight
+    return taken
 
 
 @contextlib.contextmanager
@@ -250,8 +163,6 @@ def one_clear_error(name: str):
     """
     try:
         yield
-    except (SafetensorError, UnpicklingError, EOFError) as error:
-        raise OSError(_damaged(name, error)) from error
     except (OSError, HTTPError) as error:
         broke = error  # transformers may say that there is no such file; what stands behind it says why
         while broke is not None and (not isinstance(broke, HTTPError) or isinstance(broke, HfHubHTTPError)):
@@ -259,22 +170,68 @@ def one_clear_error(name: str):
         if broke is None:
             raise
         raise OSError(f"{name} did not arrive whole ({broke}). Nothing was kept; the same call tries again.") from error
-    except RuntimeError as error:
-        if "PytorchStreamReader" in str(error):  # an old file that ends too early
-            raise OSError(_damaged(name, error)) from error
-        if "ignore_mismatched_sizes" not in str(error):
+    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
+        if type(error) is RuntimeError and "ignore_mismatched_sizes" in str(error):
+            raise ValueError(
+                f"The weights of {name} have other shapes than its config.json says; one of the two is another model's. "
+                f"{error}"
+            ) from error
+        if type(error) is RuntimeError and "PytorchStreamReader" not in str(error):  # which reads old files
             raise
-        raise ValueError(
-            f"The weights of {name} have other shapes than its config.json says; one of the two is another model's. {error}"
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise OSError(
+            f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors ({reason}). Download "
+            "or save them again, as model.safetensors."
         ) from error
 
 
-def _damaged(name: str, error: Exception) -> str:
-    said = next(iter(str(error).splitlines()), type(error).__name__)
-    return (
-        f"The weights of {name} are damaged, incomplete, or a pickle that holds more than tensors ({said}). Download or "
-        "save them again, as model.safetensors."
-    )
+def _load(source: str, model_class, **hub) -> PreTrainedModel:
+    """Loads a checkpoint with the head that it was saved with, or with one for this model where its head is unknown."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
+    architecture = getattr(transformers, (config.architectures or [""])[0], None)
+    if config.model_type == model_class.config_class.model_type:
+        architecture = model_class
+    elif config.model_type not in RENAMES:
+        architecture = AutoModel
+    elif architecture is None:
+        architecture = getattr(transformers, f"AutoModel{''.join(re.findall('For.*', model_class.__name__))}")
+    with one_clear_error(source):
+        model, found = architecture.from_pretrained(source, trust_remote_code=False, output_loading_info=True, **hub)
+    missing = sorted(name for name in found["missing_keys"] if re.search(r"embeddings\.|\.layer\.(?!.*token_scorer)", name))
+    if missing and config.model_type in (*RENAMES, model_class.config_class.model_type):
+        raise ValueError(
+            f"The weights of {source} are incomplete: {len(missing)} of the encoder are missing, for example {missing[0]}. "
+            "Save or download the model again."
+        )
+    return model
+
+
+def _check_layers(layers: Sequence[int], depth: int) -> None:
+    rising = all(low < high for low, high in zip(layers, layers[1:], strict=False))
+    if not layers or not rising or not set(layers) <= set(range(depth)):
+        raise ValueError(
+            f"layers is {list(layers)}; valid are rising lists of the source's layers, 0 to {depth - 1}, for example "
+            f"layers={list(range(1, depth, 2)) or [0]}."
+        )
+
+
+def _dtype(requested: str | torch.dtype | None) -> torch.dtype | None:
+    """The requested type of the weights; `None` for that of the source."""
+    if requested in (None, "auto"):
+        return None
+    dtype = getattr(torch, requested, None) if isinstance(requested, str) else requested
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f'dtype is {requested!r}; valid are "float32", "bfloat16", "float16" and "auto".')
+    return dtype
+
+
+def _device(device_map) -> str | torch.device | None:
+    """The one device of `device_map`; `None` is the CPU."""
+    if isinstance(device_map, dict) and set(device_map) == {""}:
+        device_map = device_map[""]
+    if isinstance(device_map, dict):
+        raise ValueError(f'device_map is {device_map!r}; from_backbone takes one device, for example device_map="cpu".')
+    return device_map if device_map != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _rename(name: str, rules: list[tuple[str, str]]) -> str:

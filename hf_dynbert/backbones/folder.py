@@ -6,18 +6,15 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
 
+from .. import modeling_dynamic_tinybert
 from ..budgets.sampling import fit_length_config
-from ..hub.model_card import HEADS, write_card
+from ..hub.model_card import write_card
 from ..hub.records import TRAINING, origin, remove_stale_records
-from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering, DynamicTinyBertForSequenceClassification
+from ..tasks.base import task_of
 from ..utils.atomic_files import replace_files
 from .convert import convert_config
 
 
-MODELS = {
-    "question-answering": DynamicTinyBertForQuestionAnswering,
-    "text-classification": DynamicTinyBertForSequenceClassification,
-}
 BUDGETS = {"three-quarters": 0.75, "half": 0.5}  # of the operations; what was not trained to drop should not drop more
 
 
@@ -34,8 +31,7 @@ def convert(
         source (`str`): folder or Hub id of a BERT, RoBERTa or DistilBERT checkpoint, in safetensors or in an old
             `pytorch_model.bin`, which is read as data alone.
         output_dir (`str` or `Path`): folder to write; whole or not at all.
-        task (`str`, *optional*): `question-answering` or `text-classification`; what the checkpoint's head is for when not
-            given.
+        task (`str`, *optional*): for example `question-answering`; what the checkpoint's head is for when not given.
         budgets (`dict`, *optional*): named length configurations; when not given, three quarters and half of the operations
             with the same part dropped in each layer. The attention that a token receives decides, as in the papers.
         revision (`str`, *optional*): branch, tag or commit of a Hub id.
@@ -48,7 +44,7 @@ def convert(
     """
     hub = {"revision": revision} if revision else {}
     config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
-    model_class = MODELS[task or _task(config, source)]
+    model_class = getattr(modeling_dynamic_tinybert, f"DynamicTinyBert{task_of(config, task, source).head}")
     shape = convert_config(model_class.config_class, config)  # or an error
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
     if budgets is None and not shape.budgets:
@@ -62,14 +58,3 @@ def convert(
     remove_stale_records(output_dir, keep=[TRAINING, "model.safetensors"])
     write_card(output_dir)
     return Path(output_dir)
-
-
-def _task(config, source: str) -> str:
-    architectures = config.architectures or []
-    found = [task for task, head in HEADS.items() if any(head in architecture for architecture in architectures)]
-    if not found:
-        raise ValueError(
-            f"{source} is a {', '.join(architectures) or 'model that does not say its head'}: say what it shall be for with "
-            f"task, {' or '.join(MODELS)}; its head will be new, and needs training."
-        )
-    return found[0]

@@ -17,38 +17,14 @@ from .records import EVALUATION, OF_A_MODEL, OPENVINO_FILES, QUANTIZATION, TRAIN
 
 
 # Names of the files that belong to a model. Checkpoints, logs, pickles, notes and secrets are not uploaded
-WANTED = (
-    "LICENSE",
-    "LICENSE.md",
-    "LICENSE.txt",
-    "README.md",
-    "added_tokens.json",
-    "benchmark.png",
-    "chat_template.jinja",
-    "config.json",
-    "curve.png",
-    "front*.png",
-    "generation_config.json",
-    "merges.txt",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    *OPENVINO_FILES,
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    "spiece.model",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-    TRAINING,
-    QUANTIZATION,
-    EVALUATION,
-    *(path.name for path in Path(__file__).parents[1].glob("*.py")),  # the code that `save_pretrained` writes
-)
+WANTED = """LICENSE LICENSE.md LICENSE.txt README.md added_tokens.json benchmark.png chat_template.jinja config.json
+curve.png front*.png generation_config.json merges.txt model*.safetensors model.safetensors.index.json
+sentencepiece.bpe.model sentencepiece.model spiece.model special_tokens_map.json tokenizer.json tokenizer.model tokenizer_config.json vocab.json
+vocab.txt""".split()
+WANTED += [*OPENVINO_FILES, TRAINING, QUANTIZATION, EVALUATION]
+WANTED += [path.name for path in Path(__file__).parents[1].glob("*.py")]  # the code that `save_pretrained` writes
 ENTRIES = ".eval_results/squad.yaml"
-FORBIDDEN, UNAUTHORIZED = 403, 401
+LOG_IN = "log in with `hf auth login`, or give a token with the right to write."
 
 logger = logging.getLogger(__name__)
 
@@ -96,30 +72,25 @@ def push_folder(
         if revision and not revision.startswith("refs/"):  # those are there, or cannot be made
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         there = api.list_repo_files(repo_id, revision=revision)
-        if "README.md" in there and not _is_our_card(api, repo_id, revision):
-            paths = [path for path in paths if path != folder / "README.md"]
+        if "README.md" in there:
+            card = Path(api.hf_hub_download(repo_id, "README.md", revision=revision))
+            if not is_generated(card.read_text(encoding="utf-8")):
+                paths.remove(folder / "README.md")
         changes = [_added(path, folder, repo_id) for path in paths]
         if clean:
             left = {ENTRIES, *OF_A_MODEL} & set(there) - {change.path_in_repo for change in changes}
             changes += [CommitOperationDelete(name) for name in sorted(left)]
         return api.create_commit(repo_id, changes, commit_message=message, revision=revision).commit_url
     except RepositoryNotFoundError as error:
-        raise OSError(f"{repo_id} is not there, or not yours to write: {_who()} ({_first_line(error)})") from error
+        raise OSError(f"{repo_id} is not there, or not yours to write: {LOG_IN} ({_first_line(error)})") from error
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        hint = f" {_who()}" if status in (UNAUTHORIZED, FORBIDDEN) else ""
-        raise OSError(f"The Hub refused {repo_id}: {_first_line(error)}{hint}") from error
+        refused = error.response is not None and error.response.status_code in (401, 403)
+        raise OSError(f"The Hub refused {repo_id}: {_first_line(error)}{' ' + LOG_IN if refused else ''}") from error
     except (HTTPError, RuntimeError) as error:  # RuntimeError: of one of the threads that upload large files
         raise OSError(
             f"{folder} did not reach {repo_id} ({_first_line(error)} {_first_line(error.__cause__ or '')}). Nothing was "
             "published; the same call goes on with what is missing."
         ) from error
-
-
-def _is_our_card(api: HfApi, repo_id: str, revision: str | None) -> bool:
-    """Whether the card in the repository is none of a person's."""
-    path = api.hf_hub_download(repo_id, "README.md", revision=revision)
-    return is_generated(Path(path).read_text(encoding="utf-8"))
 
 
 def _added(path: Path, folder: Path, repo_id: str) -> CommitOperationAdd:
@@ -139,11 +110,8 @@ def model_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder. Give one that hf-dynbert train or save_pretrained wrote.")
-    paths = [
-        path for path in sorted(folder.iterdir()) if path.is_file() and any(fnmatch(path.name, name) for name in WANTED)
-    ]
-    if (folder / ENTRIES).is_file():
-        paths.append(folder / ENTRIES)
+    files = [path for path in [*sorted(folder.iterdir()), folder / ENTRIES] if path.is_file()]
+    paths = [path for path in files if path == folder / ENTRIES or any(fnmatch(path.name, name) for name in WANTED)]
     links = [path for path in paths if folder.resolve() / path.relative_to(folder) != path.resolve()]
     for path in links:
         if path.name == "config.json" or fnmatch(path.name, "model*.safetensors") or path.name in OPENVINO_FILES:
@@ -152,24 +120,15 @@ def model_files(folder: Path) -> list[Path]:
     check_folder(folder)
     if is_ours(folder):
         load_config(folder)  # refuses impossible budgets
-    _check_card(folder / "README.md")
-    return [path for path in paths if path not in links]
-
-
-def _check_card(path: Path) -> None:
-    if not path.is_file():
-        return
     try:
-        ModelCard.load(path)
+        if (folder / "README.md").is_file():
+            ModelCard.load(folder / "README.md")
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise InputError(
-            f"The metadata between the first two lines of --- in {path} is broken ({_first_line(error)}). Mend it, or "
-            "delete the file and let hf-dynbert write it."
+            f"The metadata between the first two lines of --- in {folder / 'README.md'} is broken ({_first_line(error)}). "
+            "Mend it, or delete the file and let hf-dynbert write it."
         ) from error
-
-
-def _who() -> str:
-    return "log in with `hf auth login`, or give a token with the right to write."
+    return [path for path in paths if path not in links]
 
 
 def _first_line(error: object) -> str:

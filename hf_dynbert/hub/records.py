@@ -19,11 +19,7 @@ OF_A_MODEL = (*RECORDS, "model.safetensors", *OPENVINO_FILES)
 
 
 def read_record(folder: Path, name: str) -> dict:
-    """The content of a record; empty if the folder has none.
-
-    Raises:
-        InputError: the file is not a JSON mapping.
-    """
+    """The content of a record, which must be a JSON mapping; empty if the folder has none."""
     path = folder / name
     if not path.exists():
         return {}
@@ -40,12 +36,7 @@ def is_ours(folder: Path) -> bool:
 
 
 def remove_stale_records(folder: str | Path, keep: Iterable[str] = ()) -> None:
-    """Removes the records, the plot and the weights of an earlier model from a folder that gets another model.
-
-    Args:
-        folder (`str` or `Path`): folder of the new model. A folder without a model of this package stays as it is.
-        keep (`list[str]`): file names that belong to the new model.
-    """
+    """Removes the files of an earlier model from a folder with a new model of this package, but for those in `keep`."""
     folder = Path(folder)
     if is_ours(folder):
         for name in set(OF_A_MODEL) - set(keep):
@@ -73,9 +64,3 @@ def origin(source: str | None) -> dict[str, str]:
     earlier = read_record(path, TRAINING)
     base = {"base_model": earlier["base_model"]} if hub_id(earlier.get("base_model")) else {}
     return base | {"started_from": path.resolve().name}
-
-
-def texts(value: object) -> list[str]:
-    """The texts of a value that may be one text, a list of texts, or nothing."""
-    values = value if isinstance(value, list) else [value]
-    return [item for item in values if isinstance(item, str)]

@@ -30,6 +30,7 @@ from hf_dynbert.backbones.folder import convert
 from hf_dynbert.commands.main import main
 
 
+WEIGHTS = "model.safetensors"
 SHAPE = {"vocab_size": 200, "num_hidden_layers": 6, "num_attention_heads": 12}
 PUBLISHED = {
     # 6 layers, hidden 768, ReLU: the shape of Intel/dynamic_tinybert
@@ -86,10 +87,21 @@ def test_answers_stay_and_budgets_run(source, tmp_path, old):
     assert f"| started from | {folder.name} |" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("model_type", ["bert", "dynamic_tinybert"])
+def test_weights_that_miss_a_layer_are_refused(model_type, bert, bert_folder, tmp_path, capsys):
+    folder = tmp_path / "incomplete"
+    shutil.copytree(bert_folder, folder)
+    if model_type != "bert":
+        DynamicTinyBertForQuestionAnswering.from_backbone(bert).save_pretrained(folder)
+    save_file({name: tensor for name, tensor in bert.state_dict().items() if "layer.2." not in name}, folder / WEIGHTS)
+    assert main(["convert", "--model", str(folder), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "incomplete: 16 of the encoder are missing" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_another_head_needs_a_task(sizes, tokenizer, tmp_path):
     BertModel(BertConfig(**sizes)).save_pretrained(tmp_path / "encoder")
     tokenizer.save_pretrained(tmp_path / "encoder")
-    with pytest.raises(ValueError, match="say what it shall be for with task"):
+    with pytest.raises(ValueError, match="Give the task, one of"):
         convert(str(tmp_path / "encoder"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     convert(str(tmp_path / "encoder"), tmp_path / "out", task="text-classification", budgets={"low": [4, 3, 2, 1]})

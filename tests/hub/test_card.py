@@ -60,12 +60,12 @@ def test_the_snippet_runs(folder, capsys):
     card = write_card(folder).read_text().replace(PLACE, str(folder))
     code = re.search(r"```python\n(.*?)```", card, re.S)[1]
     exec(compile(code, "card", "exec"), {})  # noqa: S102 (our own text: that it runs is what is tested)
-    assert capsys.readouterr().out.count("'answer'") == 2 and 'length_config="fast"' in code
+    assert capsys.readouterr().out.count("'answer'") == 2 and 'budget="fast"' in code
 
 
 def test_budgets_are_told_with_what_was_measured(folder):
     card = write_card(folder).read_text()
-    assert "| `half` | 0.8, 0.6, 0.5, 0.3 | | " in card
+    assert "| `half` | 0.8, 0.6, 0.5, 0.3 |  | " in card
     assert "| `fast` | 0.8, 0.4, 0.4, 0.2 | 71.25 | 1.50 G | 9.5 ms |" in card
     assert "mean over 600 held-out questions. Latency: batch 1, 164 tokens, A CPU, 2 threads, PyTorch 2 float32." in card
     assert "## Evaluation" not in card and "## Training" not in card and "front.png" not in card and "±" not in card
@@ -113,7 +113,7 @@ def test_values_of_records_are_no_code_no_html_and_not_long(folder, value):
     )
     assert "\n# A title" not in body and body.count("\n# ") == 1 and "`code`" not in body
     code = re.search(r"```python\n(.*?)```", body, re.S)[1]
-    assert 'length_config="half"' in code and compile(code, "card", "exec")
+    assert 'budget="half"' in code and compile(code, "card", "exec")
     assert ModelCard(text).data.to_dict()["library_name"] == "transformers"
 
 
@@ -198,7 +198,7 @@ def test_a_recipe_writes_the_card(bert_folder, squad_file, articles_file, tmp_pa
     assert not [path for path in output.rglob("*") if path.is_file() and b"hf_secret" in path.read_bytes()]
     evaluate = ["evaluate", "--model", str(output), "--data", str(articles_file), "--limit", "6", "--max_length", "128"]
     assert main([*evaluate, "--stride", "16", "--latency_samples", "0", "--length_config", "full", "--save", "--json"]) == 0
-    assert f"{articles_file.name}, 6 questions." in (output / "README.md").read_text()
+    assert f"{articles_file.name}, 6 examples." in (output / "README.md").read_text()
 
 
 def test_a_trainers_card(make_model, tokenizer, questions, tmp_path):
