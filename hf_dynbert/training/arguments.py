@@ -26,8 +26,7 @@ class DistillationArguments(TrainingArguments):
 
     Args:
         length_drop (`bool`): Train at sampled length configurations (LengthDrop, arXiv 2010.07003), not at full length only.
-        importance (`str`, *optional*): What decides which tokens stay, see [`DynamicTinyBertConfig`]; by default the
-            checkpoint's own. `train` sets it on the model.
+        importance (`str`, *optional*): What decides which tokens stay (`config.importance`); by default the model's own.
         num_sandwich (`int`): Sub-networks of a step between the full-length pass and the smallest.
         budget_prob (`float`): Probability that such a sub-network is one of `config.budgets` and not a sampled one.
         always_smallest (`bool`): Train the smallest sub-network in each step too (sandwich rule).
@@ -36,10 +35,8 @@ class DistillationArguments(TrainingArguments):
         layer_dropout_prob (`float`): Probability of LayerDrop, in all passes, the full-length one included.
         preset (`str`, *optional*): Sampling and divergence of a paper's published code.
         temperature (`float`): Temperature of the in-place distillation.
-        prediction_weight (`float`): Weight of a teacher's answers: those in the features (see `teacher_predictions` and
-            `teacher_logits`), else those that `teacher=` gives for each batch.
-        hard_label_weight (`float`): Weight of the labels; TinyBERT's is 0 (arXiv 1909.10351), Simplified TinyBERT's is not
-            (2009.07531).
+        prediction_weight (`float`): Weight of a teacher's answers: those in the features, else those of `teacher=`.
+        hard_label_weight (`float`): Weight of the labels; 0 learns from a teacher alone (TinyBERT, arXiv 1909.10351).
         teacher_temperature (`float`): Temperature of a teacher's answers, as given to `teacher_predictions`.
         hidden_weight (`float`): Weight of the error of hidden states (TinyBERT, arXiv 1909.10351, equation 8).
         embedding_weight (`float`): Weight of the error of the embeddings (TinyBERT, equation 9).

@@ -39,7 +39,7 @@ class DistillationCollator(DataCollatorWithPadding):
             if name in (*TARGETS, PLACES):
                 widest = values[0].new_zeros(batch["input_ids"].shape[1])  # pads all rows as the tokens are padded
                 value, side = -1 if name == PLACES else 0, self.tokenizer.padding_side
-                batch[name] = pad_sequence([*values, widest], True, value, side)[:-1]
+                batch[name] = pad_sequence([*values, widest], batch_first=True, padding_value=value, padding_side=side)[:-1]
             else:
                 batch[name] = pad_sequence(values, batch_first=True)
         return batch

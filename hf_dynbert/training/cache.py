@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import datasets
-from accelerate import PartialState
 from datasets import Dataset, Features, concatenate_datasets
+from torch import distributed
 from tqdm.auto import tqdm
 
 
@@ -33,8 +33,11 @@ def map_in_shards(
     """
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "hf_dynbert") / key
     folder.mkdir(parents=True, exist_ok=True)
-    state, firsts, shards = PartialState(), range(0, len(data), SHARD), {}
-    begin = state.process_index * len(firsts) // state.num_processes
+    rank, processes = 0, 1
+    if distributed.is_available() and distributed.is_initialized():
+        rank, processes = distributed.get_rank(), distributed.get_world_size()
+    firsts, shards = range(0, len(data), SHARD), {}
+    begin = rank * len(firsts) // processes
     for first in tqdm([*firsts[begin:], *firsts[:begin]], desc=description, unit="shard"):
         shard = data.select(range(first, min(first + SHARD, len(data)))).select_columns(columns)
         name = hashlib.sha256(json.dumps([shard[column][:] for column in columns]).encode()).hexdigest()[:16]

@@ -100,7 +100,7 @@ def teacher_logits(
     cached. Texts that `max_length` truncates are truncated at the same character for the teacher.
 
     Args:
-        teacher (`PreTrainedModel`): any model for sequence classification.
+        teacher (`PreTrainedModel`): any model for sequence classification with the student's labels.
         teacher_tokenizer (`PreTrainedTokenizerBase`): the teacher's tokenizer; any tokenizer.
         tokenizer (`PreTrainedTokenizerFast`): the student's tokenizer.
         data (`datasets.Dataset`), columns (`list[str]`), max_length (`int`): as given to `text_features`.
@@ -109,9 +109,6 @@ def teacher_logits(
 
     Returns:
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
-
-    Raises:
-        ValueError: the teacher has other labels, or cannot read a text.
     """
     order = label_order(labels, teacher.config.id2label)
     if teacher.config.problem_type == "multi_label_classification":
@@ -154,9 +151,6 @@ def teacher_inputs(
     Returns:
         `datasets.Dataset`: columns `teacher_input_ids`, and `teacher_places`, the teacher's token for each of the student's;
         a row for each row of the features.
-
-    Raises:
-        ValueError: the tokenizers split words differently.
     """
 
     def inputs(batch: dict) -> dict:

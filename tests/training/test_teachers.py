@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForQuestionAnswering, CanineTokenizer, PreTrainedTokenizerFast
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
-from hf_dynbert import DistillationArguments, DistillationTrainer, teacher_predictions, training_features
+from hf_dynbert import DistillationArguments, DistillationTrainer, teacher_inputs, teacher_predictions, training_features
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
 from hf_dynbert.tasks.question_answering.features import encode_windows
@@ -171,10 +171,10 @@ def test_the_cache_knows_teacher_tokenizer_and_settings(bert, tokenizer, questio
     assert calls(Pointer(bert.config, 7), sided) == calls(Pointer(bert.config, 7), temperature=2.0) == calls(other) == 1
 
 
-def test_slow_tokenizers_are_refused(make_model, tokenizer, questions, tmp_path):
+def test_slow_tokenizers_are_refused(tokenizer, questions):
     for pair in ((CanineTokenizer(), tokenizer), (tokenizer, CanineTokenizer())):
         with pytest.raises(ValueError, match="slow"):
-            teacher_predictions(make_model(), *pair, questions, **WINDOWS, cache_dir=tmp_path)
+            teacher_inputs(*pair, questions, **WINDOWS)
 
 
 def test_windows_that_a_teacher_cannot_read_are_refused(bert, tokenizer, letters, questions, tmp_path):
