@@ -95,8 +95,8 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
     The plan is `None` where no example loses a token.
     """
     entries = subnetwork.layer_entries(config)
-    if subnetwork.length_config is None:
-        return [(layer, None) for layer, _ in entries]
+    if all(entry is None for _, entry in entries):
+        return entries
     lengths = token_mask.sum(dim=1)
     counts = torch.stack([lengths if entry is None else _counts(entry, lengths) for _, entry in entries])  # (layers, B)
     counts = torch.where(lengths < config.min_tokens_to_drop, lengths, counts)
@@ -126,12 +126,7 @@ def _has_gaps(token_mask: torch.Tensor) -> torch.Tensor:
     return starts.sum(dim=1) + token_mask[:, 0] > 1
 
 
-def first_segment(
-    token_mask: torch.Tensor,
-    token_type_ids: torch.Tensor | None = None,
-    input_ids: torch.Tensor | None = None,
-    sep_token_id: int | None = None,
-) -> torch.Tensor:
+def first_segment(token_mask: torch.Tensor, token_type_ids=None, input_ids=None, sep_token_id: int | None = None):
     """Marks the first segment (a question, say) of `(B, L)`: CLS, its text and its separator.
 
     Token types (0 and 1) decide for the examples that have both kinds; the others end their first segment at the first

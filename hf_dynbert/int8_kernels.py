@@ -19,13 +19,7 @@ _PACKING = threading.Lock()  # the engine that packs weights is a setting of the
 
 
 class FbgemmKernel:
-    """Weights in FBGEMM's order.
-
-    Args:
-        weight (`torch.CharTensor` of shape `(out, in)`): integers from -127 to 127.
-        weight_scale (`torch.FloatTensor` of shape `(out,)`): factor of each row of the weights.
-        bias (`torch.FloatTensor` of shape `(out,)`, *optional*): is added to the products.
-    """
+    """Weights `(out, in)` from -127 to 127 in FBGEMM's order; a scale and, in floats, a bias for each output, `(out,)`."""
 
     def __init__(self, weight: torch.Tensor, weight_scale: torch.Tensor, bias: torch.Tensor | None):
         points = torch.zeros(len(weight), dtype=torch.long)

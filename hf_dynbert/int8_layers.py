@@ -49,12 +49,7 @@ class Int8Module(nn.Module):
 
 
 class Int8Linear(Int8Module):
-    """A linear layer that multiplies int8 weights by rounded activations and sums the products in int32.
-
-    Args:
-        in_features, out_features (`int`): as for `torch.nn.Linear`.
-        bias (`bool`): whether there is a bias, in floats.
-    """
+    """A linear layer that multiplies int8 weights by rounded activations and sums the products in int32."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
         super().__init__(out_features, in_features)

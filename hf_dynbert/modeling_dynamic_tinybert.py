@@ -269,14 +269,7 @@ class DynamicTinyBertEncoder(nn.Module):
         self.layer = nn.ModuleList([DynamicTinyBertLayer(config, layer_idx=i) for i in range(config.num_hidden_layers)])
 
     def forward(
-        self,
-        hidden_states: torch.Tensor,
-        tokens: TokenState,
-        attention_mask: torch.Tensor | None,
-        subnetwork: SubNetwork,
-        output_hidden_states: bool,
-        output_token_scores: bool,
-        **kwargs,
+        self, hidden_states, tokens, attention_mask, subnetwork, output_hidden_states, output_token_scores, **kwargs
     ) -> DynamicTinyBertModelOutput:
         restored, whole = hidden_states, tokens
         states, scores = [hidden_states], []
@@ -329,12 +322,8 @@ class DynamicTinyBertPreTrainedModel(PackageMethods, BertPreTrainedModel):
             module.initialize()
 
     def save_pretrained(self, *args, **kwargs) -> None:
-        """Writes the model, and this code beside it, which `trust_remote_code=True` loads.
-
-        Parameters have their present names, also after loading older ones: older BERT checkpoints have `LayerNorm.gamma`,
-        from which the Trainer of transformers 5.5 cannot resume.
-        """
-        kwargs.setdefault("save_original_format", False)
+        """Writes the model, and this code beside it, which `trust_remote_code=True` loads."""
+        kwargs.setdefault("save_original_format", False)  # not `LayerNorm.gamma` of old checkpoints: a Trainer cannot resume
         self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
 

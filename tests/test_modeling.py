@@ -297,6 +297,9 @@ def test_batch_mates_change_nothing_where_a_mask_has_gaps(make_model, importance
         assert torch.equal(together.kept_tokens[0], one.kept_tokens[0])
         real = alone["attention_mask"][0].bool()
         torch.testing.assert_close(together.start_logits[0][real], one.start_logits[0][real], atol=TOLERANCE, rtol=0)
+    model.config.drop_layers = [0]
+    budget = {"layers": [1, 2], "length_config": [0.5] * 4}  # no layer that runs may drop
+    assert torch.equal(logits(model, batch, budget=budget), logits(model, batch, budget={"layers": [1, 2]}))
 
 
 def test_no_layer_is_made_to_be_thrown_away(bert, sizes, monkeypatch):
