@@ -9,29 +9,21 @@ import importlib.util
 import sys
 
 
-PACKAGE = "hf_dynbert"
-
-
 def main() -> int:
-    """Runs the command.
-
-    Returns:
-        `int`: exit status.
-    """
-    if PACKAGE not in sys.modules:
-        spec = importlib.util.find_spec(PACKAGE)
-        # A module with the package's path, whose own code has not run: `load` runs it before a verb does
-        sys.modules[PACKAGE] = importlib.util.module_from_spec(spec)
+    """Runs the command and returns its exit status."""
+    spec = importlib.util.find_spec("hf_dynbert")
+    if "hf_dynbert" not in sys.modules:
+        sys.modules["hf_dynbert"] = importlib.util.module_from_spec(spec)  # its own code has not run
     from hf_dynbert.commands.main import main as run
 
-    return run(before_work=load)
+    return run(before_work=lambda: load(spec))
 
 
-def load() -> None:
+def load(spec) -> None:
     """Runs the package's own code, if nobody imported it before."""
-    module = sys.modules[PACKAGE]
+    module = sys.modules["hf_dynbert"]
     if not hasattr(module, "__version__"):
-        module.__spec__.loader.exec_module(module)
+        spec.loader.exec_module(module)
 
 
 if __name__ == "__main__":

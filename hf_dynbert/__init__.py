@@ -57,38 +57,16 @@ if TYPE_CHECKING:
 OPENVINO_CLASSES = ("OVDynamicTinyBertForQuestionAnswering", "OVDynamicTinyBertForSequenceClassification")
 
 # Without the OpenVINO classes: `import *` must not need the `intel` extra
+# fmt: off
 __all__ = [
-    "DynamicInt8Config",
-    "DistillationArguments",
-    "DistillationCollator",
-    "DistillationTrainer",
-    "DynamicTinyBertConfig",
-    "DynamicTinyBertForQuestionAnswering",
-    "DynamicTinyBertForSequenceClassification",
-    "DynamicTinyBertModel",
-    "ExtractiveQAPipeline",
-    "LengthAdaptiveTextClassificationPipeline",
-    "__version__",
-    "convert",
-    "count_macs",
-    "cut_texts",
-    "end_together",
-    "evaluate_squad",
-    "fit_length_config",
-    "load",
-    "load_squad",
-    "load_texts",
-    "push_folder",
-    "split_by_article",
-    "squad_metrics",
-    "teacher_inputs",
-    "teacher_logits",
-    "teacher_predictions",
-    "teacher_text_inputs",
-    "text_features",
-    "training_features",
-    "write_card",
+    "DynamicInt8Config", "DistillationArguments", "DistillationCollator", "DistillationTrainer", "DynamicTinyBertConfig",
+    "DynamicTinyBertForQuestionAnswering", "DynamicTinyBertForSequenceClassification", "DynamicTinyBertModel",
+    "ExtractiveQAPipeline", "LengthAdaptiveTextClassificationPipeline", "__version__", "convert", "count_macs", "cut_texts",
+    "end_together", "evaluate_squad", "fit_length_config", "load", "load_squad", "load_texts", "push_folder",
+    "split_by_article", "squad_metrics", "teacher_inputs", "teacher_logits", "teacher_predictions", "teacher_text_inputs",
+    "text_features", "training_features", "write_card",
 ]
+# fmt: on
 
 # Set up for transformers: AutoModel finds our checkpoints, pipeline() our task.
 AutoConfig.register(DynamicTinyBertConfig.model_type, DynamicTinyBertConfig, exist_ok=True)

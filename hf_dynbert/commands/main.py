@@ -3,13 +3,13 @@
 
 import difflib
 import importlib
-import logging
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
 
+from ..utils import quiet_imports  # noqa: F401  (before the imports of verbs)
 from ..utils.errors import InputError, is_input_error, one_line
 from ..version import __version__
 from .parsing import make_parser, parse_arguments
@@ -19,8 +19,6 @@ PROG = "hf-dynbert"
 # Each module has a DESCRIPTION, an EXAMPLE, `run`, and its dataclasses of options: ARGUMENTS, or `argument_classes()`
 VERBS = ("train", "search", "quantize", "evaluate", "benchmark", "ask", "convert", "push")
 WRONG_INPUT, STOPPED = 2, 130  # exit statuses: as argparse has it, and as shells have it after Ctrl-C
-# Loggers of libraries that transformers imports: each import prints lines about parts that this package does not use
-NOISY = ("torchao", "torch.utils._pytree")
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
 {verbs}
@@ -79,8 +77,6 @@ def _dispatch(argv: list[str], before_work: Callable[[], None] | None) -> int:
     if {"--help-all", "--help", "-h"} & set(words):
         print(make_parser(prog, classes, verb.DESCRIPTION, verb.EXAMPLE, getattr(verb, "GROUPS", None)).format_help())
         return 0
-    for logger in NOISY:
-        logging.getLogger(logger).setLevel(logging.ERROR)
     begin = time.perf_counter()
     arguments = parse_arguments(words, classes, prog)
     if before_work is not None:

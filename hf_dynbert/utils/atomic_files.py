@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Files that appear whole or not at all, outputs that are tried before work, and work that one process does at a time."""
+"""Files that appear whole or not at all, folders that one process writes at a time, and checks of outputs."""
 
 import os
 import platform
@@ -25,33 +25,8 @@ MACHINE = re.sub(r"\W", "_", platform.node())  # a number of a process means som
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[int | None]:
-    """Lets one process through. The lock ends with that process, however the process ends.
-
-    Args:
-        path (`Path`): a file that all processes use, made if it is missing.
-
-    Yields:
-        `int` or `None`: the file descriptor, which child processes may inherit; `None` while another process works.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield None
-        else:
-            yield file.fileno()
-
-
-@contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Waits until no other process or thread is inside for the same folder. The lock leaves no file.
-
-    Args:
-        folder (`Path`): a folder that exists.
-    """
+    """Waits until no other process or thread is inside for the same folder, which must exist. The lock leaves no file."""
     if fcntl is None:
         yield
         return
@@ -65,19 +40,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def replace_files(folder: Path) -> Iterator[Path]:
-    """Gives a folder to write into. Its files move to `folder` when all are written, and not at all if writing fails.
+    """Yields an empty folder; its files move to `folder` when all are written, and not at all if writing fails.
 
     In a model folder, `config.json` is removed first and moved last: until then nothing loads, rather than a mixture of two
-    models. Folders that killed processes left behind are removed.
-
-    Args:
-        folder (`Path`): where the files belong; made if it is missing. Other files in it stay.
-
-    Yields:
-        `Path`: an empty folder on the same disk.
+    models. `folder` is made if it is missing; other files in it stay. Folders of killed processes are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    remove_stale_folders(folder)
+    _remove_stale_folders(folder)
     beside = Path(tempfile.mkdtemp(prefix=f"{WRITING}{MACHINE}-{os.getpid()}-", dir=folder))
     try:
         yield beside
@@ -90,8 +59,7 @@ def replace_files(folder: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def remove_stale_folders(folder: Path) -> None:
-    """Removes the folders that killed processes of this machine left while they wrote into `folder`."""
+def _remove_stale_folders(folder: Path) -> None:
     pattern = re.compile(rf"{re.escape(WRITING)}{MACHINE}-(\d+)-\w+")
     for path in folder.glob(f"{WRITING}*"):
         match = pattern.fullmatch(path.name)
@@ -107,19 +75,12 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):  # a process of another user, or a number that no process has
-        return True
+        pass
     return True
 
 
 def check_writable(path: str | Path) -> None:
-    """Tries whether a folder can be written, or could be made, without making it.
-
-    Args:
-        path (`str` or `Path`): a folder that is there or that the work will make.
-
-    Raises:
-        InputError: the folder, or the nearest one above it that exists, cannot be written.
-    """
+    """Refuses an output folder that cannot be written or made; nothing is made here."""
     path = Path(path)
     nearest = path.absolute()
     try:

@@ -60,24 +60,16 @@ def check_number(
 
 
 def check_choice(name: str, value: object, valid: Iterable) -> None:
-    """Refuses a value that is none of the valid ones.
-
-    Raises:
-        ValueError: "cost is 'time'; valid are 'latency', 'macs'."
-    """
+    """Refuses a value that is none of the valid ones: "cost is 'time'; valid are 'latency', 'macs'."."""
     if value not in valid:
         raise ValueError(f"{name} is {value!r:.60}; valid are {', '.join(map(repr, valid))}.")
 
 
 @contextmanager
 def reading(source: str) -> Iterator[None]:
-    """Turns the errors of a damaged or missing file into an [`InputError`] that names the source.
+    """Turns the errors of a damaged or missing option, file, folder or Hub id into an [`InputError`] that names it.
 
-    Args:
-        source (`str`): option, file, folder or Hub id that the block reads. Use it around reading alone, not around work.
-
-    Raises:
-        InputError: the source cannot be read.
+    Use it around reading alone, not around work.
     """
     try:
         yield

@@ -19,9 +19,9 @@ def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
         ValueError: the model is of another type.
         OSError: there is no config.json.
     """
-    if (subfolder := kwargs.get("subfolder")) and not _has_config(model_id, kwargs):
-        kwargs = kwargs | {"subfolder": ""}
-    values, _ = PreTrainedConfig.get_config_dict(model_id, **kwargs)  # as written, since our own class takes any 'bert'
+    subfolder = kwargs.pop("subfolder", "")
+    values = _read(model_id, subfolder=subfolder, **kwargs) if subfolder else {}
+    values = values or PreTrainedConfig.get_config_dict(model_id, **kwargs)[0]  # our own class would take any 'bert'
     if not values:
         place = f"{model_id} (and its subfolder {subfolder})" if subfolder else model_id
         raise OSError(f"{place} has no config.json: saving it was not finished. Make or download the folder again.")
@@ -37,11 +37,11 @@ def load_config(model_id: str | Path, **kwargs) -> DynamicTinyBertConfig:
     return DynamicTinyBertConfig.from_dict(values | {"model_type": model_type})
 
 
-def _has_config(model_id: str | Path, arguments: dict) -> bool:
-    """Whether there is a config.json in the subfolder."""
-    if Path(model_id).is_dir():
-        return (Path(model_id) / arguments["subfolder"] / "config.json").is_file()
+def _read(model_id: str | Path, subfolder: str, **kwargs) -> dict:
+    """The values of the config.json in a subfolder; empty if it has none."""
+    if Path(model_id).is_dir() and not (Path(model_id) / subfolder / "config.json").is_file():
+        return {}
     try:
-        return bool(PreTrainedConfig.get_config_dict(model_id, **arguments)[0])
+        return PreTrainedConfig.get_config_dict(model_id, subfolder=subfolder, **kwargs)[0]
     except OSError:
-        return False
+        return {}

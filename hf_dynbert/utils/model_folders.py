@@ -12,28 +12,19 @@ from .errors import InputError, one_line
 
 
 PICKLES = ("pytorch_model.bin", "model.pt", "model.pkl")
-# A file of one of these names is enough to make a tokenizer
-TOKENIZERS = {"tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"}
+# The files of one of these sets are enough to make a tokenizer
+TOKENIZERS = [{"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"}, {"tokenizer.model"}, {"spiece.model"}]
+TOKENIZERS += [{"sentencepiece.bpe.model"}]
 # Files of a model that a loader or a card reads; a person may keep others beside them
-JSON_FILES = ("config.json", "generation_config.json", "openvino_config.json", "tokenizer.json", "tokenizer_config.json")
-JSON_FILES += ("added_tokens.json", "special_tokens_map.json", "vocab.json")
-JSON_FILES += ("training.json", "quantization.json", "evaluation.json")
+JSON_FILES = """config.json generation_config.json openvino_config.json tokenizer.json tokenizer_config.json
+added_tokens.json special_tokens_map.json vocab.json training.json quantization.json evaluation.json""".split()
 OPENVINO = {"openvino_model.xml", "openvino_model.bin"}
 CONSTANT = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')  # place of a constant of OpenVINO's graph in its .bin file
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def check_readable(name: str, option: str, weights: bool = True) -> None:
-    """Refuses a model folder that is missing, incomplete or damaged. Ids of the Hub pass: the Hub client checks those.
-
-    Args:
-        name (`str`): folder or Hub id.
-        option (`str`): option that has this value, for the message.
-        weights (`bool`, *optional*, defaults to `True`): whether the folder must hold weights.
-
-    Raises:
-        InputError: names the file.
-    """
+    """Refuses the folder in an option if it is missing, incomplete or damaged. The Hub client checks ids of the Hub."""
     folder = Path(name)
     if folder.is_dir():
         check_folder(folder, weights, pickles=True)
@@ -48,11 +39,7 @@ def check_folder(folder: Path, weights: bool = True, pickles: bool = False) -> N
 
     Args:
         folder (`Path`): a folder.
-        weights (`bool`, *optional*, defaults to `True`): whether it must hold weights.
-        pickles (`bool`, *optional*, defaults to `False`): whether weights in a pickle are enough.
-
-    Raises:
-        InputError: names the file.
+        weights, pickles (`bool`): whether it must hold weights, and whether a pickle of weights is enough.
     """
     names = {path.name for path in folder.iterdir() if path.is_file()}
     if "config.json" not in names:
@@ -78,16 +65,12 @@ def check_folder(folder: Path, weights: bool = True, pickles: bool = False) -> N
         _check_safetensors(path)
     if names >= OPENVINO:
         _check_openvino(folder)
-    if not names & TOKENIZERS:
+    if not any(names >= files for files in TOKENIZERS):
         raise InputError(f"{folder} holds no tokenizer; add it with tokenizer.save_pretrained({str(folder)!r}).")
 
 
 def read_json(path: Path) -> object:
-    """The content of a JSON file.
-
-    Raises:
-        InputError: names the file.
-    """
+    """The content of a JSON file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -12,11 +12,5 @@ MESSAGES = {
     "torch.utils._pytree": "<enum '",  # an interface that torchao 0.18 uses and torch 2.13 deprecates
 }
 
-
-def _other_message(record: logging.LogRecord) -> bool:
-    """Whether the record is none of the messages."""
-    return not record.getMessage().startswith(MESSAGES[record.name])
-
-
 for _name in MESSAGES:
-    logging.getLogger(_name).addFilter(_other_message)
+    logging.getLogger(_name).addFilter(lambda record: not record.getMessage().startswith(MESSAGES[record.name]))

@@ -19,11 +19,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         columns (`list[str]`): headers; a table of names and values may have empty ones.
         rows (`list[list[str]]`): cells, as many in each row as there are columns.
         title (`str`, *optional*): line above the table.
-
-    Raises:
-        ValueError: a row has another number of cells than the table has columns.
     """
-    _check(columns, rows)
     table = Table(box=box.SIMPLE_HEAD, show_header=any(columns), show_edge=False, pad_edge=False)
     for position, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if position == 0 else "right")
@@ -38,29 +34,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table.
-
-    Args:
-        columns (`list[str]`): headers.
-        rows (`list[list[str]]`): cells, as many in each row as there are columns.
-
-    Returns:
-        `str`: the lines, without a line break at the end.
-
-    Raises:
-        ValueError: a row has another number of cells than the table has columns.
-    """
-    _check(columns, rows)
+    """A Markdown table of headers and rows of cells, without a line break at the end."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("|" + "".join(f" {_cell(cell)} |" if cell else " |" for cell in line) for line in lines)
 
 
 def _cell(text: str) -> str:
-    """Text that stays in its cell: no line break and no bar."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _check(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    for row in rows:
-        if len(row) != len(columns):
-            raise ValueError(f"The row {list(row)} has {len(row)} cells; the table has {len(columns)} columns.")
+    return " ".join(text.split()).replace("|", "\\|")  # no line break and no bar

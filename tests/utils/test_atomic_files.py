@@ -2,15 +2,21 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import hf_dynbert
 from hf_dynbert.utils.atomic_files import check_writable, replace_files
 from hf_dynbert.utils.errors import InputError
 
 
+PACKAGE = Path(hf_dynbert.__file__).parent
 KILLED = """
-import sys, time
+import sys, time, types
+package = types.ModuleType("hf_dynbert")  # without the imports of its __init__, which take seconds
+package.__path__ = [sys.argv[2]]
+sys.modules["hf_dynbert"] = package
 from pathlib import Path
 from hf_dynbert.utils.atomic_files import replace_files
 with replace_files(Path(sys.argv[1])) as folder:
@@ -25,7 +31,9 @@ def writing_folders(folder):
 
 
 def test_what_a_killed_process_left_goes_and_what_a_running_one_writes_stays(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(PACKAGE)], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert "writing" in process.stdout.readline()
         with replace_files(tmp_path) as folder:
