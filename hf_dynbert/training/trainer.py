@@ -151,15 +151,15 @@ class DistillationTrainer(Trainer):
         if in_checkpoint and extra and self.args.should_save:
             save_file(extra, Path(output_dir) / EXTRA_STATE)
 
-    def create_model_card(self, *args, dataset=None, dataset_tags=None, finetuned_from=None, **kwargs) -> None:
+    def create_model_card(self, language=None, license=None, tags=None, **kwargs) -> None:
         """Writes the card of a length-adaptive model, see `write_card`; of another model the parent's."""
         if not self._is_length_adaptive:
-            named = {"dataset": dataset, "dataset_tags": dataset_tags, "finetuned_from": finetuned_from}
-            super().create_model_card(*args, **named, **kwargs)
+            super().create_model_card(language, license, tags, **kwargs)
         elif self.is_world_process_zero():
-            given = {name: kwargs.get(name) for name in ("language", "license", "tags")}
-            given |= {"base_model": finetuned_from, "dataset": dataset_tags}
-            given["data"] = dataset if isinstance(dataset, str) else ", ".join(dataset or [])
+            given = {"language": language, "license": license, "tags": tags}
+            given |= {"base_model": kwargs.get("finetuned_from"), "dataset": kwargs.get("dataset_tags")}
+            data = kwargs.get("dataset") or []
+            given["data"] = data if isinstance(data, str) else ", ".join(data)
             about = self.about | {name: value for name, value in given.items() if value}
             write_record(self, about, self.args.output_dir, self.hub_model_id)
 
