@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Arguments of the trainer, beside `TrainingArguments`."""
+"""Arguments of the trainer that `TrainingArguments` does not have."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -26,7 +26,7 @@ class DistillationArguments(TrainingArguments):
 
     Args:
         length_drop (`bool`): Train at sampled length configurations (LengthDrop, arXiv 2010.07003), not at full length only.
-        importance (`str`, *optional*): What decides which tokens stay (`config.importance`); by default the model's own.
+        importance (`str`, *optional*): Importance that selects the tokens (`config.importance`); by default the model's own.
         num_sandwich (`int`): Sub-networks of a step between the full-length pass and the smallest.
         budget_prob (`float`): Probability that such a sub-network is one of `config.budgets` and not a sampled one.
         always_smallest (`bool`): Train the smallest sub-network in each step too (sandwich rule).

@@ -26,7 +26,7 @@ LARGEST_DROP = 0.2  # share of its incoming tokens that a layer drops at most in
 
 
 class Objective(nn.Module):
-    """The student, what is trained beside it, and the losses of one step.
+    """The student, everything that is trained with it, and the losses of one step.
 
     Its parameters are those of the student, of the projection to the teacher's width, and of the terms. Only the full-length
     pass takes the columns `label_names`.
@@ -63,7 +63,7 @@ class Objective(nn.Module):
         return {"loss": total} | losses
 
     def extra_state(self) -> dict[str, torch.Tensor]:
-        """What checkpoints keep beside the student: the projection, and parameters of the terms."""
+        """State that checkpoints store in addition to the student: the projection, and parameters of the terms."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("student.")}
 
     def _run_passes(self, batch: dict[str, torch.Tensor], step: int) -> PassOutputs:

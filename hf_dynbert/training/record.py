@@ -17,7 +17,7 @@ from ..version import __version__
 from .arguments import DistillationArguments
 
 
-USUAL = (  # fields of TrainingArguments that repeat a training; paths, names and tokens stay private
+USUAL = (  # fields of TrainingArguments that repeat a training; paths, names and tokens are private
     "num_train_epochs",
     "max_steps",
     "per_device_train_batch_size",
@@ -59,8 +59,8 @@ def write_record(trainer, about: dict, folder: str | Path, repo_id: str | None =
     known = path.read_text(encoding="utf-8") if path.exists() else None
     if known != text:  # an equal record means the same model: keep its measurements
         remove_stale_records(folder, keep=["model.safetensors"])
-    with replace_files(Path(folder)) as beside:
-        (beside / TRAINING).write_text(text, encoding="utf-8")
+    with replace_files(Path(folder)) as unfinished:
+        (unfinished / TRAINING).write_text(text, encoding="utf-8")
     write_card(folder, repo_id)
 
 

@@ -141,7 +141,7 @@ def teacher_inputs(
     stride: int = STRIDE,
     max_question_length: int = MAX_QUESTION_LENGTH,
 ) -> Dataset:
-    """The teacher's inputs beside the student's features, for terms between layers: both models read the same tokens.
+    """A teacher's inputs for the rows of the student's features, for terms between layers: both models read the same tokens.
 
     Args:
         teacher_tokenizer, tokenizer (`PreTrainedTokenizerFast`): of the teacher and of the student. They may number tokens

@@ -28,7 +28,7 @@ class PassOutputs:
     Args:
         config (`PreTrainedConfig`): configuration of the student.
         sub_networks (`list[SubNetwork]`): what ran in each pass; the first is the full-length pass.
-        full (`ModelOutput`), smaller (`list[ModelOutput]`): outputs of the full-length pass and of the other passes.
+        full (`ModelOutput`), smaller (`list[ModelOutput]`): outputs of the full-length pass and of the smaller sub-networks.
         answers (`dict[str, torch.Tensor]`): a teacher's answers: `teacher_start` and `teacher_end` of shape `(B, L)`,
             probabilities over the student's tokens; or `teacher_logits` of shape `(B, C)`. Empty without a teacher.
         student_layers, teacher_layers ([`LayerOutputs`], *optional*): where a term compares layers.

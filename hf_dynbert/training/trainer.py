@@ -24,7 +24,7 @@ from .teachers import label_order
 from .terms import build_terms, head_of, label_loss
 
 
-EXTRA_STATE = "objective.safetensors"  # in checkpoints: what is trained beside the student
+EXTRA_STATE = "objective.safetensors"  # in checkpoints: what is trained in addition to the student
 MEASURED_STEPS = 3  # steps that the time estimate averages
 
 logger = logging.get_logger(__name__)
@@ -142,7 +142,7 @@ class DistillationTrainer(Trainer):
         return self.accelerator.autocast()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Saves the model with its record and card; in a checkpoint, with what is trained beside it instead."""
+        """Saves the model with its record and card; in a checkpoint, with `EXTRA_STATE` instead."""
         super().save_model(output_dir, _internal_call=_internal_call)
         in_checkpoint = output_dir is not None and Path(output_dir).name.startswith(PREFIX_CHECKPOINT_DIR)
         if not in_checkpoint and self._is_length_adaptive and self.is_world_process_zero():
@@ -233,7 +233,7 @@ class DistillationTrainer(Trainer):
         build_terms(args, self.model, teacher)  # refuses layers that cannot be compared
         if teacher is None:
             return
-        columns = set(getattr(self.train_dataset, "column_names", None) or [])  # a stream may not know them
+        columns = set(getattr(self.train_dataset, "column_names", None) or [])  # a stream may have none
         if not (args.learns_layers or args.learns_answers):
             raise ValueError("A teacher is given, but nothing is learned from it; use prediction_weight=1, or leave it out.")
         if head is not None and args.learns_answers and not columns & {*ANSWERS}:
@@ -247,7 +247,7 @@ class DistillationTrainer(Trainer):
         if INPUTS not in columns and not self._teacher_reads_same_tokens():
             raise ValueError(
                 "The teacher would read the student's tokens, but its tokenizer numbers tokens differently. Put the columns "
-                "of teacher_inputs(...) beside the features, or those of teacher_predictions(...) alone."
+                "of teacher_inputs(...) next to the features, or those of teacher_predictions(...) alone."
             )
 
     def _teacher_reads_same_tokens(self) -> bool:
@@ -312,7 +312,7 @@ class TimeEstimate(TrainerCallback):
         elif self.steps == 1 + MEASURED_STEPS and remaining > 0 and state.is_world_process_zero:
             seconds = (time.perf_counter() - self.begin) / MEASURED_STEPS
             minutes = seconds * remaining / 60
-            logger.warning(f"{seconds:.2g} s per step: about {minutes:.2g} minutes for the other {remaining} steps.")
+            logger.warning(f"{seconds:.2g} s per step: about {minutes:.2g} minutes for the next {remaining} steps.")
 
 
 def end_together(trainer: Trainer | None = None) -> None:

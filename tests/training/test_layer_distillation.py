@@ -226,7 +226,7 @@ def attention_and_values(model, inputs):
     """Each layer's attention probabilities `(B, A, L, L)`, and the last one's values cut into heads, `(B, A, L, H / A)`."""
     seen, last = [], model.base_model.encoder.layer[-1].attention.self
     hook = last.value.register_forward_hook(lambda module, given, values: seen.append(values))
-    model.set_attn_implementation("eager")  # the only one that tells its probabilities
+    model.set_attn_implementation("eager")  # the only kernel that returns probabilities
     attentions = model(**inputs, output_attentions=True).attentions
     hook.remove()
     return attentions, seen[-1].unflatten(-1, (4, -1)).transpose(1, 2)
@@ -375,7 +375,7 @@ def test_bad_objectives_are_refused(make_model, taught, tokenizer, mpnet, tmp_pa
 
 
 def test_a_default_budget_drops_nothing_here(make_model, questions, tokenizer, tmp_path):
-    """Student and teacher may be models that answer at a budget when nobody says anything."""
+    """The default budget of student and teacher has no effect on the full-length pass."""
     features = training_features(questions, tokenizer, **WINDOWS)
     losses = []
     for default in (None, [0.6, 0.5, 0.4, 0.3]):

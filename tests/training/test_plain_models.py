@@ -30,7 +30,7 @@ def test_a_teacher_is_fine_tuned_as_it_is(mpnet, squad_file, tmp_path):
     assert not torch.equal(model.qa_outputs.weight, before.qa_outputs.weight)
 
 
-def test_frozen_layers_stay_as_they_are(mpnet, squad_file, tmp_path):
+def test_frozen_layers_do_not_change(mpnet, squad_file, tmp_path):
     args = DistillationArguments(str(tmp_path / "out"), length_drop=False, max_steps=1, use_cpu=True, report_to=[])
     data = DataArguments(train_file=[str(squad_file)], max_length=120, stride=8)
     source = ModelArguments(str(mpnet), length_adaptive=False, freeze_layers=2)

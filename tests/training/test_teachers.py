@@ -156,7 +156,7 @@ def test_a_pass_that_was_killed_goes_on(bert, tokenizer, tmp_path):
     assert third.calls == 0 and again[:] == found[:]
 
 
-def test_the_cache_knows_teacher_tokenizer_and_settings(bert, tokenizer, questions, tmp_path):
+def test_the_cache_depends_on_teacher_tokenizer_and_settings(bert, tokenizer, questions, tmp_path):
     def calls(teacher, tokenizer=tokenizer, **options):
         teacher_predictions(teacher, tokenizer, tokenizer, questions, **WINDOWS, cache_dir=tmp_path, **options)
         return teacher.calls

@@ -113,7 +113,7 @@ def test_every_model_that_the_trainer_gets_is_prepared(make_model, arguments, fe
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16"])
-def test_weights_of_16_bits_train_in_float32_unless_asked(make_model, arguments, features, tokenizer, dtype):
+def test_weights_of_16_bits_train_in_float32_by_default(make_model, arguments, features, tokenizer, dtype):
     for keep in (False, True):
         model, teacher = (make_model().to(getattr(torch, dtype)) for _ in range(2))
         args = arguments(float32_weights=not keep, bf16=False, max_steps=1)
@@ -327,7 +327,7 @@ def test_the_loss_of_an_evaluation_does_not_depend_on_its_batches(
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)  # sums in another order
 
 
-def test_the_time_that_is_left_is_told_once(make_model, arguments, features, tokenizer, caplog):
+def test_an_estimate_of_the_duration_is_logged_once(make_model, arguments, features, tokenizer, caplog):
     trainer = DistillationTrainer(make_model(), arguments(max_steps=8), train_dataset=features, processing_class=tokenizer)
     trainer.train()
-    assert sum("minutes for the other 4 steps" in record.message for record in caplog.records) == 1
+    assert sum("minutes for the next 4 steps" in record.message for record in caplog.records) == 1

@@ -87,7 +87,7 @@ def test_without_the_smallest_only_sampled_sub_models_run(arguments):
         assert 0.39 < cost < 0.61  # whole tokens of 160, rounded up
 
 
-def test_budgets_of_the_model_are_trained_as_often_as_asked(arguments):
+def test_budgets_of_the_model_are_trained_with_their_probability(arguments):
     named = [[0.9, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.4, 0.3, 0.2, 0.1, 0.1]]
     config = DynamicTinyBertConfig(num_hidden_layers=6, budgets={"half": named[0], "third": named[1]})
     args = arguments(num_sandwich=1, always_smallest=False, budget_prob=0.6)
