@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub.constants import HF_HOME
 
+from ..utils.errors import check_number
+
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +88,7 @@ def time_in_turns(
     Raises:
         ValueError: `turns` is below 1.
     """
-    if turns < 1:
-        raise ValueError(f"turns is {turns}; valid are 1 and more, for example {TURNS}.")
+    check_number("turns", turns, 1, example=TURNS)
     for variant in variants:
         for _ in range(WARMUP):
             call(variant)

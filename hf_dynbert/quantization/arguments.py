@@ -1,8 +1,9 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Options of `hf-dynbert quantize`. Imports neither OpenVINO nor Optimum, so that `--help` does not wait."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from ..utils.errors import check_choice, check_number
 from ..utils.task_arguments import TaskArguments
 
 
@@ -40,40 +41,34 @@ class QuantizeArguments(TaskArguments):
         seed (`int`): seed of the samples.
     """
 
-    model: str = field(metadata={"help": "Folder or Hub id of a DynamicTinyBert checkpoint."})
-    output_dir: str = field(metadata={"help": "Folder of the int8 model."})
-    backend: str = field(default="openvino", metadata={"help": f"Backend: {', '.join(BACKENDS)}."})
-    drop_layers: list[int] | None = field(default=None, metadata={"help": "Layers that may drop tokens, from 0."})
-    dropped_logits: str | None = field(default=None, metadata={"help": "Logits of dropped tokens: restore or mask."})
-    train_file: list[str] | None = field(default=None, metadata={"help": "Files with training data, to calibrate with."})
-    dataset_name: str | None = field(default=None, metadata={"help": "Data set on the Hub."})
-    validation_fraction: float = field(default=0.0, metadata={"help": "Share of the data that training left out."})
-    calibration_samples: int = field(default=300, metadata={"help": "Number of inputs to calibrate with."})
-    smooth_quant_alpha: float = field(default=0.85, metadata={"help": "SmoothQuant's alpha; -1 switches it off."})
-    max_drop: float | None = field(default=None, metadata={"help": "Largest loss of F1 or accuracy, in points."})
-    tolerable_loss: float = field(default=0.01, metadata={"help": "Largest relative loss (neural-compressor)."})
-    accuracy_samples: int = field(default=400, metadata={"help": "Number of examples to measure accuracy on."})
-    seed: int = field(default=0, metadata={"help": "Seed of the samples."})
+    model: str
+    output_dir: str
+    backend: str = "openvino"
+    drop_layers: list[int] | None = None
+    dropped_logits: str | None = None
+    train_file: list[str] | None = None
+    dataset_name: str | None = None
+    validation_fraction: float = 0.0
+    calibration_samples: int = 300
+    smooth_quant_alpha: float = 0.85
+    max_drop: float | None = None
+    tolerable_loss: float = 0.01
+    accuracy_samples: int = 400
+    seed: int = 0
 
     def __post_init__(self):
-        if self.backend not in BACKENDS:
-            raise ValueError(f"backend is {self.backend!r}; valid are {', '.join(BACKENDS)}.")
-        if self.calibration_samples < 1:
-            raise ValueError(f"calibration_samples is {self.calibration_samples}; valid are 1 and more.")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction is {self.validation_fraction}; valid are numbers in [0, 1), such as 0.1.")
-        if self.smooth_quant_alpha != -1 and not 0 <= self.smooth_quant_alpha <= 1:
-            raise ValueError(f"smooth_quant_alpha is {self.smooth_quant_alpha}; valid are numbers in [0, 1], and -1.")
-        if self.backend == "neural-compressor":
-            if self.max_drop is not None:
-                raise ValueError("neural-compressor takes no max_drop; give it tolerable_loss, such as 0.01 for 1 %.")
-            if not 0 <= self.tolerable_loss < 1 or self.accuracy_samples < 1:
-                raise ValueError(
-                    f"tolerable_loss is {self.tolerable_loss} with accuracy_samples={self.accuracy_samples}; valid are "
-                    "numbers in [0, 1) with accuracy_samples of at least 1."
-                )
-        if self.max_drop is not None and (not self.max_drop > 0 or self.accuracy_samples < 1):
-            raise ValueError(
-                f"max_drop is {self.max_drop} with accuracy_samples={self.accuracy_samples}; valid are numbers above 0 with "
-                "accuracy_samples of at least 1."
-            )
+        check_choice("backend", self.backend, BACKENDS)
+        check_number("calibration_samples", self.calibration_samples, 1)
+        check_number("accuracy_samples", self.accuracy_samples, 0)
+        check_number("validation_fraction", self.validation_fraction, 0, below=1, example=0.1)
+        if self.smooth_quant_alpha != -1:
+            check_number("smooth_quant_alpha", self.smooth_quant_alpha, 0, 1, example=-1)
+        tuned = self.backend == "neural-compressor"
+        if tuned and self.max_drop is not None:
+            raise ValueError("neural-compressor takes no max_drop; give it tolerable_loss, such as 0.01 for 1 %.")
+        if tuned:
+            check_number("tolerable_loss", self.tolerable_loss, 0, below=1, example=0.01)
+        if self.max_drop is not None:
+            check_number("max_drop", self.max_drop, above=0, example=0.5)
+        if (tuned or self.max_drop is not None) and self.accuracy_samples < 1:
+            raise ValueError("accuracy_samples is 0: tuning measures accuracy. Give at least 1, for example 400.")

@@ -34,32 +34,26 @@ class ModelArguments:
         attn_implementation (`str`): attention kernel in training, see [`~transformers.PreTrainedModel`].
     """
 
-    model_name_or_path: str = field(metadata={"help": "Folder or Hub id to start from."})
-    layers: list[int] | None = field(default=None, metadata={"help": "Take only these layers, counted from 0."})
-    freeze_layers: int = field(default=0, metadata={"help": "Number of lowest layers that are not trained."})
-    config_overrides: str | None = field(
-        default=None, metadata={"help": "Configuration of a model with random weights, JSON."}
-    )
-    length_adaptive: bool = field(default=True, metadata={"help": "Convert the model to a DynamicTinyBert."})
-    teacher_model_name_or_path: str | None = field(default=None, metadata={"help": "Folder or Hub id of a teacher."})
-    teacher_dtype: Literal["float32", "bfloat16"] = field(
-        default="float32", metadata={"help": "Type of the teacher's weights."}
-    )
-    teacher_class_names: list[str] | None = field(default=None, metadata={"help": "The teacher's labels in its order."})
-    protect_first_segment: bool | None = field(default=None, metadata={"help": "Drop the question last."})
-    protect_first_segment_until: int | None = field(default=None, metadata={"help": "Layers that do; none: all."})
-    dropped_logits: str | None = field(default=None, metadata={"help": "What a dropped token answers: restore or mask."})
-    early_selection_until: int | None = field(default=None, metadata={"help": "Layers that choose before attention."})
-    importance_match: int | None = field(default=None, metadata={"help": "Dimensions of the match with the question."})
-    importance_match_until: int | None = field(default=None, metadata={"help": "Layers that match; none: all."})
-    importance_windows: list[int] | None = field(
-        default=None, metadata={"help": "Tokens on each side searched for matches."}
-    )
-    drop_layers: list[int] | None = field(default=None, metadata={"help": "Layers that may drop, from 0; none: all."})
-    budgets: str | None = field(default=None, metadata={"help": "Named length configurations, JSON."})
-    hidden_dropout_prob: float | None = field(default=None, metadata={"help": "Dropout in training."})
-    attention_probs_dropout_prob: float | None = field(default=None, metadata={"help": "Attention dropout in training."})
-    attn_implementation: str | None = field(default=None, metadata={"help": "Attention kernel in training."})
+    model_name_or_path: str
+    layers: list[int] | None = None
+    freeze_layers: int = 0
+    config_overrides: str | None = None
+    length_adaptive: bool = True
+    teacher_model_name_or_path: str | None = None
+    teacher_dtype: Literal["float32", "bfloat16"] = "float32"
+    teacher_class_names: list[str] | None = None
+    protect_first_segment: bool | None = None
+    protect_first_segment_until: int | None = None
+    dropped_logits: str | None = None
+    early_selection_until: int | None = None
+    importance_match: int | None = None
+    importance_match_until: int | None = None
+    importance_windows: list[int] | None = None
+    drop_layers: list[int] | None = None
+    budgets: str | None = None
+    hidden_dropout_prob: float | None = None
+    attention_probs_dropout_prob: float | None = None
+    attn_implementation: str | None = None
 
 
 @dataclass
@@ -85,22 +79,20 @@ class DataArguments:
         teacher_cache_dir (`str`): folder of the cache of a teacher's answers; the cache folder of `datasets` when not given.
     """
 
-    train_file: list[str] | None = field(default=None, metadata={"help": "Files to train on."})
-    task: str = field(default="question-answering", metadata={"help": "What is trained.", "choices": list(TASKS)})
-    dataset_name: str | None = field(default=None, metadata={"help": "Data set on the Hub."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    streaming: bool = field(default=False, metadata={"help": "Read plain text while training."})
-    text_columns: list[str] = field(
-        default_factory=lambda: ["text"], metadata={"help": "Columns of a text, or of a pair of texts."}
-    )
-    label_column: str = field(default="label", metadata={"help": "Column of the labels of texts."})
-    class_names: list[str] | None = field(default=None, metadata={"help": "Names of numbered labels."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Most rows to train on."})
-    eval_file: list[str] | None = field(default=None, metadata={"help": "Files to measure on, with eval_strategy."})
-    validation_fraction: float = field(default=0.0, metadata={"help": "Share of the data that training does not see."})
-    max_length: int | None = field(default=None, metadata={"help": "Tokens of a window, or of a text."})
-    stride: int = field(default=STRIDE, metadata={"help": "Tokens that neighbouring windows share."})
-    teacher_cache_dir: str | None = field(default=None, metadata={"help": "Folder of the cache of a teacher's answers."})
+    train_file: list[str] | None = None
+    task: str = field(default="question-answering", metadata={"choices": list(TASKS)})
+    dataset_name: str | None = None
+    dataset_config_name: str | None = None
+    streaming: bool = False
+    text_columns: list[str] = field(default_factory=lambda: ["text"])
+    label_column: str = "label"
+    class_names: list[str] | None = None
+    max_train_samples: int | None = None
+    eval_file: list[str] | None = None
+    validation_fraction: float = 0.0
+    max_length: int | None = None
+    stride: int = STRIDE
+    teacher_cache_dir: str | None = None
 
     def __post_init__(self):
         if self.task not in TASKS:

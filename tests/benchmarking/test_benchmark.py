@@ -129,7 +129,7 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--repeats", "0"], "repeats is 0; valid are 1 and more"),
+        (["--repeats", "0"], "repeats is 0; valid are numbers from 1 on"),
         (["--threads", "0"], "threads is 0; valid are numbers from 1 on"),
         (["--length_configs", "slow"], "slow"),
         (["--length_configs", "full", "--int8", "nowhere"], "nowhere"),

@@ -16,11 +16,12 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
+from ...utils.errors import check_choice, check_number
+from .arguments import METHODS
 from .pareto import Point, pareto_front
 from .space import LengthSpace
 
 
-METHODS = ("grid", "tpe", "nsga2")
 GRID_LAYERS = 2  # the default is a grid for so many dropping layers; a grid over more has too few levels of each
 STUDY = "length-configurations"
 POPULATION = 20  # of NSGA-II: as in the Length-Adaptive Transformer's evolution (arXiv 2010.07003)
@@ -31,13 +32,7 @@ Evaluate = Callable[[LengthConfig], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Measured:
-    """A length configuration and its measurements.
-
-    Args:
-        length_config (`list[int]` or `list[float]`): one entry for each layer.
-        score (`float`): higher is better, for example F1.
-        cost (`float`): lower is better, for example milliseconds.
-    """
+    """A length configuration with its score (higher is better) and its cost (lower is better)."""
 
     length_config: LengthConfig
     score: float
@@ -104,11 +99,9 @@ def search_length_configs(
         OSError: the storage cannot be written.
     """
     if method is None:
-        method = default_method(space)
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; valid are {', '.join(map(repr, METHODS))}.")
-    if num_evaluations < 1:
-        raise ValueError(f"num_evaluations is {num_evaluations}; valid are numbers from 1 on.")
+        method = "grid" if len(space.layers) <= GRID_LAYERS else "tpe"
+    check_choice("method", method, METHODS)
+    check_number("num_evaluations", num_evaluations, 1)
     grid = space.grid(num_evaluations) if method == "grid" else None
     study = _open(storage, {"space": repr(space)} | (settings or {}))
     for length_config in start:
@@ -116,19 +109,13 @@ def search_length_configs(
             _enqueue(study, space, length_config)
     with tqdm(total=num_evaluations, disable=not progress, desc="Search", unit="config") as bar:
         while True:
-            finished = _finished(study)
-            bar.n = min(len(finished), num_evaluations)
-            bar.set_postfix_str(_progress_text(finished, min_score))
-            if len(finished) >= num_evaluations or (grid is not None and not _left_on_grid(study, space, grid)):
-                break
-            study.sampler = _sampler(method, study, space, grid, seed)
+            result = _result(study, min_score)
+            bar.n = min(len(result.measured), num_evaluations)
+            bar.set_postfix_str(_progress_text(result.front))
+            if len(result.measured) >= num_evaluations or (grid is not None and not _left_on_grid(study, space, grid)):
+                return result
+            study.sampler = GridOrder(space, grid) if grid is not None else _sampler(method, study, seed)
             _evaluate_next(study, space, evaluate, min_score)
-    return _result(_finished(study), min_score)
-
-
-def default_method(space: LengthSpace) -> str:
-    """Returns the search method for a space: a grid where few layers drop tokens, else TPE."""
-    return "grid" if len(space.layers) <= GRID_LAYERS else "tpe"
 
 
 class GridOrder(BaseSampler):
@@ -271,15 +258,10 @@ def _enqueue(study: optuna.Study, space: LengthSpace, length_config: LengthConfi
     study.enqueue_trial(params)
 
 
-def _sampler(method: str, study: optuna.Study, space: LengthSpace, grid, seed: int) -> BaseSampler:
+def _sampler(method: str, study: optuna.Study, seed: int) -> BaseSampler:
     """A sampler for one proposal. Its seed depends on the trials so far, so that processes propose different points."""
-    if method == "grid":
-        return GridOrder(space, grid)
-
     draw_seed = (seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32  # a large prime keeps two searches apart
-    if method == "tpe":
-        return TPESampler(seed=draw_seed)
-    return NSGAIISampler(seed=draw_seed, population_size=POPULATION)
+    return TPESampler(seed=draw_seed) if method == "tpe" else NSGAIISampler(seed=draw_seed, population_size=POPULATION)
 
 
 def _evaluate_next(study: optuna.Study, space: LengthSpace, evaluate: Evaluate, min_score: float) -> None:
@@ -304,14 +286,14 @@ def _evaluate_next(study: optuna.Study, space: LengthSpace, evaluate: Evaluate, 
         raise
 
 
-def _result(finished: list, min_score: float) -> SearchResult:
-    measured = [Measured(trial.user_attrs["length_config"], trial.values[1], trial.values[0]) for trial in finished]
+def _result(study: optuna.Study, min_score: float) -> SearchResult:
+    trials = _finished(study)
+    measured = [Measured(trial.user_attrs["length_config"], trial.values[1], trial.values[0]) for trial in trials]
     good = [one for one in measured if one.score >= min_score]
     front = [good[index] for index in pareto_front([one.point for one in good])]
     return SearchResult(front, measured)
 
 
-def _progress_text(finished: list, min_score: float) -> str:
-    front = _result(finished, min_score).front
+def _progress_text(front: list[Measured]) -> str:
     ends = [front[0], front[-1]] if len(front) > 1 else front
     return f"front {len(front)}: " + " .. ".join(f"{one.score:.4g} at {one.cost:.4g}" for one in ends)

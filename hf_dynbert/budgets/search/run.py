@@ -14,7 +14,7 @@ from ...hub.model_card import write_card
 from ...hub.records import TRAINING
 from ...loading import load, load_tokenizer
 from ...subnetwork import SubNetwork, dropping_layers
-from ...tasks import DataOptions, Evaluator, Task, task_of
+from ...tasks import Evaluator, Task, task_of
 from ...tasks.question_answering.features import check_max_length
 from ...utils.atomic_files import replace_files
 from ...utils.folder_config import load_config
@@ -144,12 +144,7 @@ class _Samples:
 
     def __init__(self, args: SearchArguments, task: Task):
         self.args, self.task = args, task
-        self.options = DataOptions(
-            text_columns=tuple(args.text_columns),
-            label_column=args.label_column,
-            max_length=args.max_length,
-            stride=args.stride,
-        )
+        self.options = args.data_options(split="train")
         sources = args.train_file or [args.dataset_name or task.default_dataset]
         if sources == [None]:
             raise ValueError(f"No data is given. Give train_file=[...] or dataset_name=..., for the task {task.name}.")
