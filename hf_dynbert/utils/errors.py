@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 PACKAGE = __name__.partition(".")[0]
 LONGEST = 600  # characters of an error message from another library: some list every class that the library has
+ARCHIVE = "inline_container.cc"  # of torch.save, which raises a RuntimeError when it cannot write
 # Errors of files, folders and networks, whoever raises them
 OF_FILES = (
     OSError,
@@ -89,7 +90,11 @@ def is_input_error(error: BaseException) -> bool:
     It is if a file, a folder or the network caused it, or if a `raise` statement of this package raised a `ValueError`: a
     check of arguments or data. Any other error, for example `zip` over lists of two lengths, is a fault of the program.
     """
-    return isinstance(error, (InputError, *OF_FILES)) or is_check(error)
+    return isinstance(error, (InputError, *OF_FILES)) or is_check(error) or _is_failed_write(error)
+
+
+def _is_failed_write(error: BaseException) -> bool:
+    return type(error) is RuntimeError and ARCHIVE in str(error)
 
 
 def is_check(error: BaseException) -> bool:
@@ -109,4 +114,6 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, (RecursionError, KeyError, AttributeError, IndexError, TypeError)) or not text:
         text = f"{type(error).__name__}: {text}"
+    if _is_failed_write(error):
+        text = f"a file could not be written, for example since the disk is full or the file too large: {text}"
     return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
