@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from hf_dynbert.commands.main import VERBS, main
 from hf_dynbert.tasks.question_answering import evaluate as evaluating
@@ -118,6 +117,8 @@ def spoiled(folder, name, content):
         ("model.safetensors", b""),
         ("model.safetensors", b"\xff" * 100),
         ("model.safetensors", None),
+        ("model.safetensors", save({})),
+        ("tokenizer.json", None),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -131,18 +132,34 @@ def test_damaged_model_folders(verb, name, content, files, tmp_path, capsys):
     assert not os.path.exists(files["OUT"])
 
 
-def test_folders_without_tensors_or_tokenizer(files, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["train", *RIGHT["train"], "--teacher_model_name_or_path", "SPOILED"],
+        ["search", *RIGHT["search"], "--baselines", "SPOILED@0.5,0.5,0.5,0.5"],
+        ["benchmark", *RIGHT["benchmark"], "--int8", "SPOILED"],
+    ],
+    ids=lambda argv: argv[-2],
+)
+@pytest.mark.parametrize(("name", "content"), [("tokenizer.json", None), ("model.safetensors", save({}))])
+def test_damaged_folders_of_other_options(argv, name, content, files, tmp_path, capsys):
+    if argv[0] == "benchmark":
+        pytest.importorskip("nncf", reason="needs the intel extra")
     folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
-    save_file({}, folder / "model.safetensors")
+    spoiled(folder, name, content)
+    argv = [word.replace("SPOILED", str(folder)) for word in argv]
+    refused(argv, files, capsys, name if content is not None else "spoiled holds no")
+    assert not os.path.exists(files["OUT"])
+
+
+@pytest.mark.parametrize("names", [["vocab.json"], ["merges.txt"], ["added_tokens.json", "special_tokens_map.json"]])
+def test_a_part_of_a_tokenizer_is_none(names, files, tmp_path, capsys):
+    folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
+    (folder / "tokenizer.json").unlink()
+    for name in names:
+        (folder / name).write_text("{}")
     files["MODEL"] = str(folder)
-    refused(["evaluate", *RIGHT["evaluate"]], files, capsys, "model.safetensors holds no tensors")
-    shutil.copy(Path(files["DATA"]), folder / "model.safetensors")
-    for path in folder.glob("*token*"):
-        path.unlink()
-    (folder / "model.safetensors").unlink()
-    (folder / "vocab.txt").unlink(missing_ok=True)
-    save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
-    refused(["evaluate", *RIGHT["evaluate"]], files, capsys, "holds no tokenizer")
+    refused(["ask", *RIGHT["ask"]], files, capsys, "holds no tokenizer")
 
 
 class Explodes:
