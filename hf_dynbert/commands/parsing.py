@@ -198,32 +198,21 @@ def _current_name(name: str, fields: Mapping[str, object]) -> str:
 
 def _reader(annotation: object) -> tuple[typing.Callable, bool, list | None]:
     """How a value of a type is read: a function of one word, whether several words are given, and the valid values."""
-    kinds = [kind for kind in _members(annotation) if kind is not type(None)]
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    kinds = [kind for kind in (typing.get_args(annotation) if is_union else [annotation]) if kind is not type(None)]
     for kind in kinds:
         if typing.get_origin(kind) is list and typing.get_args(kind)[0] in (str, int, float):
             return typing.get_args(kind)[0], True, None
         if typing.get_origin(kind) is typing.Literal:
-            values = list(typing.get_args(kind))
-            return type(values[0]), False, values
+            return str, False, list(typing.get_args(kind))
         if isinstance(kind, type) and issubclass(kind, enum.Enum):
             return str, False, [member.value for member in kind]
-    if kinds == [bool]:
-        return _read_bool, False, None
     if set(kinds) == {bool, str}:
         return _read_bool_or_text, False, None
-    if str in kinds:  # of transformers' arguments, mappings too, which they read as JSON
-        return str, False, None
-    if float in kinds:
-        return float, False, None
-    if kinds == [int]:
-        return int, False, None
-    return _read_json, False, None
-
-
-def _members(annotation: object) -> list:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return list(typing.get_args(annotation))
-    return [annotation]
+    for kind in (str, float):  # of transformers' arguments, mappings too are texts, which they read as JSON
+        if kind in kinds:
+            return kind, False, None
+    return {bool: _read_bool, int: int}.get(kinds[0], _read_json), False, None
 
 
 def _read_bool(text: str) -> bool:

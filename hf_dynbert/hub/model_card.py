@@ -28,16 +28,6 @@ TOKENS = 384  # for which a card gives the operations of budgets that were never
 SIMPLE = re.compile(r"[\w.,-]{1,64}")  # names that may stand in code
 LONGEST, MOST, LARGEST = 200, 100, 1e18  # characters of a text, items of a list, and absolute value of a number in a record
 NO_SCORES = ("macs_mean", "macs_ratio", "length_config", "layers", "examples")  # of an evaluation
-PAPERS = {
-    "length": ("Length-Adaptive Transformer", "Kim and Cho", 2021, "2010.07003"),
-    "dynamic": ("Dynamic-TinyBERT", "Guskin et al.", 2021, "2111.09645"),
-    "quala": ("QuaLA-MiniLM", "Guskin et al.", 2022, "2210.17114"),
-    "tinybert": ("TinyBERT", "Jiao et al.", 2020, "1909.10351"),
-    "minilm": ("MiniLM", "Wang et al.", 2020, "2002.10957"),
-    "minilmv2": ("MiniLMv2", "Wang et al.", 2021, "2012.15828"),
-    "importance": ("ColBERT, whose late interaction scores the tokens", "Khattab and Zaharia", 2020, "2004.12832"),
-    "distillation": ("Distilling the Knowledge in a Neural Network", "Hinton et al.", 2015, "1503.02531"),
-}
 
 
 def write_card(folder: str | Path, repo_id: str | None = None) -> Path | None:
@@ -70,15 +60,7 @@ def is_generated(card: str) -> bool:
 
 
 def make_card(folder: Path, repo_id: str | None = None) -> ModelCard:
-    """The card of a model folder.
-
-    Args:
-        folder (`Path`): folder of a model of this package.
-        repo_id (`str`, *optional*): repository for the title and the code; the folder's name and a place-holder without it.
-
-    Returns:
-        [`~huggingface_hub.ModelCard`].
-    """
+    """The card of a model folder; without `repo_id`, with the folder's name and a place-holder in the code."""
     config = load_config(folder)
     record, int8 = read_record(folder, TRAINING), _safe(read_record(folder, QUANTIZATION))
     training, evaluation = _safe(record), _safe(_current_evaluation(folder, config))
@@ -117,26 +99,24 @@ def make_card(folder: Path, repo_id: str | None = None) -> ModelCard:
         budget=next((name for name in budgets if name != FULL and SIMPLE.fullmatch(name)), FULL),
         budgets=_budget_rows(config, budgets, measured)[:MOST],
         metrics=" / ".join(metrics) or "F1",
-        notes=list(dict.fromkeys(note for budget in measured for note in _conditions(budget)))[:MOST],
+        notes=list(filter(None, dict.fromkeys(map(_conditions, measured))))[:MOST],
         pictures=[name for name in sorted(path.name for path in folder.glob("front*.png")) if SIMPLE.fullmatch(name)],
         evaluation=evaluation,
         metric_names=list(dict.fromkeys(name for result in results.values() for name in _scores(result))),
-        training=_training_values(training),
+        training=_training_values(training) if training else {},
         quantization=_quantization_values(int8, config) if int8 else {},
-        papers=[PAPERS[name] for name in _papers(training, config)],
+        settings=_mapping(training.get("hyperparameters")),
         code=_code,
         number=_number,
     )
 
 
 def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -> None:
-    """Keeps the measurements at one budget in the folder, beside earlier ones on the same data.
+    """Keeps the measurements at the budget `name` in the folder, beside earlier ones on the same data.
 
     Args:
-        folder (`str` or `Path`): folder of a model of this package.
         found (`dict`): `data` in words, `dataset` and `split` if they are on the Hub, `examples`, `whole` (whether that is
             all of the data), `date`.
-        name (`str`): the budget.
         result (`dict`): metric to value, `macs_ratio`, and the `length_config` that was used.
     """
     folder = Path(folder)
@@ -195,43 +175,37 @@ def _model_index(evaluation: dict) -> list[EvalResult]:
 
 def _budget_rows(config, budgets: dict[str, Budget | None], measured: list[Budget]) -> list[dict]:
     """Rows of measured budgets, the most operations first, then of those that were never measured; full length leads."""
+    names = [budget.name for budget in sorted(measured, key=lambda budget: -budget.macs)]
+    names += [name for name in budgets if name not in names]
     rows = []
-    for budget in sorted(measured, key=lambda budget: -budget.macs):
-        costs = {"macs": f"{_number(budget.macs / 1e9, '.2f')} G", "latency": _number(budget.latency_ms, ".1f", " ms")}
-        scores = {"score": _number(budget.score, ".2f"), "error": _number(budget.score_error, ".2f")}
-        rows.append({"key": budget.name, **costs, **scores})
-    for name in budgets.keys() - {row["key"] for row in rows}:
-        operations = count_macs(config, config.resolve_budget(name), TOKENS)
-        rows.append({"key": name, "macs": f"{operations / 1e9:.2f} G at {TOKENS} tokens", "latency": ""})
-    order = list(budgets)
-    rows.sort(key=lambda row: (row["key"] != FULL, "score" not in row, 0 if "score" in row else order.index(row["key"])))
-    for row in rows:
-        network = config.resolve_budget(row["key"])
-        entries = network.length_config
+    for name in sorted(names, key=lambda name: name != FULL):
+        network, budget = config.resolve_budget(name), budgets[name] if budgets[name] in measured else None
+        macs, entries, layers = count_macs(config, network, TOKENS), network.length_config, network.layers
         leaves = "all tokens" if entries is None else ", ".join(f"{entry:g}" for entry in entries)
-        layers = "" if network.layers is None else f"; layers {', '.join(map(str, network.layers))}"
-        row |= {"name": _code(_safe(row["key"])), "leaves": leaves + layers}
+        leaves += "" if layers is None else f"; layers {', '.join(map(str, layers))}"
+        row = {"name": _code(_safe(name)), "leaves": leaves, "macs": f"{macs / 1e9:.2f} G at {TOKENS} tokens", "latency": ""}
+        if budget is not None:
+            row |= {"score": _number(budget.score, ".2f"), "error": _number(budget.score_error, ".2f")}
+            row |= {"macs": f"{budget.macs / 1e9:.2f} G", "latency": _number(budget.latency_ms, ".1f", " ms")}
+        rows.append(row)
     return rows
 
 
-def _conditions(budget: Budget) -> list[str]:
+def _conditions(budget: Budget) -> str:
     """What the score and the latency of a budget were measured on."""
-    notes = [f"Score and MACs: mean over {budget.sample}."] if budget.sample else []
-    if budget.latency_ms is not None:
-        notes.append(f"Latency: batch 1, {budget.tokens} tokens, {budget.machine}, {budget.runtime}.")
-    return [" ".join(notes)] if notes else []
+    score = f"Score and MACs: mean over {budget.sample}. " if budget.sample else ""
+    if budget.latency_ms is None:
+        return score
+    return f"{score}Latency: batch 1, {budget.tokens} tokens, {budget.machine}, {budget.runtime}."
 
 
 def _training_values(training: dict) -> dict[str, object]:
     """What repeats a training, and what it took."""
-    if not training:
-        return {}
-    minutes = _number(training.get("minutes"), ".0f", f" minutes on {training.get('machine')}")
     return {
         "started from": training.get("started_from") or training.get("base_model"),
         **{name: training.get(name) for name in ("teacher", "data", "examples")},
         **_mapping(training.get("hyperparameters")),
-        "took": minutes,
+        "took": _number(training.get("minutes"), ".0f", f" minutes on {training.get('machine')}"),
         "versions": _versions(training),
     }
 
@@ -251,20 +225,6 @@ def _quantization_values(int8: dict, config) -> dict[str, object]:
         **_mapping(int8.get("arguments")),
         "versions": _versions(int8),
     }
-
-
-def _papers(training: dict, config) -> list[str]:
-    settings = _mapping(training.get("hyperparameters"))
-    used = ["length", "dynamic", "quala"]
-    if config.importance == "learned":
-        used.append("importance")
-    if training.get("teacher"):
-        used.append("distillation")
-    if any(settings.get(name) for name in ("hidden_weight", "attention_weight", "embedding_weight")):
-        used.append("tinybert")
-    if settings.get("relation_weight"):
-        used += ["minilm", "minilmv2"]
-    return used
 
 
 def _versions(record: dict) -> str:
