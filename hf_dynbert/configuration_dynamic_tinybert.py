@@ -137,10 +137,10 @@ class DynamicTinyBertConfig(BertConfig):
 
     def __setattr__(self, name, value):
         """Refuses a value that is impossible with the other fields; the overrides of `from_pretrained` are set here."""
-        if name in CHECKED:
+        if name in CHECKED and self.__dict__.keys() >= CHECKED:
+            self._check_changes({name: value})
+        elif name in CHECKED and name != "min_tokens_to_drop":  # in the constructor; `__post_init__` checks the latter
             _check_field(name, value)
-            if self.__dict__.keys() >= CHECKED:  # otherwise the constructor is still setting fields
-                self._check_changes({name: value})
         super().__setattr__(name, value)
 
     def update(self, config_dict: dict[str, Any]) -> None:
@@ -157,11 +157,7 @@ class DynamicTinyBertConfig(BertConfig):
         _check_new_names(changed.budgets, self.budgets)
 
     def check(self) -> None:
-        """Refuses impossible values.
-
-        Raises:
-            ValueError: a value that no model can have; the error shows the valid ones.
-        """
+        """Refuses values that no model can have with a `ValueError` that shows the valid ones."""
         for name in CHECKED:
             _check_field(name, getattr(self, name))
         layers, depth = self.drop_layers, self.num_hidden_layers
@@ -268,11 +264,10 @@ def _check_field(name: str, value) -> None:
     if name in RANGES:
         least, most = RANGES[name]
         right_type = type(value) is int or (type(value) is float and type(least) is float)
-        is_unset = value is None and (name in OPTIONAL or name == "min_tokens_to_drop")  # `__post_init__` sets the latter
-        if not is_unset and not (right_type and least <= value <= most):
+        if not (right_type and least <= value <= most) and not (value is None and name in OPTIONAL):
             kind = "integers" if type(least) is int else "numbers"
             valid = f"{kind} from {least} to {most}" + (", and None" if name in OPTIONAL else "")
-    elif name in CHOICES and (value not in CHOICES[name] or type(value) not in (str, bool)):
+    elif name in CHOICES and (type(value) not in (str, bool) or value not in CHOICES[name]):
         valid = ", ".join(map(repr, CHOICES[name]))
     elif name == "importance_windows" and not _are_indices(value, LARGEST):
         valid = "lists of integers from 0, for example [0, 4, 12, 36]"

@@ -58,7 +58,7 @@ class TokenState:
     per_token: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def terms(self, states: torch.Tensor) -> None:
-        """States and mask of the first segment, where they are known already; here the scorer looks for them itself."""
+        """States and mask of the first segment, if this class keeps its slots; `None` lets the scorer find them."""
         return
 
     def select(self, importance: torch.Tensor, layer, plan: LayerPlan) -> Selection:
@@ -127,7 +127,7 @@ def _has_gaps(token_mask: torch.Tensor) -> torch.Tensor:
 
 
 def first_segment(token_mask: torch.Tensor, token_type_ids=None, input_ids=None, sep_token_id: int | None = None):
-    """Marks the first segment (a question, say) of `(B, L)`: CLS, its text and its separator.
+    """Marks the first segment (such as a question) of `(B, L)`: CLS, its text and its separator.
 
     Token types (0 and 1) decide for the examples that have both kinds; the others end their first segment at the first
     separator. An example without a second segment has no first segment either: its row is all `False`.

@@ -165,7 +165,7 @@ def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor,
 
 
 def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
-    """Vectors `(..., R)` divided by their lengths, in fp32; runtimes know this form as one operation."""
+    """Vectors `(..., R)` divided by their lengths, in fp32; runtimes have this form as one operation."""
     size = int(vectors.shape[-1])
     weight = torch.full((size,), size**-0.5, device=vectors.device)  # a root mean square of 1 is a length of sqrt(R)
     return F.rms_norm(vectors.float(), (size,), weight, eps=TINY)

@@ -344,7 +344,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
 
     def __init__(self, config: DynamicTinyBertConfig, add_pooling_layer: bool = True):
         config.check()  # a list or dictionary in it may have been changed since it was made
-        super(BertModel, self).__init__(config)  # BertModel's own would make layers that are thrown away
+        super(BertModel, self).__init__(config)  # BertModel would make layers that this class replaces
         self.embeddings = DynamicTinyBertEmbeddings(config)
         self.encoder = DynamicTinyBertEncoder(config)
         self.pooler = BertPooler(config) if add_pooling_layer else None
@@ -435,7 +435,7 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
                 f"A question answering head has 2 outputs, start and end; this configuration has num_labels="
                 f"{config.num_labels}. To put a new head on the encoder, load it with num_labels=2."
             )
-        super(BertForQuestionAnswering, self).__init__(config)  # its own would make an encoder that is thrown away
+        super(BertForQuestionAnswering, self).__init__(config)  # the parent would make an encoder that this class replaces
         self.num_labels = config.num_labels
         self.bert = DynamicTinyBertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
@@ -483,7 +483,9 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
     """Modifications: `budget` and `length_config`, see [`DynamicTinyBertModel`]."""
 
     def __init__(self, config: DynamicTinyBertConfig):
-        super(BertForSequenceClassification, self).__init__(config)  # its own would make an encoder that is thrown away
+        super(BertForSequenceClassification, self).__init__(
+            config
+        )  # the parent would make an encoder that this class replaces
         self.num_labels = config.num_labels
         self.bert = DynamicTinyBertModel(config)
         dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout

@@ -472,7 +472,7 @@ IMPOSSIBLE = {
         "always keeps all tokens": [{"full": [0.5] * 4}, {"full": {"layers": [0]}}, {"full": {"layers": []}}, {"full": 1}],
         "budgets is": [[0.5], "half", {3: [0.5] * 4}],
     },
-    "importance": {"importance is": ["attention", "", None]},
+    "importance": {"importance is": ["attention", "", None, ["all"]]},
     "dropped_logits": {"'restore', 'mask'": "zero"},
     "pooler_act": {"'tanh'": "nope"},
     "hidden_act": {"'gelu'": "nope"},
@@ -618,6 +618,8 @@ def test_a_new_configuration_drops_in_long_inputs_only(bert, bert_folder, sizes)
         DynamicTinyBertModel.from_backbone(bert).config,
     ]
     assert {config.min_tokens_to_drop for config in made} == {128}
+    with pytest.raises(ValueError, match="min_tokens_to_drop is None"):
+        made[0].min_tokens_to_drop = None
 
 
 def test_bad_calls_are_refused(make_model, batch):
