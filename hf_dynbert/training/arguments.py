@@ -142,14 +142,13 @@ class DistillationArguments(TrainingArguments):
             raise ValueError(
                 f"early_stopping_patience is {patience}; valid are 1 and more, with load_best_model_at_end=True."
             )
-        if self.gradient_checkpointing:
-            given = self.gradient_checkpointing_kwargs or {}
-            if given.get("use_reentrant"):
+        if self.gradient_checkpointing and self.gradient_checkpointing_kwargs:
+            if self.gradient_checkpointing_kwargs.get("use_reentrant"):
                 raise ValueError(
                     "use_reentrant=True hides the layers from the objective, which would then train nothing of them. Use "
                     'gradient_checkpointing_kwargs={"use_reentrant": False}, or leave gradient_checkpointing_kwargs out.'
                 )
-            self.gradient_checkpointing_kwargs = given | {"use_reentrant": False}
+            self.gradient_checkpointing_kwargs["use_reentrant"] = False  # the default of transformers, but not of torch
 
     def __getstate__(self) -> dict:
         """Leaves the token out: checkpoints keep the arguments and may be published."""

@@ -257,7 +257,7 @@ class DistillationTrainer(Trainer):
         source, tokenizer = self.teacher.name_or_path, self.processing_class
         try:
             teacher_tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError):
+        except (ImportError, OSError, ValueError):
             return True
         tokens = tokenizer.get_vocab() if isinstance(tokenizer, PreTrainedTokenizerBase) else {}
         return tokens.items() <= teacher_tokenizer.get_vocab().items()
