@@ -326,7 +326,7 @@ def test_fewer_layers_that_drop(checkpoint, squad_file, tmp_path, capsys):
     [
         (["--calibration_samples", "0"], "calibration_samples is 0; valid are numbers from 1 on"),
         (["--smooth_quant_alpha", "2"], "smooth_quant_alpha is 2.0; valid are numbers from 0 to 1"),
-        (["--backend", "onnx"], "backend is 'onnx'; valid are openvino, pytorch, neural-compressor"),
+        (["--backend", "onnx"], "backend is 'onnx'; valid are 'openvino', 'pytorch', 'neural-compressor'"),
         (["--backend", "neural-compressor", "--max_drop", "1"], "takes no max_drop"),
         (["--backend", "neural-compressor", "--tolerable_loss", "2"], "tolerable_loss is 2.0"),
         (["--max_drop", "-1"], "max_drop is -1.0"),
