@@ -18,12 +18,12 @@ from .graph import LengthAdaptiveGraph, RowPair
 from .graph_operations import LOWEST
 
 
-DIAL = "length_config"  # the variable that holds the length configuration
+LENGTH_CONFIG = "length_config"  # the variable that holds the length configuration
 DIAL_NODE = "length_config_entry"  # the node that it enters the graph by
 # Names of nodes, and which of its inputs each passes on where every token stays
 DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "kept_outputs": 1, "placed_outputs": 2}
 BIAS, BIAS_OF_KEPT = "attention_bias", "bias_of_kept_tokens"
-TASKS = ("question-answering", "text-classification")
+OPTIMUM_TASKS = ("question-answering", "text-classification")  # names of Optimum, for `optimum-cli export`
 
 
 class LengthAdaptivePatcher(ModelPatcher):
@@ -33,7 +33,7 @@ class LengthAdaptivePatcher(ModelPatcher):
         super().__init__(config, model, model_kwargs)
         self.graph = LengthAdaptiveGraph(model)
         self.conversion_extensions = [
-            ConversionExtension("hf_dynbert::length_config", _convert_dial),
+            ConversionExtension("hf_dynbert::length_config", _convert_length_config),
             ConversionExtension("hf_dynbert::take_tokens", _convert_take_tokens),
             ConversionExtension("hf_dynbert::put_tokens", _convert_put_tokens),
             ConversionExtension("hf_dynbert::top_slots", _convert_top_slots),
@@ -66,7 +66,7 @@ class LengthAdaptivePatcher(ModelPatcher):
         super().__exit__(*exception)
 
 
-@TasksManager.create_register("openvino", overwrite_existing=True)(DynamicTinyBertConfig.model_type, *TASKS)
+@TasksManager.create_register("openvino", overwrite_existing=True)(DynamicTinyBertConfig.model_type, *OPTIMUM_TASKS)
 class DynamicTinyBertOpenVINOConfig(BertOpenVINOConfig):
     """Modifications: no token types where the model has none (RoBERTa's, DistilBERT's)."""
 
@@ -81,7 +81,7 @@ class DynamicTinyBertOpenVINOConfig(BertOpenVINOConfig):
         return inputs
 
 
-def _convert_dial(context):
+def _convert_length_config(context):
     """The default length configuration; a minimum without effect stops the compiler from folding it into the graph."""
     default, input_ids = context.get_input(0), context.get_input(1)
     batch = ops.gather(ops.shape_of(input_ids, output_type="i32"), ops.constant(np.int32(0)), ops.constant(np.int32(0)))
@@ -128,7 +128,7 @@ def _convert_top_slots(context):
     return [ops.topk(ranking, width, 1, "max", "value", index_element_type="i64", stable=True).output(1)]
 
 
-def _dial_node(model: openvino.Model):
+def _length_config_node(model: openvino.Model):
     """The node by which the length configuration enters the graph."""
     nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL_NODE]
     if len(nodes) != 1:
@@ -139,45 +139,45 @@ def _dial_node(model: openvino.Model):
     return nodes[0]
 
 
-def has_dial(model: openvino.Model) -> bool:
+def has_length_config_state(model: openvino.Model) -> bool:
     """Whether callers can set the model's length configuration."""
-    return any(variable.info.variable_id == DIAL for variable in model.get_variables())
+    return any(variable.info.variable_id == LENGTH_CONFIG for variable in model.get_variables())
 
 
-def attach_dial(model: openvino.Model, default: list[int] | None = None) -> openvino.Model:
+def add_length_config_state(model: openvino.Model, default: list[int] | None = None) -> openvino.Model:
     """Makes the length configuration a state variable of the OpenVINO model. Callers that do not set it get the default."""
-    node = _dial_node(model)
+    node = _length_config_node(model)
     initial = (
         node.input(0).get_source_output() if default is None else ops.constant(np.array(default, dtype=np.int32)).output(0)
     )
     info = openvino.op.util.VariableInfo()
-    info.data_shape, info.data_type, info.variable_id = initial.get_partial_shape(), openvino.Type.i32, DIAL
+    info.data_shape, info.data_type, info.variable_id = initial.get_partial_shape(), openvino.Type.i32, LENGTH_CONFIG
     variable = openvino.op.util.Variable(info)
     value = openvino.op.read_value(initial, variable)
-    _replace_dial(node, value)
+    _replace_length_config(node, value)
     model.add_sinks([openvino.op.assign(value, variable)])
     model.validate_nodes_and_infer_types()
     return model
 
 
-def dial_to_input(model: openvino.Model) -> openvino.Model:
+def state_to_input(model: openvino.Model) -> openvino.Model:
     """Makes the length configuration an input, so that a calibration sample can bring its own; in place."""
-    (assign,) = [sink for sink in model.get_sinks() if sink.get_variable_id() == DIAL]
-    node = _dial_node(model)
+    (assign,) = [sink for sink in model.get_sinks() if sink.get_variable_id() == LENGTH_CONFIG]
+    node = _length_config_node(model)
     parameter = ops.parameter(node.output(0).get_partial_shape(), np.int32)
     model.remove_sink(assign)
-    _replace_dial(node, parameter)
-    model.remove_variable(model.get_variable_by_id(DIAL))
+    _replace_length_config(node, parameter)
+    model.remove_variable(model.get_variable_by_id(LENGTH_CONFIG))
     model.add_parameters([parameter])
     model.validate_nodes_and_infer_types()
-    parameter.output(0).set_names({DIAL})  # last, since replacing a node adds the names of its output
+    parameter.output(0).set_names({LENGTH_CONFIG})  # last, since replacing a node adds the names of its output
     return model
 
 
-def input_to_dial(model: openvino.Model, default: list[int]) -> openvino.Model:
-    """Undoes `dial_to_input`, with this default; in place."""
-    parameter = _dial_node(model)
-    attach_dial(model, default)
+def input_to_state(model: openvino.Model, default: list[int]) -> openvino.Model:
+    """Undoes `state_to_input`, with this default; in place."""
+    parameter = _length_config_node(model)
+    add_length_config_state(model, default)
     model.remove_parameter(parameter)
     model.validate_nodes_and_infer_types()
     return model
@@ -220,7 +220,7 @@ def _replace(node, output) -> None:
         target.replace_source_output(output)
 
 
-def _replace_dial(node, replacement) -> None:
+def _replace_length_config(node, replacement) -> None:
     """Puts another node where the length configuration enters the graph."""
     _replace(node, replacement.output(0))
     node.set_friendly_name(f"{DIAL_NODE}_before")

@@ -26,7 +26,14 @@ from ..subnetwork import SHARE_UNIT, SubNetwork, refuse_unknown_arguments, resol
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
 from .cpu import warn_of_overflow
-from .export import DIAL, attach_dial, dial_to_input, has_dial, input_to_dial, without_drops
+from .export import (
+    LENGTH_CONFIG,
+    add_length_config_state,
+    has_length_config_state,
+    input_to_state,
+    state_to_input,
+    without_drops,
+)
 
 
 # Transformers without this package reads config.json too, and must find an architecture that it has
@@ -55,10 +62,10 @@ class LengthAdaptiveOVModel:
 
     def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
         if isinstance(model, openvino.Model):
-            if any(DIAL in node.get_names() for node in model.inputs):  # saved with length_config_as_input=True
-                input_to_dial(model, resolve_arguments(config).encode(config))
-            elif not has_dial(model):  # Optimum's own export has only the default budget
-                attach_dial(model)
+            if any(LENGTH_CONFIG in node.get_names() for node in model.inputs):  # saved with length_config_as_input=True
+                input_to_state(model, resolve_arguments(config).encode(config))
+            elif not has_length_config_state(model):  # Optimum's own export has only the default budget
+                add_length_config_state(model)
             warn_of_overflow(model)
         self._compiling, self._compiling_whole = threading.Lock(), threading.Lock()
         self._graph, self._last_encoded, self._named_runtime = None, (None, ()), (None, "")
@@ -143,7 +150,7 @@ class LengthAdaptiveOVModel:
             with replace_files(Path(save_directory)) as beside:
                 # Floats stay as they are: OpenVINO would store them in 16 bits
                 openvino.save_model(
-                    dial_to_input(self.model.clone()), beside / self._ov_model_paths["model"], compress_to_fp16=False
+                    state_to_input(self.model.clone()), beside / self._ov_model_paths["model"], compress_to_fp16=False
                 )
 
     def push_to_hub(
@@ -288,7 +295,7 @@ class LengthAdaptiveOVModel:
         with self._compiling_whole:
             if graph.whole is None:
                 plain, how = without_drops(self.model), (self._device, {**self.ov_config}, self.model_save_dir)
-                graph.whole = graph if plain is None else Graph(self._compile_model(plain, *how), dial=False)
+                graph.whole = graph if plain is None else Graph(self._compile_model(plain, *how), has_state=False)
         return graph.whole
 
 
@@ -346,11 +353,15 @@ class Graph:
 
     Args:
         compiled (`openvino.CompiledModel`): the graph.
-        dial (`bool`): whether the graph has the `length_config` state.
+        has_state (`bool`): whether the graph has the `length_config` state.
     """
 
-    def __init__(self, compiled: openvino.CompiledModel, dial: bool = True):
-        self.compiled, self.dial, self.whole = compiled, dial, None  # whole: the same weights without selecting tokens
+    def __init__(self, compiled: openvino.CompiledModel, has_state: bool = True):
+        self.compiled, self.has_state, self.whole = (
+            compiled,
+            has_state,
+            None,
+        )  # whole: the same weights without selecting tokens
         sizes = compiled.inputs[0].partial_shape
         self.shape = [None if size.is_dynamic else size.get_length() for size in sizes]  # batch and length; None: any
         self.requests = collections.deque()  # its methods are atomic
@@ -360,7 +371,7 @@ class Graph:
         try:
             request = self.requests.pop()
         except IndexError:  # all requests are in use
-            request = Request(self.compiled, self.dial)
+            request = Request(self.compiled, self.has_state)
         outputs = request(inputs, shape, length_config)
         self.requests.append(request)  # a request that raised is not used again: its contents are unknown
         return outputs
@@ -373,13 +384,13 @@ class Request:
     takes half of that, so the tensors of each shape are kept.
     """
 
-    def __init__(self, model: openvino.CompiledModel, dial: bool):
+    def __init__(self, model: openvino.CompiledModel, has_state: bool):
         self.request, self.length_config = model.create_infer_request(), None
         # Columns of each output `(B, columns)`: the labels of a classifier; 0 where there is one column per slot
         self.columns = [0 if shape[1].is_dynamic else len(shape[1]) for shape in (o.partial_shape for o in model.outputs)]
         self.rooms, self.shape = {}, None  # shape -> an array for all inputs, and the tensor of each; the shape in use
-        self.dial = next((state for state in self.request.query_state() if state.name == DIAL), None)
-        if dial and self.dial is None:
+        self.variable = next((state for state in self.request.query_state() if state.name == LENGTH_CONFIG), None)
+        if has_state and self.variable is None:
             raise ValueError(
                 "This compiled model has its default budget alone: it was exported without the length_config state. Load it "
                 "without compile_only=True, and save it with save_pretrained."
@@ -393,8 +404,8 @@ class Request:
             shape (`tuple[int, int, int]`): B, L and the number of slots. Slots after L are zeros, also in the mask.
             length_config (`tuple[int]`): see `SubNetwork.encode`.
         """
-        if self.dial is not None and length_config != self.length_config:
-            self.dial.state = openvino.Tensor(np.array(length_config, dtype=np.int32))
+        if self.variable is not None and length_config != self.length_config:
+            self.variable.state = openvino.Tensor(np.array(length_config, dtype=np.int32))
             self.length_config = length_config
         batch, length, width = shape
         room = self._room(len(inputs), batch, width)

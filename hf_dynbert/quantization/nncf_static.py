@@ -13,7 +13,7 @@ from optimum.intel import OVConfig, OVQuantizationConfig, OVQuantizer
 from optimum.intel.openvino.quantization import OVCalibrationDataset
 
 from ..openvino.cpu import OVERFLOW_FIX, overflow_fix
-from ..openvino.export import DIAL, dial_to_input, input_to_dial
+from ..openvino.export import LENGTH_CONFIG, input_to_state, state_to_input
 from ..openvino.modeling_openvino import model_class
 from ..subnetwork import encode_entry
 from ..tasks.base import Task
@@ -56,16 +56,16 @@ class StaticInt8:
         model, args = self.exact(), self.args
         config = model.config
         inputs = [graph_input(*call) for call in calibration_calls(config, self.inputs, args.seed)]
-        dial_to_input(model.model)
+        state_to_input(model.model)
         quantize_graph(model, inputs, args.smooth_quant_alpha, [rf".*{part.replace('.', '[.]')}/.*" for part in kept])
-        input_to_dial(model.model, config.resolve_budget().encode(config))
+        input_to_state(model.model, config.resolve_budget().encode(config))
         return model
 
 
 def graph_input(inputs: dict[str, list[int]], length_config: list) -> dict[str, np.ndarray]:
-    """Arrays for a graph whose length configuration is an input, see `dial_to_input`."""
+    """Arrays for a graph whose length configuration is an input, see `state_to_input`."""
     arrays = {name: np.array([ids], dtype=np.int64) for name, ids in inputs.items()}
-    return arrays | {DIAL: np.array([encode_entry(entry) for entry in length_config], dtype=np.int32)}
+    return arrays | {LENGTH_CONFIG: np.array([encode_entry(entry) for entry in length_config], dtype=np.int32)}
 
 
 def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:

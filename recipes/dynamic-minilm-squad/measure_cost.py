@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What the dial costs: our model against upstream BERT, side by side, for every importance.
+"""What dropping tokens costs: our model against upstream BERT, side by side, for every importance.
 
 python measure_cost.py [--lengths 384 164] [--repeats 40] [--threads 2]
 

@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="OpenVINO folder of a length-adaptive model")
     parser.add_argument("--budgets", nargs="+", default=["full", "half", "third"])
-    parser.add_argument("--plain", help="OpenVINO folder of a model without a dial")
+    parser.add_argument("--plain", help="OpenVINO folder of a plain model")
     parser.add_argument("--length", type=int, default=384)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=30)

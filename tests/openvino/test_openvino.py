@@ -43,7 +43,7 @@ from optimum.exporters.openvino import main_export  # noqa: E402
 from optimum.intel import OVModelForQuestionAnswering, OVModelForSequenceClassification  # noqa: E402
 
 from hf_dynbert.openvino import cpu  # noqa: E402
-from hf_dynbert.openvino.export import attach_dial, has_dial, without_drops  # noqa: E402
+from hf_dynbert.openvino.export import add_length_config_state, has_length_config_state, without_drops  # noqa: E402
 from hf_dynbert.openvino.graph import LengthAdaptiveGraph  # noqa: E402
 from hf_dynbert.openvino.graph import token_counts as graph_token_counts  # noqa: E402
 from hf_dynbert.openvino.modeling_openvino import (  # noqa: E402
@@ -310,15 +310,14 @@ def test_all_tokens_are_a_plain_models_work(exported, name):
     plain = without_drops(model.model)
     kinds = {node.get_type_name() for node in plain.get_ops()}
     assert not plain.get_variables() and not kinds & {"TopK", "ReadValue", "ScatterElementsUpdate", "CumSum"}
-    assert has_dial(model.model)  # the model's own is as it was
+    assert has_length_config_state(model.model)  # the model's own is as it was
     for node in model.model.get_ops():  # as a file from before there were names
         node.set_friendly_name(f"node of {node.get_friendly_name()}")
     assert without_drops(model.model) is None
     again = ov_class(name).from_pretrained(exported / name, ov_config=EXACT)
-    for batch in BATCHES:  # two graphs, one answer; without names the one with a dial answers
+    for batch in BATCHES:  # two graphs, one answer; without names the graph with the state answers
         both = [outputs(one, batch, length_config="full") for one in (model, again)]
         torch.testing.assert_close(*both, rtol=0, atol=TOLERANCE)
-    assert model._graph.whole is model._graph and again._graph.whole is not again._graph
 
 
 def test_fixed_shapes_are_filled(exported):
@@ -468,12 +467,12 @@ def test_damaged_and_foreign_files_are_refused(exported, bert_folder, tmp_path):
         OVDynamicTinyBertForQuestionAnswering.from_pretrained(bert_folder, export=True)
 
 
-def test_a_graph_without_a_dial_is_refused(bert_folder, exported, tmp_path):
+def test_a_graph_without_the_state_is_refused(bert_folder, exported, tmp_path):
     OVModelForQuestionAnswering.from_pretrained(bert_folder, export=True, compile=False).save_pretrained(tmp_path)
     foreign = openvino.Core().read_model(tmp_path / "openvino_model.xml")
-    assert not has_dial(foreign)
+    assert not has_length_config_state(foreign)
     with pytest.raises(ValueError, match="not exported from a length-adaptive model"):
-        attach_dial(foreign)
+        add_length_config_state(foreign)
     (tmp_path / "config.json").write_bytes((exported / "learned" / "config.json").read_bytes())
     with pytest.raises(ValueError, match="not exported from a length-adaptive model"):
         OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path)

@@ -26,7 +26,7 @@ pytest.importorskip("optimum.intel", reason="needs the intel extra")
 from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the skip above)
 
 from hf_dynbert.openvino import cpu  # noqa: E402
-from hf_dynbert.openvino.export import DIAL  # noqa: E402
+from hf_dynbert.openvino.export import LENGTH_CONFIG  # noqa: E402
 from hf_dynbert.openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
 from hf_dynbert.quantization import nncf_static as static_int8  # noqa: E402
 from hf_dynbert.quantization import quantize as quantize_module  # noqa: E402
@@ -72,7 +72,12 @@ def test_calibration_covers_budgets(checkpoint, tokenizer, questions):
     assert length_configs[0::3] == [[1.0] * 4] * 3
     assert length_configs[1::3] == [BUDGETS["fast"]] * 3
     assert len(set(map(tuple, length_configs[2::3]))) == 3
-    assert [call[DIAL].tolist() for call in itertools.starmap(graph_input, calls)][1] == [8000, 5000, 5000, 2000]
+    assert [call[LENGTH_CONFIG].tolist() for call in itertools.starmap(graph_input, calls)][1] == [
+        8000,
+        5000,
+        5000,
+        2000,
+    ]
 
 
 def test_int8_is_close_to_fp32_at_every_budget(checkpoint, quantized):
@@ -87,16 +92,15 @@ def test_int8_is_close_to_fp32_at_every_budget(checkpoint, quantized):
         assert (fast - full).abs().max() > 0.01  # more than two graphs of the same weights differ
 
 
-def test_all_tokens_without_a_dial_are_the_same_int8(quantized):
-    plain, dialled = (OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT) for _ in range(2))
-    for node in dialled.model.get_ops():  # as a file from before there were names: the graph with a dial answers
+def test_all_tokens_without_the_state_are_the_same_int8(quantized):
+    plain, with_state = (OVDynamicTinyBertForQuestionAnswering.from_pretrained(quantized, ov_config=EXACT) for _ in range(2))
+    for node in with_state.model.get_ops():  # as a file from before there were names: the graph with the state answers
         node.set_friendly_name(f"node of {node.get_friendly_name()}")
     for seed in range(5):
         batch = make_batch((60, 37), seed=seed)
-        found, expected = (logits(model, batch, length_config="full") for model in (plain, dialled))
+        found, expected = (logits(model, batch, length_config="full") for model in (plain, with_state))
         # the same products; a sum in another order may round to another of 256 steps
         torch.testing.assert_close(found, expected, rtol=0, atol=0.05 * expected.std().item())
-    assert plain._graph.whole is not plain._graph and dialled._graph.whole is dialled._graph
 
 
 def test_int8_weights_are_int8(quantized):
