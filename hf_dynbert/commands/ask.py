@@ -11,7 +11,7 @@ from .checks import check_model, print_json, print_values
 
 DESCRIPTION = "Answer a question with a span of a text."
 EXAMPLE = 'hf-dynbert ask --model outputs/model --question "Who built it?" --context "Ada Marsh built the tower."'
-CRITERIA = ("max_latency_ms", "max_macs", "min_f1", "speedup")  # by which the model chooses a budget
+CRITERIA = ("max_latency_ms", "speedup")  # by which the model chooses a budget
 
 
 @dataclass
@@ -25,8 +25,6 @@ class AskArguments:
         context_file (`str`, *optional*): file with the text, in UTF-8; - reads standard input.
         budget (`str`, *optional*): budget: a name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3.
         max_latency_ms (`float`, *optional*): choose the most accurate budget within so many milliseconds.
-        max_macs (`float`, *optional*): choose the most accurate budget within so many multiply-accumulates.
-        min_f1 (`float`, *optional*): choose the fastest budget with at least this F1 (percent).
         speedup (`float`, *optional*): choose the most accurate budget that is so many times as fast as full length.
         top_k (`int`): number of answers.
         max_answer_len (`int`): largest number of tokens of an answer.
@@ -39,8 +37,6 @@ class AskArguments:
     context_file: str | None = None
     budget: str | None = None
     max_latency_ms: float | None = None
-    max_macs: float | None = None
-    min_f1: float | None = None
     speedup: float | None = None
     top_k: int = 1
     max_answer_len: int = 15

@@ -31,11 +31,7 @@ example: hf-dynbert ask --model outputs/model --question "Who built it?" --conte
 
 
 def main(argv: list[str] | None = None, before_work: Callable[[], None] | None = None) -> int:
-    """Entry point of the command.
-
-    Args:
-        argv (`list[str]`, *optional*): arguments; those of the process when not given.
-        before_work (`Callable`, *optional*): called before a verb runs, and not for help.
+    """Runs the command with the arguments of the process, or with `argv`. Not for help, `before_work` is called first.
 
     Returns:
         `int`: exit status: 0; 2 for wrong input, with one line on standard error; 130 after Ctrl-C. A fault of the program

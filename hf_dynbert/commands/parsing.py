@@ -17,10 +17,10 @@ from ..utils.errors import InputError, check_number, one_line
 from ..utils.recipe_files import read_recipe
 
 
-WIDEST = 125  # characters of a line of help
+WIDEST, SHORT = 125, 60  # characters of a line of help, and of a description that is not shortened
 TRUE, FALSE = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
 # Least value of options that count or measure something, whichever verb has them
-AT_LEAST_ZERO = ("accuracy_samples", "latency_samples", "max_latency_ms", "max_macs", "seed", "speedup", "stride")
+AT_LEAST_ZERO = ("accuracy_samples", "latency_samples", "max_latency_ms", "seed", "speedup", "stride")
 AT_LEAST_ONE = ("batch_size", "calibration_samples", "eval_samples", "limit", "max_answer_len")
 AT_LEAST_ONE += ("max_length", "max_train_samples", "padded_length", "threads", "top_k")
 # Other names of options: recipes of old runs have some
@@ -143,7 +143,7 @@ def unknown(what: str, name: str, known: Sequence[str]) -> str:
 
 
 def option_descriptions(classes: Sequence[type]) -> dict[str, str]:
-    """Name to the first sentence about it in the `Args:` of the docstring of its dataclass, or of a base class.
+    """Name to the first sentence, or clause, about it in the `Args:` of the docstring of its dataclass, or of a base class.
 
     A line `name (type): text` or `name, other (type): text` starts the text of one option or of several.
     """
@@ -154,6 +154,8 @@ def option_descriptions(classes: Sequence[type]) -> dict[str, str]:
             sentence = re.split(r"(?<=\.) (?=[A-Z`])", " ".join(text.split()))[0]
             sentence = sentence[:1].upper() + sentence[1:]
             plain = re.sub(r"\[`~?(?:\w+\.)*(\w+)`\]", r"\1", sentence).replace("`", "")
+            if len(plain) > SHORT:  # without remarks in parentheses, the first clause
+                plain = re.split(r"[;:] |, which |\.$", re.sub(r" \([^()]*\)", "", plain))[0] + "."
             found |= {name: plain for name in names.split(", ") if name not in found}
     return found
 

@@ -45,13 +45,10 @@ def push_folder(
 
     Args:
         folder (`str` or `Path`): a PyTorch model in safetensors, or an OpenVINO model, with its tokenizer.
-        repo_id (`str`): `user/name`; made if it does not exist.
+        repo_id, message (`str`): `user/name`, which is made if it does not exist; message of the commit.
         private (`bool`, *optional*): whether a new repository is private; by default as its owner's settings say.
-        revision (`str`, *optional*): branch, made from main if it does not exist.
-        message (`str`, *optional*): message of the commit.
-        token (`str`, *optional*): token with the right to write; by default that of `hf auth login` or `HF_TOKEN`.
-        clean (`bool`, *optional*, defaults to `False`): whether to delete weights and records in the repository that the
-            folder does not have, for example those of an earlier model.
+        revision, token (`str`, *optional*): branch, made from main if it does not exist; token with the right to write.
+        clean (`bool`): whether to delete weights and records in the repository that the folder does not have.
 
     Returns:
         `str`: address of the commit.
@@ -75,7 +72,7 @@ def push_folder(
         if "README.md" in there:
             card = Path(api.hf_hub_download(repo_id, "README.md", revision=revision))
             if not is_generated(card.read_text(encoding="utf-8")):
-                paths.remove(folder / "README.md")
+                paths = [path for path in paths if path != folder / "README.md"]
         changes = [_added(path, folder, repo_id) for path in paths]
         if clean:
             left = {ENTRIES, *OF_A_MODEL} & set(there) - {change.path_in_repo for change in changes}
@@ -102,12 +99,7 @@ def _added(path: Path, folder: Path, repo_id: str) -> CommitOperationAdd:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a folder that make a model on the Hub. Links are left out: their targets may be private.
-
-    Raises:
-        ValueError: no configuration, no weights that are safe to load, damaged ones, no tokenizer, a card that the Hub would
-            refuse.
-    """
+    """The files of a checked folder that make a model on the Hub. Links are left out: their targets may be private."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder. Give one that hf-dynbert train or save_pretrained wrote.")
     files = [path for path in [*sorted(folder.iterdir()), folder / ENTRIES] if path.is_file()]

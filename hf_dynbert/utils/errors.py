@@ -17,15 +17,8 @@ PACKAGE = __name__.partition(".")[0]
 LONGEST = 600  # characters of an error message from another library: some list every class that the library has
 ARCHIVE = "inline_container.cc"  # of torch.save, which raises a RuntimeError when it cannot write
 # Errors of files, folders and networks, whoever raises them
-OF_FILES = (
-    OSError,
-    HTTPError,
-    StrictDataclassError,
-    yaml.YAMLError,
-    UnicodeError,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
+OF_FILES = (OSError, HTTPError, StrictDataclassError, yaml.YAMLError, UnicodeError, pickle.UnpicklingError)
+OF_FILES += (SafetensorError,)
 
 
 class InputError(ValueError):
@@ -38,11 +31,9 @@ def check_number(
     """Refuses a value that is not a finite number in a range.
 
     Args:
-        name (`str`): name of the argument, for the message.
-        value: what was given. `True` and `False` are not numbers.
-        least, most (`float`, *optional*): limits that are valid themselves.
+        name, value: argument and what was given. `True` and `False` are not numbers.
+        least, most, above, below (`float`, *optional*): limits; the first two are valid themselves.
         example (`float`, *optional*): a valid value, for the message.
-        above, below (`float`, *optional*): limits that are not valid themselves.
         whole (`bool`): whether the value must be an integer.
 
     Raises:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from .errors import InputError, one_line
 
 
-PICKLES = ("pytorch_model.bin", "model.pt", "model.pkl")
+PICKLES = {"pytorch_model.bin", "model.pt", "model.pkl"}
 # The files of one of these sets are enough to make a tokenizer
 TOKENIZERS = [{"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"}, {"tokenizer.model"}, {"spiece.model"}]
 TOKENIZERS += [{"sentencepiece.bpe.model"}]
@@ -51,15 +51,10 @@ def check_folder(folder: Path, weights: bool = True, pickles: bool = False) -> N
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise InputError(f"{folder / 'config.json'} says no model_type: it is not a configuration of transformers.")
     tensors = sorted(folder.glob("model*.safetensors"))
-    if weights and not tensors and not names >= OPENVINO:
-        found = [name for name in PICKLES if name in names]
-        if not found:
-            raise InputError(f"{folder} holds no weights: save the model with save_pretrained, which writes them.")
-        if not pickles:
-            raise InputError(
-                f"{folder} holds only {found[0]}, a pickle, which is not safe to load: save the model with save_pretrained, "
-                "which writes model.safetensors."
-            )
+    if weights and not tensors and not names >= OPENVINO and not (pickles and names & PICKLES):
+        pickled = ", ".join(sorted(names & PICKLES))
+        found = f"only {pickled}, a pickle, which is not safe to load" if pickled else "no weights"
+        raise InputError(f"{folder} holds {found}: save the model with save_pretrained, which writes model.safetensors.")
     _check_shards(folder, names)
     for path in tensors:
         _check_safetensors(path)
@@ -79,13 +74,10 @@ def read_json(path: Path) -> object:
 
 def _check_shards(folder: Path, names: set[str]) -> None:
     index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return
-    content = read_json(index)
-    shards = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(shards, dict):
+    content = read_json(index) if index.exists() else {"weight_map": {}}
+    if not isinstance(content, dict) or not isinstance(content.get("weight_map"), dict):
         raise InputError(f"{index} has no weight_map; save the model again.")
-    missing = {str(shard) for shard in shards.values()} - names
+    missing = {str(shard) for shard in content["weight_map"].values()} - names
     if missing:
         raise InputError(f"{index} names {', '.join(sorted(missing))}, which is not there; save the model again.")
 

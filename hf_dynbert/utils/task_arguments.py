@@ -17,7 +17,7 @@ class TaskArguments:
         label_column (`str`): column of the labels (text classification).
         max_length (`int`, *optional*): most tokens of an input; by default that of the task.
         stride (`int`): tokens that neighbouring windows of a context share (question answering).
-        handle_impossible_answer (`bool`, *optional*): whether "no answer" is a valid answer (question answering). Data with
+        handle_impossible_answer (`bool`, *optional*): whether "no answer" is a valid answer. Data with
             questions without an answer need this option.
     """
 
