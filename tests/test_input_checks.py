@@ -182,7 +182,7 @@ def test_windows_that_the_model_does_not_read_are_refused(kind, sizes, tokenizer
     call = {"question": "who lit it?", "context": "ada lit the tower. " * 60}
     for given in ({}, {"max_seq_len": most}):
         assert ask(**call, **given)["answer"] in call["context"]
-    message = f"max_seq_len is {most + 1}; valid are whole numbers, 1 to {most}"
+    message = f"max_seq_len is {most + 1}; valid are whole numbers from 1 to {most}"
     with pytest.raises(ValueError, match=message):
         ask(**call, max_seq_len=most + 1)
     with pytest.raises(ValueError, match=message):

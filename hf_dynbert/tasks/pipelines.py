@@ -3,11 +3,11 @@
 
 import copy
 import difflib
-import math
-import numbers
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from torch.utils.data import IterableDataset
+
+from ..utils.errors import check_number
 
 
 # Arguments of `model.choose_budget`
@@ -91,27 +91,16 @@ def budget_of_call(model, budget, length_config, limits: dict) -> dict:
         elif name == "tokens":
             check_count(name, value)
         else:
-            check_number(name, value)
+            check_number(name, value, above=0)
     chosen = model.choose_budget(**limits) if limits else next(iter(given.values()))
     model.config.resolve_budget(chosen)  # raises before any work
     return {"budget": chosen}
 
 
 def check_count(name: str, value, least: int = 1, most: int | None = None) -> None:
-    """Refuses a value that is not a whole number from `least` to `most`."""
-    if value is None:
-        return
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        valid = f"{least} or more" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name} is {value!r}; valid are whole numbers, {valid}.")
-
-
-def check_number(name: str, value) -> None:
-    """Refuses a value that is not a positive finite number."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} is {value!r}; valid are positive numbers.")
+    """Refuses a value that is not a whole number from `least` to `most`; `None` is an option that was not given."""
+    if value is not None:
+        check_number(name, value, least, most, whole=True)
 
 
 def check_flag(name: str, value) -> None:

@@ -395,5 +395,5 @@ def test_fixed_shapes_answer_alike(make_model, tokenizer, tmp_path):
         for one, other in zip(ask(PAIRS, batch_size=batch_size), free, strict=True):
             assert (one["start"], one["end"]) == (other["start"], other["end"])
             assert one["score"] == pytest.approx(other["score"], rel=1e-3)  # kernels round differently
-    with pytest.raises(ValueError, match="max_seq_len is 65; valid are whole numbers, 1 to 64"):
+    with pytest.raises(ValueError, match="max_seq_len is 65; valid are whole numbers from 1 to 64"):
         ask(PAIRS, max_seq_len=65)
