@@ -7,9 +7,6 @@ from typing import Literal
 from ..utils.defaults import STRIDE
 
 
-TASKS = ("question-answering", "text-classification", "plain-text")
-
-
 @dataclass
 class ModelArguments:
     """The model that a recipe starts from.
@@ -80,7 +77,7 @@ class DataArguments:
     """
 
     train_file: list[str] | None = None
-    task: str = field(default="question-answering", metadata={"choices": list(TASKS)})
+    task: str = "question-answering"
     dataset_name: str | None = None
     dataset_config_name: str | None = None
     streaming: bool = False
@@ -95,10 +92,6 @@ class DataArguments:
     teacher_cache_dir: str | None = None
 
     def __post_init__(self):
-        if self.task not in TASKS:
-            raise ValueError(f"task is {self.task!r}; valid are {', '.join(map(repr, TASKS))}.")
-        if self.task != "question-answering" and not (self.train_file or self.dataset_name):
-            raise ValueError(f"task {self.task} needs texts: give train_file or dataset_name.")
         if len(self.text_columns) not in (1, 2) or (self.task == "plain-text" and len(self.text_columns) != 1):
             raise ValueError(
                 f"text_columns is {self.text_columns}; valid are one column, and two that make a pair to classify."

@@ -9,14 +9,15 @@ from transformers.utils import logging
 
 from ..backbones.convert import convert_config
 from ..hub.records import TRAINING, origin, remove_stale_records
+from ..tasks import Task
 from ..tasks.question_answering.features import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
 from ..training.layers import encoder_layers
 from ..training.trainer import DistillationTrainer, scorer_parameters
 from ..utils.atomic_files import replace_files
 from .arguments import DataArguments, ModelArguments
+from .data import RecipeData
 from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
-from .tasks import TASKS, Task
 
 
 # Options that the card repeats beside the trainer's
@@ -49,37 +50,39 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     settings = run_settings(model_args, data_args, args)
     if not args.overwrite_output_dir:
         check_run(output, settings)
-    task = TASKS[data_args.task](data_args, args)
+    config = None
+    if not model_args.config_overrides:
+        config = AutoConfig.from_pretrained(model_args.model_name_or_path, trust_remote_code=False)
+    data = RecipeData(data_args, args, config)
+    task = data.task
     if data_args.streaming:
         args.accelerator_config.dispatch_batches = False  # with several processes, each pads its own batches
-    if not model_args.config_overrides:
-        task.follow(AutoConfig.from_pretrained(model_args.model_name_or_path, trust_remote_code=False))
     set_seed(args.seed)  # before the model: its new weights are random
-    model = load_model(model_args, args, task)
+    model = load_model(model_args, args, task, task.label_fields(data.training))
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, trust_remote_code=False)
     teacher = None
     if model_args.teacher_model_name_or_path:
         teacher = load_teacher(model_args, args, task).to(args.device)
     if data_args.max_length:
         check_max_length(model.config, data_args.max_length, default=0)
-    contents = run_contents(model, tokenizer, {"training": task.data, "validation": task.validation}, teacher)
+    contents = run_contents(model, tokenizer, {"training": data.training, "validation": data.validation}, teacher)
     with args.main_process_first(local=False, desc="run record"):
         finished = begin_run(output, settings, contents, args.overwrite_output_dir and args.process_index == 0)
     if finished:
         logger.warning(f"{output} holds the finished model of this run; nothing is trained.")
         return output
     checkpoint = checkpoint_to_resume(output, args.resume_from_checkpoint)
-    features = task.features(tokenizer)
+    features = data.features(tokenizer)
     if not data_args.streaming:
         check_lengths(model.config, features["length"])
     if teacher is not None:
-        features = task.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
+        features = data.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
     trainer = DistillationTrainer(
         model,
         args,
         teacher=teacher if args.learns_layers else None,
         train_dataset=features,
-        eval_dataset=task.validation_features(tokenizer),
+        eval_dataset=data.validation_features(tokenizer),
         processing_class=tokenizer,
         about=_about(model_args, data_args, task),
     )
@@ -96,7 +99,7 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     return output
 
 
-def load_model(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
+def load_model(model_args: ModelArguments, args: DistillationArguments, task: Task, fields: dict) -> PreTrainedModel:
     """The model that a recipe starts from, converted if it has another supported architecture."""
     source = model_args.model_name_or_path
     overrides = {
@@ -116,7 +119,7 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
             "drop_layers": model_args.drop_layers,
             "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
         }
-    overrides = {name: value for name, value in overrides.items() if value is not None} | task.config()
+    overrides = {name: value for name, value in overrides.items() if value is not None} | fields
     if model_args.config_overrides:
         model = _from_nothing(source, overrides | json.loads(model_args.config_overrides), model_args, task)
     elif not model_args.length_adaptive:
@@ -156,7 +159,7 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
     )
     if task.has_answers and args.learns_answers and found["missing_keys"]:
         raise ValueError(
-            f"{source} was not fine-tuned for {task.args.task}: {', '.join(sorted(found['missing_keys']))} would be random. "
+            f"{source} was not fine-tuned for {task.name}: {', '.join(sorted(found['missing_keys']))} would be random. "
             "Fine-tune it first (recipes/teachers), or set prediction_weight to 0 and learn from its layers alone."
         )
     names = model_args.teacher_class_names

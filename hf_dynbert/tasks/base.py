@@ -13,6 +13,7 @@ import transformers
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from .. import modeling_dynamic_tinybert
 from ..utils.defaults import MAX_LENGTH, STRIDE
 from .inference import pad_batch, run_batch
 
@@ -30,6 +31,7 @@ class DataOptions:
         stride (`int`): tokens that neighbouring windows of a context share.
         handle_impossible_answer (`bool`, *optional*): whether "no answer" is a valid answer; `None` refuses data that have
             questions without an answer.
+        streaming (`bool`): read plain text during training, for data that do not fit on the disk.
     """
 
     split: str = "train"
@@ -39,6 +41,7 @@ class DataOptions:
     max_length: int | None = None
     stride: int = STRIDE
     handle_impossible_answer: bool | None = None
+    streaming: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ class Task(ABC):
         primary_metric (`str`): default of the metric that budgets and searches use.
         max_length (`int`): default of the most tokens of an input.
         default_dataset (`str` or `None`): data set on the Hub that verbs read if no data are given.
+        unit (`str`): what `validation_fraction` counts, for the model card.
+        has_answers (`bool`): whether models have a head whose outputs a teacher can teach.
     """
 
     name: ClassVar[str]
@@ -150,11 +155,18 @@ class Task(ABC):
     primary_metric: ClassVar[str]
     default_dataset: ClassVar[str | None] = None
     max_length: ClassVar[int] = MAX_LENGTH
+    unit: ClassVar[str] = "of the rows"
+    has_answers: ClassVar[bool] = True
 
     @property
     def auto_class(self) -> type:
         """Class of transformers that loads models for this task."""
         return getattr(transformers, f"AutoModel{self.head}")
+
+    @property
+    def model_class(self) -> type:
+        """Class of length-adaptive models for this task."""
+        return getattr(modeling_dynamic_tinybert, f"DynamicTinyBert{self.head}")
 
     @abstractmethod
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
@@ -193,6 +205,26 @@ class Task(ABC):
             options ([`DataOptions`]): how to tokenize.
             batch_size, progress: see [`Evaluator`].
         """
+
+    def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
+        """Features to train on: inputs, labels and `length`.
+
+        Raises:
+            ValueError: models for this task are not trained by recipes.
+        """
+        raise ValueError(f"Task {self.name!r} has no training features: train its models with DistillationTrainer.")
+
+    def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
+        """Rows whose labels are numbers, in the order of `class_names`, or of another data set `like`."""
+        return data
+
+    def follow(self, data: Dataset, config) -> Dataset:
+        """Rows whose labels have the numbers of a checkpoint's head, so that a trained head keeps its meaning."""
+        return data
+
+    def label_fields(self, data: Dataset) -> dict:
+        """Fields of the model's configuration that the labels decide."""
+        return {}
 
 
 TASKS: dict[str, Task] = {}

@@ -9,8 +9,9 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuest
 
 from hf_dynbert import DistillationArguments, DynamicTinyBertForQuestionAnswering
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
+from hf_dynbert.recipes.data import RecipeData
 from hf_dynbert.recipes.run import load_model, run_recipe
-from hf_dynbert.recipes.tasks import TASKS, QuestionAnswering
+from hf_dynbert.tasks import QUESTION_ANSWERING
 from hf_dynbert.tasks.base import DataOptions, get_task
 
 
@@ -161,10 +162,10 @@ def test_a_recipe_changes_only_what_it_names(make_model, tokenizer, tmp_path, im
     fields = {"dropped_logits": "mask", "protect_first_segment": importance == "all", "importance": importance}
     make_model(**fields).save_pretrained(tmp_path / "checkpoint")
     args = DistillationArguments(str(tmp_path / "run"), use_cpu=True, report_to=[])
-    model = load_model(ModelArguments(str(tmp_path / "checkpoint")), args, object.__new__(QuestionAnswering))
+    model = load_model(ModelArguments(str(tmp_path / "checkpoint")), args, QUESTION_ANSWERING, {})
     assert {name: getattr(model.config, name) for name in fields} == fields
     asked = ModelArguments(str(tmp_path / "checkpoint"), dropped_logits="restore")
-    assert load_model(asked, args, object.__new__(QuestionAnswering)).config.dropped_logits == "restore"
+    assert load_model(asked, args, QUESTION_ANSWERING, {}).config.dropped_logits == "restore"
 
 
 @pytest.mark.parametrize("given", ["eval_file", "validation_fraction"])
@@ -192,13 +193,13 @@ def test_training_and_evaluation_split_alike(articles_file, tmp_path, name):
         files = [str(tmp_path / "texts.jsonl")]
     columns = {"text_columns": ["sentence"], "label_column": "sentiment"}
     data = DataArguments(files, name, validation_fraction=0.3, **columns)
-    recipe = TASKS[name](data, DistillationArguments(str(tmp_path / "run"), use_cpu=True, report_to=[]))
+    recipe = RecipeData(data, DistillationArguments(str(tmp_path / "run"), use_cpu=True, report_to=[]))
     options = DataOptions(text_columns=("sentence",), label_column="sentiment")
     rows = get_task(name).load(files, options)
     training, validation = get_task(name).split(rows, 0.3)
     column = "question" if name == "question-answering" else "sentence"
     assert recipe.validation[column][:] == validation[column][:]
-    assert recipe.data[column][:] == training[column][:]
+    assert recipe.training[column][:] == training[column][:]
     assert len(validation) and not set(validation[column]) & set(training[column]) or name == "question-answering"
 
 

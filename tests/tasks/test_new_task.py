@@ -37,17 +37,24 @@ class WordCounting(Task):
         return Dataset.from_dict({"text": [line for name in sources for line in Path(name).read_text().splitlines()]})
 
     def split(self, data, validation_fraction, seed=0):
-        parts = data.train_test_split(validation_fraction, seed=seed)
-        return parts["train"], parts["test"]
+        return tuple(data.train_test_split(validation_fraction, seed=seed).values())
 
     def inputs(self, tokenizer, data, options):
         encoding = tokenizer(data["text"][:], truncation=True, max_length=options.max_length or self.max_length)
         return [{name: encoding[name][row] for name in encoding} for row in range(len(data))]
 
     def evaluator(self, tokenizer, data, config, options, batch_size=32, progress=False):
-        counts = [len(text.split()) for text in data["text"]]
-        inputs = self.inputs(tokenizer, data, options)
+        counts, inputs = [len(text.split()) for text in data["text"]], self.inputs(tokenizer, data, options)
         return CountingEvaluator(tokenizer, inputs, counts, batch_size=batch_size, progress=progress)
+
+    def training_features(self, tokenizer, data, options):
+        rows = zip(self.inputs(tokenizer, data, options), data["text"], strict=True)
+        return Dataset.from_list(
+            [row | {"labels": float(len(text.split())), "length": len(row["input_ids"])} for row, text in rows]
+        )
+
+    def label_fields(self, data):
+        return {"num_labels": 1, "problem_type": "regression"}
 
 
 @pytest.fixture
@@ -66,6 +73,17 @@ def test_evaluate_reads_a_new_task(counting, make_model, tokenizer, tmp_path, ca
     assert 0 <= result["agreement"] <= 100 and result["examples"] == 4
     assert cli.main([*argv, "--task", "word-counting", "--json", "--validation_fraction", "0.5"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 2
+
+
+def test_train_reads_a_new_task(counting, bert_folder, tmp_path, capsys):
+    (tmp_path / "lines.txt").write_text("ada wrote\nben lit the tower by night\nwho built the ship in 1907\nthe song\n")
+    argv = ["train", "--model_name_or_path", str(bert_folder), "--train_file", str(tmp_path / "lines.txt")]
+    argv += ["--task", "word-counting", "--output_dir", str(tmp_path / "model"), "--max_steps", "1", "--use_cpu"]
+    assert cli.main([*argv, "--validation_fraction", "0.5", "--eval_strategy", "steps", "--eval_steps", "1"]) == 0
+    evaluate = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(tmp_path / "lines.txt"), "--json"]
+    capsys.readouterr()
+    assert cli.main([*evaluate, "--task", "word-counting", "--latency_samples", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 4
 
 
 def test_heads_choose_tasks(counting):

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ..base import DataOptions, Evaluator, Scores, Task, budget_arguments, register_task
 from ..measurement import Measurement, measure
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
-from .features import MAX_LENGTH, STRIDE, check_lengths, check_max_length, encode_windows
+from .features import MAX_LENGTH, STRIDE, check_lengths, check_max_length, encode_windows, training_features
 from .metrics import exact_match, score_prediction, token_f1
 from .squad import load_squad, split_by_article
 
@@ -91,7 +91,7 @@ class QuestionAnswering(Task):
     """Spans of contexts that answer questions."""
 
     name, head, max_length = "question-answering", "ForQuestionAnswering", MAX_LENGTH
-    primary_metric, default_dataset = "f1", "rajpurkar/squad"
+    primary_metric, default_dataset, unit = "f1", "rajpurkar/squad", "of the articles"
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads SQuAD files, or a data set on the Hub; see `load_squad`."""
@@ -120,6 +120,10 @@ class QuestionAnswering(Task):
             batch_size=batch_size,
             progress=progress,
         )
+
+    def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
+        """Windows with the positions of the answer."""
+        return training_features(data, tokenizer, options.max_length or self.max_length, options.stride)
 
 
 QUESTION_ANSWERING = register_task(QuestionAnswering())

@@ -4,10 +4,25 @@
 from collections.abc import Sequence
 
 import numpy as np
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
+from transformers.utils import logging
 
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
-from .data import LABEL, MAX_TEXT_LENGTH, check_labels, check_texts, encode_texts, label_numbers, load_texts
+from .data import (
+    LABEL,
+    MAX_TEXT_LENGTH,
+    check_labels,
+    check_texts,
+    encode_texts,
+    generic_names,
+    label_numbers,
+    load_texts,
+    number_labels,
+    text_features,
+)
+
+
+logger = logging.get_logger(__name__)
 
 
 class ClassificationEvaluator(Evaluator):
@@ -135,8 +150,65 @@ class TextClassification(Task):
         kind = MultiLabelEvaluator if config.problem_type == "multi_label_classification" else ClassificationEvaluator
         return kind(tokenizer, inputs, labels, names, **options)
 
+    def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
+        """Tokens and labels."""
+        return text_features(data, tokenizer, options.text_columns, options.max_length or self.max_length)
+
+    def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
+        """Names of classes as numbers; real numbers stay.
+
+        Raises:
+            ValueError: a row without a label, or a class that `like` does not have.
+        """
+        data, names = number_labels(data, class_names)
+        known = names if like is None else class_labels(like)
+        if names is None or known is None or names == known:
+            return data
+        if unknown := sorted(set(names) - set(known)):
+            raise ValueError(
+                f"eval_file has the labels {', '.join(unknown)}, which the training data do not have; they have "
+                f"{', '.join(known)}."
+            )
+        return renumber_labels(data, known)
+
+    def follow(self, data: Dataset, config) -> Dataset:
+        """Classes in the order of the checkpoint's, if it has the same ones."""
+        theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
+        names = class_labels(data)
+        if not names or theirs == names or generic_names(theirs) or len(theirs) != len(names):
+            return data
+        if sorted(name.lower() for name in theirs) == sorted(name.lower() for name in names):
+            return renumber_labels(data, theirs)
+        logger.warning(
+            f"The checkpoint's classes are {', '.join(theirs)}, the data's {', '.join(names)}: its head has to learn anew."
+        )
+        return data
+
+    def label_fields(self, data: Dataset) -> dict:
+        """The classes and their names, or one real number."""
+        names = class_labels(data)
+        if names is None:
+            return {"num_labels": 1, "problem_type": "regression"}
+        return {
+            "num_labels": len(names),
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: number for number, name in enumerate(names)},
+            "problem_type": "single_label_classification",
+        }
+
 
 TEXT_CLASSIFICATION = register_task(TextClassification())
+
+
+def class_labels(data: Dataset) -> list[str] | None:
+    """Names of the classes in the order of their numbers; `None` for real numbers."""
+    feature = data.features[LABEL]
+    return feature.names if isinstance(feature, ClassLabel) else None
+
+
+def renumber_labels(data: Dataset, names: Sequence[str]) -> Dataset:
+    """The same classes, numbered in the order of `names`."""
+    return data.align_labels_with_mapping({name: number for number, name in enumerate(names)}, LABEL)
 
 
 def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -26,8 +26,8 @@ from hf_dynbert import (
     DynamicTinyBertModel,
 )
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
+from hf_dynbert.recipes.data import RecipeData
 from hf_dynbert.recipes.run import run_recipe
-from hf_dynbert.recipes.tasks import TextClassification
 from hf_dynbert.tasks.text_classification.data import cut_texts, load_texts, number_labels, text_features
 from hf_dynbert.training.batches import DistillationCollator
 from hf_dynbert.training.losses import divergence
@@ -367,10 +367,9 @@ def test_a_head_keeps_the_meaning_of_its_rows(sizes, tokenizer, pair_file, tmp_p
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert [model.config.id2label[number] for number in range(3)] == order
     assert torch.equal(model.classifier.weight, source.classifier.weight)
-    task = TextClassification(data, args)
-    task.follow(model.config)
+    recipe = RecipeData(data, args, model.config)
     rows = [json.loads(line) for line in pair_file.read_text().splitlines()]
-    assert [order[number].lower() for number in task.data["label"]] == [row["label"].lower() for row in rows]
+    assert [order[number].lower() for number in recipe.training["label"]] == [row["label"].lower() for row in rows]
 
 
 def test_a_teacher_without_a_head_is_refused(bert_folder, pair_file, tmp_path):
@@ -393,7 +392,12 @@ def test_what_a_student_of_plain_text_reads_the_teacher_reads(pairs, tokenizer):
 @pytest.mark.parametrize(
     ("model", "data", "options", "message"),
     [
-        ({}, {"task": "plain-text"}, {"hidden_weight": 1.0}, "task plain-text needs texts: give train_file"),
+        (
+            {"teacher_model_name_or_path": "t"},
+            {"task": "plain-text"},
+            {"hidden_weight": 1.0, "length_drop": False},
+            "task plain-text needs texts: give train_file",
+        ),
         ({}, {"task": "poetry"}, {}, "task is 'poetry'; valid are 'question-answering'"),
         ({}, {"task": "plain-text", "train_file": ["a.txt"]}, {}, "plain text has no labels and no answers"),
         ({}, {}, {"importance_target": "teacher"}, "importance_target='teacher' needs teacher_model_name_or_path"),

@@ -1,0 +1,121 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""The data of a run: rows of a task, as features of a student and as columns of a teacher."""
+
+from dataclasses import replace
+
+from datasets import Dataset, IterableDataset, concatenate_datasets
+from transformers import AutoTokenizer
+
+from ..tasks import DataOptions, Task
+from ..tasks.base import TASKS
+from ..tasks.plain_text import PLAIN_TEXT
+from ..tasks.question_answering.squad import spread_over
+from ..training.arguments import DistillationArguments
+from ..training.cache import tokenizer_parts
+from ..training.teachers import (
+    readable_tokens,
+    teacher_inputs,
+    teacher_logits,
+    teacher_predictions,
+    teacher_text_inputs,
+)
+from ..utils.errors import check_choice
+from .arguments import DataArguments
+
+
+SHUFFLED = 10_000  # pieces of a stream to shuffle: a few thousand articles, so that a batch mixes many
+
+
+def trained_task(name: str) -> Task:
+    """The task of a recipe.
+
+    Raises:
+        ValueError: there is no such task; the error lists the valid names.
+    """
+    tasks = TASKS | {PLAIN_TEXT.name: PLAIN_TEXT}
+    check_choice("task", name, tasks)
+    return tasks[name]
+
+
+class RecipeData:
+    """The rows to train on and to measure on.
+
+    Args:
+        data_args ([`DataArguments`]): the data to load.
+        args ([`DistillationArguments`]): seed, and what is learned of a teacher.
+        config (`PreTrainedConfig`, *optional*): of the checkpoint that training starts from, whose labels the rows follow.
+
+    Attributes:
+        training, validation (`datasets.Dataset`): `validation` is `None` if nothing is measured.
+    """
+
+    def __init__(self, data_args: DataArguments, args: DistillationArguments, config=None):
+        self.task, self.data_args, self.args = trained_task(data_args.task), data_args, args
+        self.options = DataOptions(
+            config_name=data_args.dataset_config_name,
+            text_columns=tuple(data_args.text_columns),
+            label_column=data_args.label_column,
+            max_length=data_args.max_length or self.task.max_length,
+            stride=data_args.stride,
+            streaming=data_args.streaming,
+        )
+        sources = data_args.train_file or [data_args.dataset_name or self.task.default_dataset]
+        if sources == [None]:
+            raise ValueError(f"task {self.task.name} needs texts: give train_file or dataset_name.")
+        data, validation = self.task.number_labels(self.task.load(sources, self.options), data_args.class_names), None
+        if data_args.validation_fraction:
+            data, validation = self.task.split(data, data_args.validation_fraction)
+        elif data_args.eval_file:
+            rows = self.task.load(data_args.eval_file, replace(self.options, config_name=None))
+            validation = self.task.number_labels(rows, data_args.class_names, like=data)
+        if config is not None:
+            data = self.task.follow(data, config)
+            validation = None if validation is None else self.task.follow(validation, config)
+        most = data_args.max_train_samples
+        self.training = data.take(most) if most and isinstance(data, IterableDataset) else spread_over(data, most)
+        self.validation = validation
+
+    def features(self, tokenizer) -> Dataset | IterableDataset:
+        """The student's features to train on."""
+        if self.task is PLAIN_TEXT:
+            self.training = PLAIN_TEXT.pieces(tokenizer, self.training, self.options)
+        if isinstance(self.training, IterableDataset):  # the Trainer does not shuffle a stream
+            self.training = self.training.shuffle(self.args.seed, buffer_size=SHUFFLED)
+        return self.task.training_features(tokenizer, self.training, self.options)
+
+    def validation_features(self, tokenizer) -> Dataset | None:
+        """The student's features to measure on; `None` without evaluation."""
+        if self.validation is None or self.args.eval_strategy == "no":
+            return None
+        return self.task.training_features(tokenizer, self.validation, self.options)
+
+    def with_teacher(self, features, teacher, source: str, tokenizer, student):
+        """The features, with the columns that the objective needs of a teacher: its tokens, its answers, or both."""
+        teacher_tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        teacher_tokenizer.model_max_length = readable_tokens(teacher, teacher_tokenizer)
+        tokenizers, columns = (teacher_tokenizer, tokenizer), [features]
+        if self.args.learns_layers and tokenizer_parts(teacher_tokenizer) != tokenizer_parts(tokenizer):
+            columns.append(self._teacher_inputs(*tokenizers))
+        if self.args.learns_answers and self.task.has_answers:
+            columns.append(self._teacher_answers(teacher, *tokenizers, student))
+        return concatenate_datasets(columns, axis=1)
+
+    @property
+    def _reads_windows(self) -> bool:
+        return self.task.head == "ForQuestionAnswering"
+
+    def _teacher_inputs(self, teacher_tokenizer, tokenizer):
+        """The teacher's tokens of the same windows or texts."""
+        options, data = self.options, self.training
+        if self._reads_windows:
+            return teacher_inputs(teacher_tokenizer, tokenizer, data, options.max_length, options.stride)
+        return teacher_text_inputs(teacher_tokenizer, tokenizer, data, options.text_columns, options.max_length)
+
+    def _teacher_answers(self, teacher, teacher_tokenizer, tokenizer, student):
+        """Start and end distributions, or logits in the order of the student's labels."""
+        options, data, models = self.options, self.training, (teacher, teacher_tokenizer, tokenizer)
+        lengths = {"max_length": options.max_length, "cache_dir": self.data_args.teacher_cache_dir}
+        if self._reads_windows:
+            temperature = self.args.teacher_temperature
+            return teacher_predictions(*models, data, stride=options.stride, temperature=temperature, **lengths)
+        return teacher_logits(*models, data, options.text_columns, student.config.id2label, **lengths)
