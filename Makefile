@@ -7,7 +7,8 @@ STAMP := $(VENV)/.installed
 NEWEST_STAMP := $(NEWEST)/.installed
 # A worker a core, each with one thread: tiny models gain nothing from more. A file's tests share what they set up.
 WORKERS := OMP_NUM_THREADS=1
-PYTEST_OPTIONS := -n auto --dist loadfile
+# Files in their own order, in which the last ones are short, so that no worker waits long for the other.
+PYTEST_OPTIONS := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: install demo demo-train test test-newest style
 
