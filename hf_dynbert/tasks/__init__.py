@@ -7,8 +7,13 @@ from .question_answering.evaluate import QUESTION_ANSWERING, QuestionAnsweringEv
 from .text_classification.evaluate import TEXT_CLASSIFICATION
 
 
+# isort: split
+from .reranking.evaluate import RERANKING  # after text classification, whose head is the same: the first task is the default
+
+
 __all__ = [
     "QUESTION_ANSWERING",
+    "RERANKING",
     "TEXT_CLASSIFICATION",
     "DataOptions",
     "Evaluator",

@@ -1,0 +1,219 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Queries with passages and their relevance, from JSON lines, from tables of pairs, and from TREC files."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from datasets import Dataset, Features, List, Value
+
+from ..text_classification.data import LABEL, load_texts
+
+
+QUERY_NAMES = ("query", "question")
+TREC_SUFFIXES = (".qrels", ".run")
+FEATURES = Features(
+    {"id": Value("string"), "query": Value("string"), "passages": List(Value("string")), "relevance": List(Value("float64"))}
+)
+FORMS = (
+    '{"query": "...", "positives": ["..."], "negatives": ["..."]}, '
+    '{"query": "...", "passages": ["..."], "scores": [2, 0]}, or '
+    '{"query": "...", "passages": [{"text": "...", "judgment": 2}]}'
+)
+
+
+def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), label_column: str = LABEL, **hub) -> Dataset:
+    """Reads queries with their passages.
+
+    Three kinds of data are read:
+
+    - JSON lines with a query in each line (`.jsonl`): `query`, and either `positives` and `negatives`, or `passages` with
+      a `judgment` each (higher is more relevant, `null` is not judged) or with a list `scores`, for example of a teacher.
+    - Pairs of texts with a label, from any file that [`load_texts`] reads or from the Hub: `columns` are query and passage.
+      Rows of one query are one ranking.
+    - TREC files, all of them given at once: a run (`.run`), judgments (`.qrels`), queries and passages (`.tsv`: id and
+      text). The passages of a query are those of the run.
+
+    Args:
+        sources (`list[str]`): files, or one data set on the Hub.
+        columns (`list[str]`): columns of query and passage of pairs. One column means JSON lines or TREC files.
+        label_column (`str`): column of the relevance of pairs.
+        hub: `name` and `split` of a data set on the Hub.
+
+    Returns:
+        `datasets.Dataset`: a row for each query with `id`, `query`, `passages` and `relevance`, a number or `None` for each
+            passage.
+
+    Raises:
+        ValueError: data of another form, an empty text, a passage given twice, two queries with one id; the error names file
+            and line.
+        FileNotFoundError: no such file.
+    """
+    sources = [str(source) for source in sources]
+    if len(columns) == 2:
+        rows = _pairs(load_texts(list(sources), columns, label_column=label_column, **hub), sources, columns)
+    elif any(Path(source).suffix.lower() in TREC_SUFFIXES for source in sources):
+        rows = _trec_rows(sources)
+    else:
+        rows = [row for source in sources for row in _json_rows(Path(source))]
+    rows = [_checked(row) for row in rows]
+    if not rows:
+        raise ValueError(f"{', '.join(sources)}: there is no query.")
+    _refuse_equal_ids(rows)
+    content = {name: [row[name] for row in rows] for name in FEATURES}
+    return Dataset.from_dict(content, features=FEATURES)
+
+
+def check_positives(data: Dataset, source: str = "The data") -> None:
+    """Refuses queries without a relevant passage: no training and no metric can use them.
+
+    Raises:
+        ValueError: names the first of these queries, and how many there are.
+    """
+    without = [row["id"] for row in data if not any(grade is not None and grade > 0 for grade in row["relevance"])]
+    if without:
+        raise ValueError(
+            f"{source}: query {without[0]!r} has no relevant passage ({len(without)} of {len(data)} queries). Take such "
+            "queries out."
+        )
+
+
+def _json_rows(path: Path) -> Iterator[dict]:
+    """The queries of a file of JSON lines, each with the place that errors name."""
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: {path}.")
+    if path.suffix.lower() not in (".jsonl", ".json"):
+        raise ValueError(
+            f"{path}: rankings are read from .jsonl files with one query in each line, for example {FORMS}; from TREC files "
+            "(.run, .qrels and two .tsv files); and from tables of pairs, with text_columns query and passage."
+        )
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            place = f"{path}, line {number}"
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{place} is not JSON: {error}") from error
+            query = next((content[name] for name in QUERY_NAMES if name in content), None) if _is_mapping(content) else None
+            if query is None:
+                raise ValueError(f"{place} has no query; valid is {FORMS}.")
+            passages, relevance = _passages(content, place)
+            identity = next((content[name] for name in ("id", "qid", "query_id") if name in content), number)
+            yield {"id": str(identity), "query": query, "passages": passages, "relevance": relevance, "place": place}
+
+
+def _passages(content: dict, place: str) -> tuple[list, list]:
+    """Texts and relevance of a JSON line."""
+    if "positives" in content or "positive" in content:
+        positives = _as_list(content.get("positives", content.get("positive")))
+        negatives = _as_list(content.get("negatives", content.get("negative")))
+        return positives + negatives, [1.0] * len(positives) + [0.0] * len(negatives)
+    passages = content.get("passages", content.get("documents"))
+    if not isinstance(passages, list) or not passages:
+        raise ValueError(f"{place} has no passages; valid is {FORMS}.")
+    if not any(_is_mapping(passage) for passage in passages):
+        scores = content.get("scores", content.get("judgments", content.get("labels")))
+        if not isinstance(scores, list) or len(scores) != len(passages):
+            raise ValueError(f"{place} has {len(passages)} passages and needs as many scores; valid is {FORMS}.")
+        return passages, scores
+    if not all(_is_mapping(passage) and "text" in passage for passage in passages):
+        raise ValueError(f"{place} has a passage without text; valid is {FORMS}.")
+    names = ("judgment", "score", LABEL)
+    grades = [next((passage[name] for name in names if name in passage), None) for passage in passages]
+    return [passage["text"] for passage in passages], grades
+
+
+def _pairs(data: Dataset, sources: Sequence[str], columns: Sequence[str]) -> list[dict]:
+    """Rows of pairs, grouped by query in the order of the file."""
+    if LABEL not in data.column_names:
+        raise ValueError(
+            f"{', '.join(sources)} has no column {LABEL}; it has {', '.join(data.column_names)}. Name it with label_column."
+        )
+    rows: dict[str, dict] = {}
+    for number, (query, passage, label) in enumerate(
+        zip(data[columns[0]][:], data[columns[1]][:], data[LABEL][:], strict=True)
+    ):
+        place = f"{', '.join(sources)}, row {number}"
+        if not isinstance(query, str):
+            raise ValueError(f"{place} has {query!r:.60} in column {columns[0]}; it must be a text.")
+        row = rows.setdefault(query, {"id": str(len(rows)), "query": query, "passages": [], "relevance": [], "place": place})
+        row["passages"].append(passage)
+        row["relevance"].append(label)
+    return list(rows.values())
+
+
+def _trec_rows(sources: Sequence[str]) -> list[dict]:
+    """Queries of TREC files: the passages of the run, with the judgments."""
+    tables = {"run": [], "qrels": [], "texts": []}
+    for source in sources:
+        lines = _trec_table(Path(source))
+        kind = {6: "run", 4: "qrels", 2: "texts"}.get(len(lines[0]) if lines else 0)
+        if kind is None:
+            raise ValueError(
+                f"{source} is no TREC file: valid are a run (query Q0 passage rank score name), judgments (query 0 passage "
+                "grade), and queries or passages (id, tab, text)."
+            )
+        tables[kind] += lines
+    if not tables["run"] or not tables["qrels"] or not tables["texts"]:
+        raise ValueError(
+            f"TREC data need four files, a run, judgments, queries and passages; got {', '.join(sources)}. For example "
+            "bm25.run test.qrels queries.tsv passages.tsv."
+        )
+    texts = dict(tables["texts"])
+    grades = {(query, passage): grade for query, _, passage, grade in tables["qrels"]}
+    rows: dict[str, dict] = {}
+    for query, _, passage, *_ in tables["run"]:
+        for name in (query, passage):
+            if name not in texts:
+                raise ValueError(f"The run names {name!r}, which is in none of the files with texts.")
+        row = rows.setdefault(
+            query, {"id": query, "query": texts[query], "passages": [], "relevance": [], "place": f"query {query}"}
+        )
+        row["passages"].append(texts[passage])
+        row["relevance"].append(int(grades[query, passage]) if (query, passage) in grades else None)
+    return list(rows.values())
+
+
+def _trec_table(path: Path) -> list[list[str]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: {path}.")
+    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    # Texts have blanks, so their columns are separated by one tab; runs and judgments by any blanks
+    tabs = path.suffix.lower() not in TREC_SUFFIXES and all("\t" in line for line in lines)
+    return [line.split("\t", 1) if tabs else line.split() for line in lines]
+
+
+def _checked(row: dict) -> dict:
+    """The row with numbers as relevance; refuses texts and numbers that no model can use."""
+    place = row["place"]
+    for name, text in [("query", row["query"]), *(("passage", passage) for passage in row["passages"])]:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{place} has the {name} {text!r:.60}; it must be a text that is not empty.")
+    if not row["passages"]:
+        raise ValueError(f"{place} has no passages; valid is {FORMS}.")
+    for grade in row["relevance"]:
+        number = isinstance(grade, (int, float)) and not isinstance(grade, bool) and math.isfinite(grade)
+        if grade is not None and not number:
+            raise ValueError(f"{place} has the relevance {grade!r:.60}; it must be a finite number, or null: not judged.")
+    return row
+
+
+def _refuse_equal_ids(rows: Sequence[dict]) -> None:
+    places: dict[str, str] = {}
+    for row in rows:
+        if row["id"] in places:
+            raise ValueError(f"Two queries have the id {row['id']!r}: {places[row['id']]}, and {row['place']}.")
+        places[row["id"]] = row["place"]
+
+
+def _as_list(value) -> list:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _is_mapping(value) -> bool:
+    return isinstance(value, dict)

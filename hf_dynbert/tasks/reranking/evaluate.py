@@ -1,0 +1,156 @@
+# Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
+"""Reranking: nDCG@10, MRR@10 and MAP of a model, and the task for the verbs."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import Dataset
+
+from ..base import DataOptions, Evaluator, Scores, Task, register_task
+from .data import check_positives, load_rankings
+
+
+DEPTH = 10  # passages of a ranking that nDCG and MRR look at, as in MS MARCO and TREC Deep Learning
+MAX_LENGTH = 256  # tokens of a query with its passage: MS MARCO's passages have about 80, few have more than 200
+
+logger = logging.getLogger(__name__)
+
+
+class RerankingEvaluator(Evaluator):
+    """nDCG@10, MRR@10 and MAP, as trec_eval defines them, in percent.
+
+    A passage without a judgment counts as not relevant. Of passages with equal scores the later one in the data ranks
+    higher, so that a model gains nothing from the order of the data.
+
+    Args:
+        tokenizer, inputs, batch_size, progress: see [`Evaluator`]; an input for each pair of query and passage.
+        ids (`list[str]`): id of each query.
+        relevance (`list[list[float | None]]`): grade of each passage of each query, an integer or `None`.
+        relevance_level (`int`, *optional*, defaults to 1): least grade that MRR and MAP count as relevant; TREC Deep
+            Learning uses 2.
+
+    Raises:
+        ValueError: grades that are no integers.
+        ImportError: the extra `ranking` is missing.
+    """
+
+    primary_metric = "ndcg@10"
+
+    def __init__(self, tokenizer, inputs, ids: Sequence[str], relevance: Sequence[Sequence], relevance_level=1, **options):
+        super().__init__(tokenizer, inputs, **options)
+        self.ids, self.sizes = list(ids), [len(grades) for grades in relevance]
+        measures = {f"ndcg_cut.{DEPTH}", "recip_rank", "map"}
+        self.evaluator = _trec_evaluator(_judgments(ids, relevance), measures, relevance_level)
+
+    def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
+        """Ranks the passages of each query by their scores."""
+        scores = iter([relevance_score(output["logits"]) for output in outputs])
+        predictions = [[next(scores) for _ in range(size)] for size in self.sizes]
+        run = {
+            query: {_name(position): score for position, score in enumerate(passages)}
+            for query, passages in zip(self.ids, predictions, strict=True)
+        }
+        found = self.evaluator.evaluate(run)
+        ndcg = np.array([100 * found[query][f"ndcg_cut_{DEPTH}"] for query in self.ids])
+        reciprocal = [found[query]["recip_rank"] for query in self.ids]
+        metrics = {
+            f"ndcg@{DEPTH}": float(ndcg.mean()),
+            f"mrr@{DEPTH}": 100 * float(np.mean([rank if rank >= 1 / DEPTH else 0.0 for rank in reciprocal])),
+            "map": 100 * float(np.mean([found[query]["map"] for query in self.ids])),
+        }
+        return Scores(metrics, ndcg, predictions)
+
+
+class Reranking(Task):
+    """Passages of a query, ordered by relevance; the model is a classifier of pairs with one or two labels."""
+
+    name, head, primary_metric, max_length = "reranking", "ForSequenceClassification", "ndcg@10", MAX_LENGTH
+
+    def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
+        """Reads queries with passages; see `load_rankings`.
+
+        Raises:
+            ValueError: data of another form, or a query without a relevant passage.
+        """
+        data = load_rankings(
+            sources, options.text_columns, options.label_column, name=options.config_name, split=options.split
+        )
+        check_positives(data, ", ".join(map(str, sources)))
+        return data
+
+    def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Splits the queries at random."""
+        held = round(validation_fraction * len(data)) if 0 < validation_fraction < 1 else 0
+        if not 0 < held < len(data):
+            raise ValueError(
+                f"validation_fraction is {validation_fraction}; of {len(data)} queries it must leave some on both sides, "
+                "for example 0.1."
+            )
+        shuffled = data.shuffle(seed=seed)
+        return shuffled.select(range(held, len(data))), shuffled.select(range(held))
+
+    def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
+        """Tokens of each query with each of its passages. A passage that is too long loses its end.
+
+        Raises:
+            ValueError: a query that leaves no room for a passage.
+        """
+        max_length = options.max_length or self.max_length
+        queries = [query for query, passages in zip(data["query"], data["passages"], strict=True) for _ in passages]
+        passages = [passage for group in data["passages"] for passage in group]
+        specials = tokenizer.num_special_tokens_to_add(pair=True)
+        lengths = [len(ids) for ids in tokenizer(data["query"][:], add_special_tokens=False)["input_ids"]]
+        for query, length in zip(data["query"], lengths, strict=True):
+            if length + specials >= max_length:
+                raise ValueError(
+                    f"The query {query!r:.60} has {length} tokens; with max_length={max_length} no passage fits beside it."
+                )
+        encoding = tokenizer(queries, passages, truncation="only_second", max_length=max_length)
+        inputs = [{name: encoding[name][row] for name in encoding} for row in range(len(queries))]
+        cut = sum(len(item["input_ids"]) == max_length for item in inputs)
+        if cut:
+            logger.warning(f"{cut} of {len(inputs)} pairs fill max_length={max_length} tokens; longer passages are cut.")
+        return inputs
+
+    def evaluator(
+        self, tokenizer, data: Dataset, config, options: DataOptions, batch_size: int = 32, progress: bool = False
+    ) -> Evaluator:
+        """nDCG@10, MRR@10 and MAP."""
+        if config.num_labels > 2:
+            raise ValueError(
+                f"The model has {config.num_labels} labels; a reranker has one (the score) or two (not relevant, relevant)."
+            )
+        inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
+        return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], **options)
+
+
+RERANKING = register_task(Reranking())
+
+
+def relevance_score(logits: np.ndarray) -> float:
+    """The score of a passage: the logit of one label, or the difference of the logits of two."""
+    return float(logits[0] if len(logits) == 1 else logits[1] - logits[0])
+
+
+def _judgments(ids: Sequence[str], relevance: Sequence[Sequence]) -> dict[str, dict[str, int]]:
+    judgments = {}
+    for query, grades in zip(ids, relevance, strict=True):
+        if any(grade is not None and grade != int(grade) for grade in grades):
+            raise ValueError(f"Query {query!r} has relevance {grades!r:.60}; metrics need grades that are integers.")
+        judged = {_name(position): max(0, int(grade)) for position, grade in enumerate(grades) if grade is not None}
+        judgments[query] = judged
+    return judgments
+
+
+def _name(position: int) -> str:
+    """Name of a passage. trec_eval orders passages with equal scores by name, the last name first."""
+    return f"{position:06d}"
+
+
+def _trec_evaluator(judgments: dict, measures: set[str], relevance_level: int):
+    try:
+        import pytrec_eval  # the extra `ranking`; no other task needs it
+    except ImportError as error:
+        raise ImportError(f'Metrics of rankings need the extra: pip install "hf_dynbert[ranking]" ({error})') from error
+    return pytrec_eval.RelevanceEvaluator(judgments, measures, relevance_level=relevance_level)

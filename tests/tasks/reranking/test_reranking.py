@@ -1,0 +1,155 @@
+"""Reranking: data of every form, metrics against their formulas, and the verbs."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification
+from hf_dynbert.commands import main as cli
+from hf_dynbert.tasks import RERANKING, DataOptions
+from hf_dynbert.tasks.reranking.data import load_rankings
+
+
+pytest.importorskip("pytrec_eval", reason="needs the ranking extra")
+QUERIES = [
+    {"query": "who built the tower", "positives": ["ada built the tower"], "negatives": ["ben wrote", "the ship"]},
+    {"query": "who wrote", "positives": ["ben wrote the song"], "negatives": ["ada built the tower", "a light"]},
+    {"query": "who lit the light", "positives": ["cleo lit the light", "dan lit"], "negatives": ["the song", "ada"]},
+    {"query": "where", "positives": ["in the house"], "negatives": ["the ship at 1907", "ben", "at the tower"]},
+]
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_lines(tmp_path / "rankings.jsonl", QUERIES)
+
+
+@pytest.fixture
+def reranker(sizes, tokenizer, tmp_path):
+    folder = tmp_path / "model"
+    torch.manual_seed(0)
+    config = DynamicTinyBertConfig(**sizes, num_labels=1, min_tokens_to_drop=0)
+    DynamicTinyBertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_forms_of_one_ranking_are_equal(tmp_path):
+    texts, grades = ["ada built the tower", "ben wrote", "the ship"], [1, 0, 0]
+    forms = [
+        {"query": "who built", "positives": texts[:1], "negatives": texts[1:]},
+        {"query": "who built", "positive": texts[0], "negative": texts[1:]},
+        {"query": "who built", "passages": texts, "scores": grades},
+        {"question": "who built", "passages": [{"text": t, "judgment": g} for t, g in zip(texts, grades, strict=True)]},
+    ]
+    rows = [load_rankings([write_lines(tmp_path / "one.jsonl", [form])])[0] for form in forms]
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("q,p,grade\n" + "".join(f"who built,{t},{g}\n" for t, g in zip(texts, grades, strict=True)))
+    rows.append(load_rankings([pairs], ["q", "p"], "grade")[0])
+    (tmp_path / "test.qrels").write_text("7 0 a 1\n7 0 b 0\n7 0 c 0\n")
+    (tmp_path / "bm25.run").write_text("".join(f"7 Q0 {name} {rank} 1.0 bm25\n" for rank, name in enumerate("abc")))
+    (tmp_path / "queries.tsv").write_text("7\twho built\n")
+    (tmp_path / "passages.tsv").write_text("".join(f"{n}\t{t}\n" for n, t in zip("abc", texts, strict=True)))
+    rows.append(load_rankings([tmp_path / name for name in ("bm25.run", "test.qrels", "queries.tsv", "passages.tsv")])[0])
+    for row in rows:
+        assert (row["query"], row["passages"], row["relevance"]) == ("who built", texts, [1.0, 0.0, 0.0])
+
+
+def metrics_by_formula(scores, grades):
+    """nDCG@10, reciprocal rank and average precision of one query, for scores that differ."""
+    ranked = [grade for _, grade in sorted(zip(scores, grades, strict=True), reverse=True)]
+    gains = []
+    for order in (ranked, sorted(grades, reverse=True)):
+        gains.append(sum(grade / math.log2(rank + 2) for rank, grade in enumerate(order[:10])))
+    first = next(rank for rank, grade in enumerate(ranked, start=1) if grade > 0)
+    hits = [rank for rank, grade in enumerate(ranked, start=1) if grade > 0]
+    precision = sum(number / rank for number, rank in enumerate(hits, start=1)) / len(hits)
+    return gains[0] / gains[1], 1 / first if first <= 10 else 0.0, precision
+
+
+def test_metrics_are_those_of_their_formulas(tmp_path, tokenizer, reranker):
+    from transformers import AutoModelForSequenceClassification
+
+    letters = "abcdefghijklmnopqrst"
+    rows = []
+    for query in range(6):
+        passages = [f"the {a} {b} tower" for a, b in zip(letters, letters[query:] + letters[:query], strict=True)]
+        grades = [(7 * index + query) % 23 % 4 if index % 3 else None for index in range(len(letters))]
+        rows.append({"query": f"who built {letters[query]}", "passages": passages, "scores": grades})
+    data = RERANKING.load([write_lines(tmp_path / "graded.jsonl", rows)], DataOptions())
+    model = AutoModelForSequenceClassification.from_pretrained(reranker)
+    evaluator = RERANKING.evaluator(tokenizer, data, model.config, DataOptions())
+    found = evaluator.evaluate(model, "full")
+    expected = [
+        metrics_by_formula(scores, [grade or 0 for grade in row["scores"]])
+        for scores, row in zip(found.predictions, rows, strict=True)
+    ]
+    for name, values in zip(("ndcg@10", "mrr@10", "map"), zip(*expected, strict=True), strict=True):
+        assert found.metrics[name] == pytest.approx(100 * sum(values) / len(values), abs=1e-6), name
+    assert found.per_example == pytest.approx([100 * ndcg for ndcg, _, _ in expected])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nonsense", "line 1 is not JSON"),
+        ("[1]", "line 1 has no query"),
+        ('{"query": "a"}', "line 1 has no passages"),
+        ('{"query": " ", "positives": ["b"]}', "the query ' '; it must be a text"),
+        ('{"query": "a", "positives": [""]}', "the passage ''; it must be a text"),
+        ('{"query": "a", "positives": [7]}', "the passage 7; it must be a text"),
+        ('{"query": "a", "positives": [], "negatives": ["b"]}', "query '1' has no relevant passage"),
+        ('{"query": "a", "passages": ["b", "c"], "scores": [1]}', "2 passages and needs as many scores"),
+        ('{"query": "a", "passages": ["b"], "scores": ["high"]}', "the relevance 'high'; it must be a finite number"),
+        ('{"query": "a", "passages": ["b"], "scores": [NaN]}', "the relevance nan; it must be a finite number"),
+        ('{"query": "a", "passages": [{"txt": "b"}]}', "a passage without text"),
+        ('{"id": 1, "query": "a", "positives": ["b"]}\n{"id": "1", "query": "c", "positives": ["b"]}', "have the id '1'"),
+    ],
+)
+def test_wrong_data_are_refused_by_line(tmp_path, line, message):
+    path = tmp_path / "wrong.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(ValueError, match=message):
+        RERANKING.load([path], DataOptions())
+
+
+def test_incomplete_trec_files_are_refused(tmp_path):
+    (tmp_path / "bm25.run").write_text("7 Q0 a 1 1.0 bm25\n")
+    with pytest.raises(ValueError, match="TREC data need four files"):
+        load_rankings([tmp_path / "bm25.run"])
+    with pytest.raises(FileNotFoundError, match="missing.qrels"):
+        load_rankings([tmp_path / "bm25.run", tmp_path / "missing.qrels"])
+
+
+def test_long_passages_are_cut_and_counted_and_long_queries_refused(tokenizer, file, tmp_path, caplog):
+    rows = [{"query": "who", "positives": ["the tower " * 80], "negatives": ["a ship"]}]
+    data = RERANKING.load([write_lines(tmp_path / "long.jsonl", rows)], DataOptions())
+    inputs = RERANKING.inputs(tokenizer, data, DataOptions(max_length=32))
+    assert [len(item["input_ids"]) for item in inputs][0] == 32 and "1 of 2 pairs fill max_length=32" in caplog.text
+    with pytest.raises(ValueError, match="no passage fits beside it"):
+        RERANKING.inputs(tokenizer, RERANKING.load([file], DataOptions()), DataOptions(max_length=4))
+
+
+def test_verbs_take_a_reranker(reranker, file, tmp_path, capsys):
+    argv = ["evaluate", "--model", str(reranker), "--data", str(file), "--task", "reranking", "--latency_samples", "1"]
+    assert cli.main([*argv, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["examples"] == 4 and 0 < result["ndcg@10"] <= 100 and {"mrr@10", "map"} <= result.keys()
+    search = ["search", "--model", str(reranker), "--output_dir", str(tmp_path / "search"), "--train_file", str(file)]
+    search += ["--task", "reranking", "--validation_fraction", "0.5", "--search_samples", "1", "--confirm_samples", "1"]
+    search += ["--cost", "macs", "--method", "tpe", "--num_evaluations", "3", "--latency_samples", "1", "--max_loss", "1"]
+    pytest.importorskip("matplotlib", reason="needs the search extra")
+    assert cli.main(search) == 0
+    assert json.loads((tmp_path / "search" / "front.json").read_text())["budgets"]["full"]["metric"] == "ndcg@10"
+    quantize = ["quantize", "--model", str(reranker), "--output_dir", str(tmp_path / "int8"), "--backend", "pytorch"]
+    quantize += ["--train_file", str(file), "--task", "reranking", "--calibration_samples", "2", "--accuracy_samples", "2"]
+    assert cli.main(quantize) == 0
+    record = json.loads((tmp_path / "int8" / "quantization.json").read_text())
+    assert record["metric"] == "ndcg@10" and record["ndcg@10_int8"]["full"] > 0
