@@ -109,7 +109,8 @@ class RecipeData:
         options, data = self.options, self.training
         if self._reads_windows:
             return teacher_inputs(teacher_tokenizer, tokenizer, data, options.max_length, options.stride)
-        return teacher_text_inputs(teacher_tokenizer, tokenizer, data, options.text_columns, options.max_length)
+        texts, columns = self.task.texts(data, options)
+        return teacher_text_inputs(teacher_tokenizer, tokenizer, texts, columns, options.max_length)
 
     def _teacher_answers(self, teacher, teacher_tokenizer, tokenizer, student):
         """Start and end distributions, or logits in the order of the student's labels."""
@@ -118,4 +119,5 @@ class RecipeData:
         if self._reads_windows:
             temperature = self.args.teacher_temperature
             return teacher_predictions(*models, data, stride=options.stride, temperature=temperature, **lengths)
-        return teacher_logits(*models, data, options.text_columns, student.config.id2label, **lengths)
+        texts, columns = self.task.texts(data, options)
+        return teacher_logits(*models, texts, columns, student.config.id2label, **lengths)

@@ -214,6 +214,10 @@ class Task(ABC):
         """
         raise ValueError(f"Task {self.name!r} has no training features: train its models with DistillationTrainer.")
 
+    def texts(self, data: Dataset, options: DataOptions) -> tuple[Dataset, Sequence[str]]:
+        """The texts of the rows of `training_features`, for a teacher: rows, and their columns of a text or of a pair."""
+        return data, options.text_columns
+
     def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
         """Rows whose labels are numbers, in the order of `class_names`, or of another data set `like`."""
         return data

@@ -66,6 +66,7 @@ class Reranking(Task):
     """Passages of a query, ordered by relevance; the model is a classifier of pairs with one or two labels."""
 
     name, head, primary_metric, max_length = "reranking", "ForSequenceClassification", "ndcg@10", MAX_LENGTH
+    unit = "of the queries"
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads queries with passages; see `load_rankings`.
@@ -123,6 +124,34 @@ class Reranking(Task):
             )
         inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
         return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], **options)
+
+    def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
+        """A row for each judged passage. Grades 0 and 1 are classes, other grades and scores are numbers to predict."""
+        inputs, grades = self.inputs(tokenizer, data, options), [grade for row in data["relevance"] for grade in row]
+        rows = [
+            item | {"labels": float(grade), "length": len(item["input_ids"])}
+            for item, grade in zip(inputs, grades, strict=True)
+            if grade is not None
+        ]
+        if self.label_fields(data)["problem_type"] == "multi_label_classification":
+            rows = [row | {"labels": [row["labels"]]} for row in rows]
+        return Dataset.from_list(rows)
+
+    def texts(self, data: Dataset, options: DataOptions) -> tuple[Dataset, tuple[str, str]]:
+        """The judged pairs of query and passage."""
+        pairs = [
+            {"query": row["query"], "passage": passage}
+            for row in data
+            for passage, grade in zip(row["passages"], row["relevance"], strict=True)
+            if grade is not None
+        ]
+        return Dataset.from_list(pairs), ("query", "passage")
+
+    def label_fields(self, data: Dataset) -> dict:
+        """One label: binary cross-entropy of relevant and not relevant, or the squared error of other grades and scores."""
+        grades = {grade for row in data["relevance"] for grade in row if grade is not None}
+        binary = grades <= {0.0, 1.0}
+        return {"num_labels": 1, "problem_type": "multi_label_classification" if binary else "regression"}
 
 
 RERANKING = register_task(Reranking())

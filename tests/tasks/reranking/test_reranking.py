@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification
 from hf_dynbert.commands import main as cli
@@ -75,8 +76,6 @@ def metrics_by_formula(scores, grades):
 
 
 def test_metrics_are_those_of_their_formulas(tmp_path, tokenizer, reranker):
-    from transformers import AutoModelForSequenceClassification
-
     letters = "abcdefghijklmnopqrst"
     rows = []
     for query in range(6):
@@ -153,3 +152,27 @@ def test_verbs_take_a_reranker(reranker, file, tmp_path, capsys):
     assert cli.main(quantize) == 0
     record = json.loads((tmp_path / "int8" / "quantization.json").read_text())
     assert record["metric"] == "ndcg@10" and record["ndcg@10_int8"]["full"] > 0
+
+
+def train(bert_folder, file, output, *more):
+    argv = ["train", "--model_name_or_path", str(bert_folder), "--train_file", str(file), "--task", "reranking"]
+    argv += ["--output_dir", str(output), "--use_cpu", "--max_length", "64", "--save_strategy", "no", *more]
+    assert cli.main(argv) == 0
+    return AutoModelForSequenceClassification.from_pretrained(output)
+
+
+def test_train_learns_relevance(bert_folder, file, tmp_path):
+    model = train(bert_folder, file, tmp_path / "model", "--max_steps", "30", "--learning_rate", "5e-3")
+    assert model.config.num_labels == 1
+    data, tokenizer = RERANKING.load([file], DataOptions()), AutoTokenizer.from_pretrained(tmp_path / "model")
+    evaluator = RERANKING.evaluator(tokenizer, data, model.config, DataOptions())
+    assert evaluator(model, "full")["ndcg@10"] > 90  # four queries are learned by heart; untrained it is about 70
+
+
+def test_scores_and_a_teacher_are_learned(bert_folder, reranker, tmp_path):
+    """Scores are regressed; a passage that is not judged is left out, for the teacher too."""
+    rows = [{"query": row["query"], "passages": row["positives"] + row["negatives"]} for row in QUERIES[:2]]
+    file = write_lines(tmp_path / "scores.jsonl", [row | {"scores": [2.5, None, 0.5]} for row in rows])
+    assert train(bert_folder, file, tmp_path / "scored", "--max_steps", "1").config.problem_type == "regression"
+    teacher = ["--teacher_model_name_or_path", str(reranker), "--prediction_weight", "1", "--max_steps", "1"]
+    assert train(bert_folder, file, tmp_path / "taught", *teacher).config.num_labels == 1
