@@ -10,8 +10,8 @@ from .int8_layers import Int8Embedding, Int8Linear
 
 
 # torchao's Int8DynamicActivationInt8WeightConfig(PerRow()), eager, takes 1.3 to 1.7 times as long on the released model, and
-# its weights have 59 MB rather than 23. With torch.compile it takes 0.5 to 0.9 times as long, compiled for each batch size and
-# budget; this int8 gains nothing from compiling. Batch 1 and 8, full and half, 160 tokens; Xeon with AMX, two threads,
+# its weights have 59 MB rather than 23. With torch.compile it takes 0.5 to 0.9 times as long, compiled for each batch size
+# and budget; this int8 gains nothing from compiling. Batch 1 and 8, full and half, 160 tokens; Xeon with AMX, two threads,
 # PyTorch 2.13, torchao 0.18: recipes/quala-minilm-squad/compare_torchao.py
 METHOD = "dynamic_int8"
 # Under 2 % of the operations; their outputs decide which token stays or answers

@@ -90,7 +90,9 @@ def test_heads_choose_tasks(counting):
     config = BertConfig(architectures=["BertForSequenceClassification"])
     assert task_of(config).name == "text-classification"  # the first that was registered
     assert task_of(config, "word-counting") is get_task("word-counting")
-    with pytest.raises(ValueError, match="valid are 'question-answering', 'text-classification', 'word-counting'"):
+    with pytest.raises(
+        ValueError, match="valid are 'question-answering', 'text-classification', 'reranking', 'word-counting'"
+    ):
         get_task("counting")
     with pytest.raises(ValueError, match="its head is for 'text-classification'"):
         task_of(config, "question-answering")
