@@ -500,20 +500,11 @@ class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelF
     ) -> SequenceClassifierOutput | tuple:
         r"""
         Args:
-            input_ids, attention_mask, token_type_ids (of shape `(batch, L)`): as for the PyTorch model.
-            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the name of a budget, a length configuration, a
-                `dict` or a [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
-            length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
-            return_dict (`bool`, *optional*): `False` returns a tuple.
+            input_ids, attention_mask, token_type_ids, budget, length_config, return_dict: see
+                [`OVDynamicTinyBertForQuestionAnswering.forward`], with the errors that it raises.
 
         Returns:
             [`~transformers.modeling_outputs.SequenceClassifierOutput`]: logits `(batch, labels)`.
-
-        Raises:
-            ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, inputs of
-                unequal shapes, no token at all, inputs that do not fit a fixed shape, or inputs outside of the embeddings,
-                see [`DynamicTinyBertConfig.check_inputs`].
-            TypeError: an unknown keyword argument.
         """
         refuse_unknown_arguments(kwargs, CALL_ARGUMENTS)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
