@@ -164,7 +164,7 @@ def one_clear_error(name: str):
     try:
         yield
     except (OSError, HTTPError) as error:
-        broke = error  # transformers may say that there is no such file; what stands behind it says why
+        broke = error  # the error of transformers may name a missing file; its cause has the reason
         while broke is not None and (not isinstance(broke, HTTPError) or isinstance(broke, HfHubHTTPError)):
             broke = broke.__cause__ or broke.__context__
         if broke is None:
@@ -173,8 +173,8 @@ def one_clear_error(name: str):
     except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
         if type(error) is RuntimeError and "ignore_mismatched_sizes" in str(error):
             raise ValueError(
-                f"The weights of {name} have other shapes than its config.json says; one of the two is another model's. "
-                f"{error}"
+                f"The weights of {name} have other shapes than those of its config.json; one of the two belongs to another "
+                f"model. {error}"
             ) from error
         if type(error) is RuntimeError and "PytorchStreamReader" not in str(error):  # which reads old files
             raise

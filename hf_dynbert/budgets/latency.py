@@ -1,8 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Measures latencies, names the machine, and stores what was measured.
 
-This module has the clock of evaluation, the search and `choose_budget`, so that
-their numbers compare.
+All latencies of this package are measured here, so that they can be compared.
 """
 
 import functools

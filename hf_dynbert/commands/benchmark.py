@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""`hf-dynbert benchmark`: latencies beside plain models."""
+"""`hf-dynbert benchmark`: latencies, next to those of plain models."""
 
 from ..benchmarking.arguments import BenchmarkArguments
 from ..utils.atomic_files import check_writable
@@ -7,7 +7,7 @@ from ..utils.tables import print_table
 from .checks import check_model, need_packages
 
 
-DESCRIPTION = "Measure latencies of a model at its budgets, beside plain models, in PyTorch and OpenVINO, fp32 and int8."
+DESCRIPTION = "Measure latencies of a model at its budgets, next to plain models, in PyTorch and OpenVINO, fp32 and int8."
 EXAMPLE = "hf-dynbert benchmark --model outputs/model --int8 outputs/int8 --data dev-v1.1.json"
 ARGUMENTS = (BenchmarkArguments,)
 

@@ -112,7 +112,7 @@ def make_card(folder: Path, repo_id: str | None = None) -> ModelCard:
 
 
 def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -> None:
-    """Keeps the measurements at the budget `name` in the folder, beside earlier ones on the same data.
+    """Keeps the measurements at the budget `name` in the folder, with earlier ones on the same data.
 
     Args:
         found (`dict`): `data` in words, `dataset` and `split` if they are on the Hub, `examples`, `whole` (whether that is

@@ -13,7 +13,7 @@ from ..utils.model_folders import read_json
 
 TRAINING, QUANTIZATION, EVALUATION = "training.json", "quantization.json", "evaluation.json"
 OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin", "openvino_config.json")
-# Files that describe one model, and are wrong beside another
+# Files that describe one model. In the folder of another model they are wrong
 RECORDS = (TRAINING, QUANTIZATION, EVALUATION, "front.png")
 OF_A_MODEL = (*RECORDS, "model.safetensors", *OPENVINO_FILES)
 

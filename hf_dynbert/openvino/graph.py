@@ -122,7 +122,7 @@ class GraphTokenState(TokenState):
             priority = priority - (CLS + SEGMENT) / 2  # all others lie between the first token and its segment
         elif layer.segment_goes == "by importance":
             decided = priority.abs() > SEGMENT
-        # Not for all layers at once: a graph that knows every width from the start is slower (OpenVINO 2026.4)
+        # Not for all layers at once: a graph with all widths known at its start is slower (OpenVINO 2026.4)
         width = _width(plan.counts, self.width)
         slots = top_slots(torch.where(decided, priority, importance.float()), width)
         slot_mask = torch.arange(width, device=slots.device) < plan.counts[:, None]

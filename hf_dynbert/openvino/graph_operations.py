@@ -7,7 +7,7 @@ from ..drop_and_restore import take_tokens as eager_take_tokens
 
 
 # Operations that exporters turn into what their runtime has: the one that gives a traced graph its length configuration, and
-# those for which TorchScript knows no single operation.
+# those for which TorchScript has no single operation.
 torch.library.define("hf_dynbert::length_config", "(Tensor default, Tensor input_ids) -> Tensor")
 torch.library.define("hf_dynbert::take_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
 torch.library.define("hf_dynbert::put_tokens", "(Tensor tokens, Tensor slots, Tensor values) -> Tensor")

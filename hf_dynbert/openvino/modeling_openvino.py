@@ -43,7 +43,7 @@ FOREIGN_TYPE = "bert"
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
 ROOM = 2**17  # tokens of the shapes whose tensors a request keeps: 3 MB, enough for all lengths to 512 at a batch of 8
 DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # values of the inputs that a caller leaves out
-# Arguments of from_pretrained beside those for the Hub: Optimum's, which would ignore any other name
+# Arguments of Optimum's from_pretrained, in addition to those for the Hub. Optimum ignores any other name
 LOADING_ARGUMENTS = (
     *("export", "config", "trust_remote_code", "file_name", "from_onnx", "load_in_8bit", "quantization_config", "task"),
     *("compile", "compile_only", "device", "dynamic_shapes", "ov_config", "variant", "preprocessors", "generation_config"),
@@ -110,7 +110,7 @@ class LengthAdaptiveOVModel:
         except RuntimeError as error:
             raise ValueError(
                 f"{file_name} cannot be read as an OpenVINO model; it or its .bin file is damaged or incomplete. "
-                f"Download or export it again. OpenVINO says: {str(error).strip().splitlines()[-1]}"
+                f"Download or export it again. The error of OpenVINO: {str(error).strip().splitlines()[-1]}"
             ) from error
 
     @classmethod
@@ -247,7 +247,7 @@ class LengthAdaptiveOVModel:
         if isinstance(value, str):  # its entry belongs to the key, so that a changed budget takes effect
             entry = (self.config.budgets or {}).get(value)
             meaning = (entry.get("length_config"), entry.get("layers")) if isinstance(entry, Mapping) else entry
-        key = value if isinstance(value, str) else None, repr(meaning)  # repr tells 1, a token, from 1.0, all tokens
+        key = value if isinstance(value, str) else None, repr(meaning)  # repr distinguishes 1, a token, from 1.0, all tokens
         last, encoded = self._last_encoded
         if key != last:
             encoded = tuple(resolve_arguments(self.config, budget, length_config).encode(self.config))

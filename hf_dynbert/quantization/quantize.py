@@ -129,8 +129,8 @@ def _task(config, args: QuantizeArguments) -> Task:
     task = task_of(config, args.task, args.model)
     if not any(name.endswith(task.head) for name in config.architectures or []):
         raise ValueError(
-            f"{args.model} does not say which head it has; task {task.name!r} needs a model {task.head}. Train the head "
-            f"first: hf-dynbert train --task {task.name} --model_name_or_path {args.model} ..."
+            f"{args.model} has no architecture in its config.json; task {task.name!r} needs a model {task.head}. Train the "
+            f"head first: hf-dynbert train --task {task.name} --model_name_or_path {args.model} ..."
         )
     return task
 

@@ -68,7 +68,7 @@ class DataArguments:
         label_column (`str`): column of the labels of texts.
         class_names (`list[str]`): names of the labels, for data that have only numbers.
         max_train_samples (`int`): use at most this many rows, spread over the data.
-        eval_file (`list[str]`): files of the same kind as `train_file`, measured during training as `eval_strategy` says.
+        eval_file (`list[str]`): files of the same kind as `train_file`, measured during training, see `eval_strategy`.
         validation_fraction (`float`): share of the data that training does not see: whole articles of questions, rows of
             texts. With `eval_strategy` it is measured during training.
         max_length, stride (`int`): of the windows of questions, see `encode_windows`; texts are truncated to `max_length`,

@@ -20,7 +20,7 @@ from .data import RecipeData
 from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
 
 
-# Options that the card repeats beside the trainer's
+# Options that the card shows next to those of the trainer
 REPEATED = ("max_length", "stride", "max_train_samples")
 SHAPED = ("layers", "freeze_layers", "config_overrides")
 

@@ -138,7 +138,7 @@ class Evaluator(ABC):
 
 
 class Task(ABC):
-    """One task: an instance knows its data, its head and its metrics. A verb takes everything from it.
+    """One task: its data, its head and its metrics. A verb takes everything from the task.
 
     Attributes:
         name (`str`): name in `--task`.
@@ -256,7 +256,7 @@ def task_of(config, name: str | None = None, source: str = "The model") -> Task:
         source (`str`, *optional*): folder or Hub id, for the error.
 
     Raises:
-        ValueError: a head of another task, or no head that a task knows and no name.
+        ValueError: a head of another task, or a head of no task and no name.
     """
     architectures = list(config.architectures or [])
     found = [task for task in TASKS.values() if any(item.endswith(task.head) for item in architectures)]

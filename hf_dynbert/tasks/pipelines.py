@@ -48,7 +48,7 @@ def own_tokenizer(tokenizer, name: str):
 
 
 def check_vocabulary(tokenizer, name: str) -> None:
-    """Refuses a tokenizer that knows no word: transformers makes one of a folder without tokenizer files, silently."""
+    """Refuses a tokenizer without words: transformers makes one of a folder without tokenizer files, without a warning."""
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ValueError(
             f"{name} has no tokenizer: its tokenizer.json or vocabulary file is missing. Save the tokenizer into the folder "

@@ -221,7 +221,7 @@ def move(probabilities: np.ndarray, teacher: Tokens, student: Tokens, last: bool
     """Probabilities of the teacher's context tokens, summed at the student's tokens and normalised.
 
     A probability moves to the token with the first character of the teacher's token, or with its `last`. Where the student's
-    tokenizer left this character out (a combining accent, say), it moves to the next token, or to the previous one.
+    tokenizer left this character out, for example a combining accent, it moves to the next token, or to the previous one.
     """
     source, target = (
         np.flatnonzero((tokens.sequences == 1) & (tokens.offsets[:, 1] > tokens.offsets[:, 0]))

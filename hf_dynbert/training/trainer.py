@@ -44,7 +44,7 @@ class DistillationTrainer(Trainer):
         data_collator, and all further arguments of [`~transformers.Trainer`], in its order. The default collator is
             [`DistillationCollator`], if `processing_class` is a tokenizer.
         teacher (`PreTrainedModel`, *optional*, keyword only): a fine-tuned model for the same task. The student learns its
-            answers, unless the features already have them, and its layers, as the arguments say. It reads
+            answers, unless the features already have them, and its layers, by the weights in the arguments. It reads
             `teacher_input_ids` where the features have them (see `teacher_inputs`), else the student's tokens, which it must
             number as the student does.
         extra_terms (`list[Term]`, *optional*, keyword only): further terms of the objective.
@@ -280,7 +280,7 @@ class DistillationTrainer(Trainer):
         self._signature_columns += [name for name in self._objective_columns if name not in self._signature_columns]
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Pushes the model's code too, for those who load it without this package; the parent leaves it behind."""
+        """Pushes the model's code too, which loads the model where this package is not installed."""
         if self.is_world_process_zero():
             for path in Path(checkpoint_folder).glob("*.py"):
                 shutil.copy(path, self.args.output_dir)

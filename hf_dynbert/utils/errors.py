@@ -76,7 +76,7 @@ def reading(source: str) -> Iterator[None]:
 
 
 def is_input_error(error: BaseException) -> bool:
-    """Whether an error is about input, so that its message says enough and a traceback would not help.
+    """Whether an error is about input, so that its message is enough without a traceback.
 
     It is if a file, a folder or the network caused it, or if a `raise` statement of this package raised a `ValueError`: a
     check of arguments or data. Any other error, for example `zip` over lists of two lengths, is a fault of the program.

@@ -15,7 +15,7 @@ PICKLES = {"pytorch_model.bin", "model.pt", "model.pkl"}
 # The files of one of these sets are enough to make a tokenizer
 TOKENIZERS = [{"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"}, {"tokenizer.model"}, {"spiece.model"}]
 TOKENIZERS += [{"sentencepiece.bpe.model"}]
-# Files of a model that a loader or a card reads; a person may keep others beside them
+# Files of a model that a loader or a card reads; a folder may have further files
 JSON_FILES = """config.json generation_config.json openvino_config.json tokenizer.json tokenizer_config.json
 added_tokens.json special_tokens_map.json vocab.json training.json quantization.json evaluation.json""".split()
 OPENVINO = {"openvino_model.xml", "openvino_model.bin"}
@@ -49,7 +49,7 @@ def check_folder(folder: Path, weights: bool = True, pickles: bool = False) -> N
             read_json(folder / name)
     config = read_json(folder / "config.json")
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        raise InputError(f"{folder / 'config.json'} says no model_type: it is not a configuration of transformers.")
+        raise InputError(f"{folder / 'config.json'} has no model_type: it is not a configuration of transformers.")
     tensors = sorted(folder.glob("model*.safetensors"))
     if weights and not tensors and not names >= OPENVINO and not (pickles and names & PICKLES):
         pickled = ", ".join(sorted(names & PICKLES))

@@ -408,7 +408,7 @@ class Bomb:
     [
         (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
-        (lambda folder: (folder / "config.json").write_text("{}"), "says no model_type"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "has no model_type"),
         (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
         (
             lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
@@ -537,5 +537,5 @@ def test_foreign_models_and_other_shapes_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="is a 'gpt2' checkpoint"):
         DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "foreign")
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
-    with pytest.raises(ValueError, match="have other shapes than its config.json says"):
+    with pytest.raises(ValueError, match="have other shapes than those of its config.json"):
         AutoModelForQuestionAnswering.from_pretrained(folder)

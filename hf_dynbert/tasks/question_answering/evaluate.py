@@ -28,7 +28,7 @@ class QuestionAnsweringEvaluator(Evaluator):
         batch_size, progress: see [`Evaluator`].
 
     Raises:
-        ValueError: no questions, or questions without an answer where nothing says how to score them.
+        ValueError: no questions, or questions without an answer and `handle_impossible_answer` is not given.
     """
 
     primary_metric = "f1"

@@ -105,7 +105,8 @@ class Reranking(Task):
         for query, length in zip(data["query"], lengths, strict=True):
             if length + specials >= max_length:
                 raise ValueError(
-                    f"The query {query!r:.60} has {length} tokens; with max_length={max_length} no passage fits beside it."
+                    f"The query {query!r:.60} has {length} tokens; with max_length={max_length} there is no room "
+                    "for a passage."
                 )
         encoding = tokenizer(queries, passages, truncation="only_second", max_length=max_length)
         inputs = [{name: encoding[name][row] for name in encoding} for row in range(len(queries))]

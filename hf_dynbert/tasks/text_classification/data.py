@@ -235,7 +235,7 @@ def text_features(
 
 
 def column_names(data: Dataset | IterableDataset) -> list[str]:
-    """Columns of the data; a stream may not know them before its first row."""
+    """Columns of the data; of a stream they may be unknown before its first row."""
     return data.column_names or list(next(iter(data)))
 
 
@@ -279,7 +279,7 @@ def cut_texts(data: Dataset | IterableDataset, tokenizer, column: str, max_lengt
         text = " ".join(" ".join(row.split()) for row in batch[column] if row and row.strip())
         return {column: _pieces(text, tokenizer, room)}
 
-    features = Features({column: Value("string")})  # without, a stream does not know its columns any more
+    features = Features({column: Value("string")})  # else the columns of a stream are unknown
     return data.map(pieces, batched=True, remove_columns=column_names(data), features=features)
 
 

@@ -132,7 +132,7 @@ def test_long_passages_are_cut_and_counted_and_long_queries_refused(tokenizer, f
     data = RERANKING.load([write_lines(tmp_path / "long.jsonl", rows)], DataOptions())
     inputs = RERANKING.inputs(tokenizer, data, DataOptions(max_length=32))
     assert [len(item["input_ids"]) for item in inputs][0] == 32 and "1 of 2 pairs fill max_length=32" in caplog.text
-    with pytest.raises(ValueError, match="no passage fits beside it"):
+    with pytest.raises(ValueError, match="there is no room for a passage"):
         RERANKING.inputs(tokenizer, RERANKING.load([file], DataOptions()), DataOptions(max_length=4))
 
 
