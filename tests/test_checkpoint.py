@@ -35,6 +35,13 @@ def test_it_is_small_and_says_what_it_is():
     assert "CC BY-SA 4.0" in card.text and "VNNI" in card.text
 
 
+def test_pytorch_classes_name_the_way_to_load_it():
+    from hf_dynbert import DynamicTinyBertForQuestionAnswering
+
+    with pytest.raises(OSError, match=r"checkpoint is an OpenVINO model. Load it with hf_dynbert.load\("):
+        DynamicTinyBertForQuestionAnswering.from_pretrained(CHECKPOINT)
+
+
 @needs_intel
 def test_less_work_at_each_budget_and_answers_at_all(model):
     from transformers import AutoTokenizer

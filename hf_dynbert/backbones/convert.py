@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
@@ -158,7 +159,8 @@ def one_clear_error(name: str):
     """Turns the errors of loading weights into a few clear ones.
 
     Raises:
-        OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way.
+        OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way, and a folder
+            with an OpenVINO model alone.
         ValueError: weights of other shapes than the configuration's.
     """
     try:
@@ -167,6 +169,8 @@ def one_clear_error(name: str):
         broke = error  # the error of transformers may name a missing file; its cause has the reason
         while broke is not None and (not isinstance(broke, HTTPError) or isinstance(broke, HfHubHTTPError)):
             broke = broke.__cause__ or broke.__context__
+        if broke is None and "model.safetensors" in str(error) and (Path(name) / "openvino_model.xml").is_file():
+            raise OSError(f"{name} is an OpenVINO model. Load it with hf_dynbert.load({str(name)!r}).") from error
         if broke is None:
             raise
         raise OSError(f"{name} did not arrive whole ({broke}). Nothing was kept; the same call tries again.") from error
