@@ -1,5 +1,6 @@
 """Tiny real models, a tokenizer and questions, all made here: nothing is downloaded."""
 
+import gc
 import json
 import os
 import string
@@ -33,6 +34,12 @@ def pytest_configure(config):
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+def pytest_collection_finish(session):
+    """Leaves the imported modules out of garbage collection: walking them is a quarter of the time of each export."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

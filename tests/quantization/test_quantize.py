@@ -5,11 +5,12 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_batch, quantize, randomize_scorers
-from transformers import AutoModelForQuestionAnswering, BertConfig
+from transformers import AutoModelForQuestionAnswering, BertConfig, PreTrainedModel
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
 from hf_dynbert.commands import main as cli
@@ -28,7 +29,6 @@ from optimum.intel import OVModelForQuestionAnswering  # noqa: E402  (after the 
 from hf_dynbert.openvino import cpu  # noqa: E402
 from hf_dynbert.openvino.export import LENGTH_CONFIG  # noqa: E402
 from hf_dynbert.openvino.modeling_openvino import OVDynamicTinyBertForQuestionAnswering  # noqa: E402
-from hf_dynbert.quantization import nncf_static as static_int8  # noqa: E402
 from hf_dynbert.quantization import quantize as quantize_module  # noqa: E402
 from hf_dynbert.quantization.accuracy_control import keep_sensitive_layers_in_fp32  # noqa: E402
 from hf_dynbert.quantization.calibration import calibration_calls, calibration_inputs  # noqa: E402
@@ -270,14 +270,14 @@ def test_neural_compressor_tunes_and_saves_for_auto_model(checkpoint, squad_file
 
 def test_a_killed_run_leaves_nothing_that_loads(checkpoint, squad_file, tmp_path, monkeypatch):
     def dies(self, folder, **kwargs):
-        (folder / "openvino_model.xml").write_text("half")
+        (Path(folder) / "model.safetensors").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(OVDynamicTinyBertForQuestionAnswering, "save_pretrained", dies)
-    monkeypatch.setattr(static_int8.StaticInt8, "build", lambda self, kept: self.exact())
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", dies)
     args = QuantizeArguments(
         str(checkpoint),
         str(tmp_path / "out"),
+        backend="pytorch",
         train_file=[str(squad_file)],
         calibration_samples=4,
         accuracy_samples=0,
