@@ -14,7 +14,13 @@ from ..text_classification.data import LABEL, load_texts
 QUERY_NAMES = ("query", "question")
 TREC_SUFFIXES = (".qrels", ".run")
 FEATURES = Features(
-    {"id": Value("string"), "query": Value("string"), "passages": List(Value("string")), "relevance": List(Value("float64"))}
+    {
+        "id": Value("string"),
+        "query": Value("string"),
+        "passages": List(Value("string")),
+        "relevance": List(Value("float64")),
+        "unretrieved": List(Value("float64")),
+    }
 )
 FORMS = (
     '{"query": "...", "positives": ["..."], "negatives": ["..."]}, '
@@ -32,8 +38,8 @@ def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), la
       a `judgment` each (higher is more relevant, `null` is not judged) or with a list `scores`, for example of a teacher.
     - Pairs of texts with a label, from any file that [`load_texts`] reads or from the Hub: `columns` are query and passage.
       Rows of one query are one ranking.
-    - TREC files, all of them given at once: a run (`.run`), judgments (`.qrels`), queries and passages (`.tsv`: id and
-      text). The passages of a query are those of the run.
+    - Four TREC files: a run (`.run`), judgments (`.qrels`), queries and passages (`.tsv`: id and text; if both files have
+      all ids of the run, the first has the queries). The passages of a query are those of the run.
 
     Args:
         sources (`list[str]`): files, or one data set on the Hub.
@@ -43,11 +49,10 @@ def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), la
 
     Returns:
         `datasets.Dataset`: a row for each query with `id`, `query`, `passages` and `relevance`, a number or `None` for each
-            passage.
+            passage; `unretrieved` has the grades of judged passages that the run does not have, for the metrics.
 
     Raises:
-        ValueError: data of another form, an empty text, a passage given twice, two queries with one id; the error names file
-            and line.
+        ValueError: data of another form, an empty text, two queries with one id; the error names file and line.
         FileNotFoundError: no such file.
     """
     sources = [str(source) for source in sources]
@@ -61,17 +66,20 @@ def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), la
     if not rows:
         raise ValueError(f"{', '.join(sources)}: there is no query.")
     _refuse_equal_ids(rows)
-    content = {name: [row[name] for row in rows] for name in FEATURES}
+    content = {name: [row.get(name, []) for row in rows] for name in FEATURES}
     return Dataset.from_dict(content, features=FEATURES)
 
 
 def check_positives(data: Dataset, source: str = "The data") -> None:
-    """Refuses queries without a relevant passage: no training and no metric can use them.
+    """Refuses queries without a relevant passage, retrieved or not: no metric can use them.
 
     Raises:
         ValueError: names the first of these queries, and how many there are.
     """
-    without = [row["id"] for row in data if not any(grade is not None and grade > 0 for grade in row["relevance"])]
+    without = []
+    for row in data:
+        if not any(grade is not None and grade > 0 for grade in [*row["relevance"], *row["unretrieved"]]):
+            without.append(row["id"])
     if without:
         raise ValueError(
             f"{source}: query {without[0]!r} has no relevant passage ({len(without)} of {len(data)} queries). Take such "
@@ -81,28 +89,23 @@ def check_positives(data: Dataset, source: str = "The data") -> None:
 
 def _json_rows(path: Path) -> Iterator[dict]:
     """The queries of a file of JSON lines, each with the place that errors name."""
-    if not path.is_file():
-        raise FileNotFoundError(f"No such file: {path}.")
     if path.suffix.lower() not in (".jsonl", ".json"):
         raise ValueError(
             f"{path}: rankings are read from .jsonl files with one query in each line, for example {FORMS}; from TREC files "
             "(.run, .qrels and two .tsv files); and from tables of pairs, with text_columns query and passage."
         )
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            place = f"{path}, line {number}"
-            try:
-                content = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{place} is not JSON: {error}") from error
-            query = next((content[name] for name in QUERY_NAMES if name in content), None) if _is_mapping(content) else None
-            if query is None:
-                raise ValueError(f"{place} has no query; valid is {FORMS}.")
-            passages, relevance = _passages(content, place)
-            identity = next((content[name] for name in ("id", "qid", "query_id") if name in content), number)
-            yield {"id": str(identity), "query": query, "passages": passages, "relevance": relevance, "place": place}
+    for number, line in _lines(path):
+        place = f"{path}, line {number}"
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{place} is not JSON: {error}") from error
+        query = next((content[name] for name in QUERY_NAMES if name in content), None) if _is_mapping(content) else None
+        if query is None:
+            raise ValueError(f"{place} has no query; valid is {FORMS}.")
+        passages, relevance = _passages(content, place)
+        identity = next((content[name] for name in ("id", "qid", "query_id") if name in content), number)
+        yield {"id": str(identity), "query": query, "passages": passages, "relevance": relevance, "place": place}
 
 
 def _passages(content: dict, place: str) -> tuple[list, list]:
@@ -147,43 +150,75 @@ def _pairs(data: Dataset, sources: Sequence[str], columns: Sequence[str]) -> lis
 
 def _trec_rows(sources: Sequence[str]) -> list[dict]:
     """Queries of TREC files: the passages of the run, with the judgments."""
-    tables = {"run": [], "qrels": [], "texts": []}
-    for source in sources:
-        lines = _trec_table(Path(source))
-        kind = {6: "run", 4: "qrels", 2: "texts"}.get(len(lines[0]) if lines else 0)
-        if kind is None:
-            raise ValueError(
-                f"{source} is no TREC file: valid are a run (query Q0 passage rank score name), judgments (query 0 passage "
-                "grade), and queries or passages (id, tab, text)."
-            )
-        tables[kind] += lines
-    if not tables["run"] or not tables["qrels"] or not tables["texts"]:
+    run = [line for source in sources if source.lower().endswith(".run") for line in _trec_table(Path(source), 6)]
+    qrels = [line for source in sources if source.lower().endswith(".qrels") for line in _trec_table(Path(source), 4)]
+    texts = [source for source in sources if Path(source).suffix.lower() not in TREC_SUFFIXES]
+    if not run or not qrels or len(texts) != 2:
         raise ValueError(
             f"TREC data need four files, a run, judgments, queries and passages; got {', '.join(sources)}. For example "
             "bm25.run test.qrels queries.tsv passages.tsv."
         )
-    texts = dict(tables["texts"])
-    grades = {(query, passage): grade for query, _, passage, grade in tables["qrels"]}
+    queries, passages = _queries_and_passages(run, [_trec_texts(Path(source)) for source in texts])
     rows: dict[str, dict] = {}
-    for query, _, passage, *_ in tables["run"]:
-        for name in (query, passage):
-            if name not in texts:
-                raise ValueError(f"The run names {name!r}, which is in none of the files with texts.")
-        row = rows.setdefault(
-            query, {"id": query, "query": texts[query], "passages": [], "relevance": [], "place": f"query {query}"}
-        )
-        row["passages"].append(texts[passage])
-        row["relevance"].append(int(grades[query, passage]) if (query, passage) in grades else None)
+    for query, _, passage, *_ in run:
+        empty = {"id": query, "query": queries[query], "passages": [], "relevance": [], "place": f"query {query}", "ids": []}
+        row = rows.setdefault(query, empty)
+        row["passages"].append(passages[passage])
+        row["ids"].append(passage)
+    grades: dict[str, dict[str, int]] = {query: {} for query in rows}
+    for query, _, passage, grade in qrels:
+        if not grade.lstrip("-").isdigit():
+            raise ValueError(f"Query {query} has the judgment {grade!r} of passage {passage}; it must be an integer.")
+        grades.setdefault(query, {})[passage] = int(grade)
+    for query, row in rows.items():
+        row["relevance"] = [grades[query].get(passage) for passage in row["ids"]]
+        row["unretrieved"] = [grade for passage, grade in grades[query].items() if passage not in row["ids"]]
     return list(rows.values())
 
 
-def _trec_table(path: Path) -> list[list[str]]:
+def _queries_and_passages(run: list[list[str]], texts: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The two files with texts, that of the queries first. Ids of queries and of passages may be the same numbers."""
+    query_ids, passage_ids = {line[0] for line in run}, {line[2] for line in run}
+    for queries, passages in (texts, texts[::-1]):
+        if query_ids <= queries.keys() and passage_ids <= passages.keys():
+            return [queries, passages]
+    missing = sorted((query_ids | passage_ids) - (texts[0].keys() | texts[1].keys()))
+    raise ValueError(
+        f"The run has {missing[0]!r}, which is in none of the files with texts."
+        if missing
+        else "One file must have the texts of all queries of the run, the other one those of all its passages."
+    )
+
+
+def _trec_table(path: Path, columns: int) -> list[list[str]]:
+    """The lines of a run (six columns) or of judgments (four)."""
+    table = [(number, line.split()) for number, line in _lines(path)]
+    for number, line in table:
+        if len(line) != columns:
+            raise ValueError(
+                f"{path}, line {number} has {len(line)} columns; valid are {columns}: query Q0 passage rank score name in a "
+                "run, query 0 passage grade in judgments."
+            )
+    return [line for _, line in table]
+
+
+def _trec_texts(path: Path) -> dict[str, str]:
+    """Texts by id."""
+    texts = {}
+    for number, line in _lines(path):
+        name, tab, text = line.partition("\t")
+        if not tab:
+            raise ValueError(f"{path}, line {number} has no tab; valid is an id, a tab and a text.")
+        texts[name.strip()] = text
+    return texts
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Number and text of each line that is not empty."""
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}.")
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    # Texts have blanks, so their columns are separated by one tab; runs and judgments by any blanks
-    tabs = path.suffix.lower() not in TREC_SUFFIXES and all("\t" in line for line in lines)
-    return [line.split("\t", 1) if tabs else line.split() for line in lines]
+    lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
+    return [(number, line.removesuffix("\r")) for number, line in lines if line.strip()]
 
 
 def _checked(row: dict) -> dict:

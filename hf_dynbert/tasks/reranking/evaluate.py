@@ -27,6 +27,7 @@ class RerankingEvaluator(Evaluator):
         tokenizer, inputs, batch_size, progress: see [`Evaluator`]; an input for each pair of query and passage.
         ids (`list[str]`): id of each query.
         relevance (`list[list[float | None]]`): grade of each passage of each query, an integer or `None`.
+        unretrieved (`list[list[float]]`): grades of judged passages of each query that are not among the inputs.
         relevance_level (`int`, *optional*, defaults to 1): least grade that MRR and MAP count as relevant; TREC Deep
             Learning uses 2.
 
@@ -37,11 +38,15 @@ class RerankingEvaluator(Evaluator):
 
     primary_metric = "ndcg@10"
 
-    def __init__(self, tokenizer, inputs, ids: Sequence[str], relevance: Sequence[Sequence], relevance_level=1, **options):
+    def __init__(
+        self, tokenizer, inputs, ids: Sequence, relevance: Sequence, unretrieved=None, relevance_level=1, **options
+    ):
         super().__init__(tokenizer, inputs, **options)
         self.ids, self.sizes = list(ids), [len(grades) for grades in relevance]
         measures = {f"ndcg_cut.{DEPTH}", "recip_rank", "map"}
-        self.evaluator = _trec_evaluator(_judgments(ids, relevance), measures, relevance_level)
+        self.evaluator = _trec_evaluator(
+            _judgments(ids, relevance, unretrieved or [[]] * len(ids)), measures, relevance_level
+        )
 
     def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
         """Ranks the passages of each query by their scores."""
@@ -124,7 +129,7 @@ class Reranking(Task):
                 f"The model has {config.num_labels} labels; a reranker has one (the score) or two (not relevant, relevant)."
             )
         inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
-        return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], **options)
+        return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], data["unretrieved"][:], **options)
 
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """A row for each judged passage. Grades 0 and 1 are classes, other grades and scores are numbers to predict."""
@@ -163,13 +168,14 @@ def relevance_score(logits: np.ndarray) -> float:
     return float(logits[0] if len(logits) == 1 else logits[1] - logits[0])
 
 
-def _judgments(ids: Sequence[str], relevance: Sequence[Sequence]) -> dict[str, dict[str, int]]:
+def _judgments(ids: Sequence[str], relevance: Sequence, unretrieved: Sequence) -> dict[str, dict[str, int]]:
     judgments = {}
-    for query, grades in zip(ids, relevance, strict=True):
+    for query, grades, further in zip(ids, relevance, unretrieved, strict=True):
         if any(grade is not None and grade != int(grade) for grade in grades):
             raise ValueError(f"Query {query!r} has relevance {grades!r:.60}; metrics need grades that are integers.")
         judged = {_name(position): max(0, int(grade)) for position, grade in enumerate(grades) if grade is not None}
-        judgments[query] = judged
+        missed = {f"unretrieved {number}": max(0, int(grade)) for number, grade in enumerate(further)}
+        judgments[query] = judged | missed
     return judgments
 
 

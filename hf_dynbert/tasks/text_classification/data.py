@@ -195,6 +195,8 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Da
             raise ValueError(f"class_names is {', '.join(names)}, but the data names them {', '.join(kind.names)}.")
         return data, kind.names
     if isinstance(values[0], float):
+        if not all(math.isfinite(value) for value in values):
+            raise ValueError("There are labels that are not finite; a number to predict must be finite. Take such rows out.")
         return data, None
     if isinstance(values[0], str):
         found = ClassLabel(names=sorted(set(values)))

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -11,6 +12,7 @@ from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForSequenceClassifi
 from hf_dynbert.commands import main as cli
 from hf_dynbert.tasks import RERANKING, DataOptions
 from hf_dynbert.tasks.reranking.data import load_rankings
+from hf_dynbert.tasks.reranking.evaluate import RerankingEvaluator
 
 
 pytest.importorskip("pytrec_eval", reason="needs the ranking extra")
@@ -117,6 +119,43 @@ def test_wrong_data_are_refused_by_line(tmp_path, line, message):
     path.write_text(line + "\n")
     with pytest.raises(ValueError, match=message):
         RERANKING.load([path], DataOptions())
+
+
+def write_trec(folder, run, qrels, queries, passages):
+    names = ("bm25.run", "test.qrels", "queries.tsv", "passages.tsv")
+    for name, content in zip(names, (run, qrels, queries, passages), strict=True):
+        (folder / name).write_text(content, encoding="utf-8")
+    return [folder / name for name in names]
+
+
+def test_judged_passages_that_the_run_misses_count_in_the_metrics(tmp_path, tokenizer):
+    """Query 7 and passage 7 share an id; the ideal ranking has the unretrieved passage, as in trec_eval."""
+    run, qrels = "7 Q0 7 1 2.0 bm25\n7 Q0 8 2 1.0 bm25\n", "7 0 8 1\n7 0 9 1\n"
+    files = write_trec(tmp_path, run, qrels, "7\twho built\n", "7\tada built\n8\tthe ship\x85sank\n9\tben\n")
+    for order in (files, files[::-1]):
+        data = RERANKING.load(order, DataOptions())
+        assert data[0]["query"] == "who built" and data[0]["passages"] == ["ada built", "the ship\x85sank"]
+        assert data[0]["relevance"] == [None, 1.0] and data[0]["unretrieved"] == [1.0]
+    inputs = RERANKING.inputs(tokenizer, data, DataOptions())
+    evaluator = RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], data["unretrieved"][:])
+    scores = evaluator.score([{"logits": np.array([0.0])}, {"logits": np.array([1.0])}])
+    assert scores.metrics["ndcg@10"] == pytest.approx(100 / (1 + 1 / math.log2(3))) and scores.metrics["map"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("7 Q0 a 1\n", "7 0 a 1\n", "7\tq\n", "a\tt\n"), "bm25.run, line 1 has 4 columns; valid are 6"),
+        (("7 Q0 a 1 1 x\n", "7 0 a\n", "7\tq\n", "a\tt\n"), "test.qrels, line 1 has 3 columns; valid are 4"),
+        (("7 Q0 a 1 1 x\n", "7 0 a one\n", "7\tq\n", "a\tt\n"), "the judgment 'one' of passage a"),
+        (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7 q\n", "a\tt\n"), "queries.tsv, line 1 has no tab"),
+        (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7\tq\n", "b\tt\n"), "The run has 'a', which is in none"),
+        (("7 Q0 a 1 1 x\n", "7 0 a 0\n", "7\tq\n", "a\tt\n"), "query '7' has no relevant passage"),
+    ],
+)
+def test_wrong_trec_files_are_refused_by_line(tmp_path, files, message):
+    with pytest.raises(ValueError, match=message):
+        RERANKING.load(write_trec(tmp_path, *files), DataOptions())
 
 
 def test_incomplete_trec_files_are_refused(tmp_path):

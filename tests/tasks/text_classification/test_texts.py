@@ -140,6 +140,12 @@ def test_running_text_is_cut_between_words(tokenizer, streamed):
     assert short_words == [token for token in whole if "z" not in token]
 
 
+def test_infinite_labels_are_refused():
+    data = Dataset.from_dict({"text": ["a", "b"], "label": [1.0, float("inf")]})
+    with pytest.raises(ValueError, match="labels that are not finite"):
+        number_labels(data)
+
+
 def test_label_order():
     mine = dict(enumerate(NAMES))
     assert label_order(mine, mine) == [0, 1, 2]
