@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..utils.defaults import STRIDE
+from ..utils.errors import check_number
 
 
 @dataclass
@@ -24,9 +25,16 @@ class ModelArguments:
         teacher_dtype (`str`): type of the teacher's weights; bfloat16 halves the time on CPUs with fast bfloat16 kernels.
         teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, if its configuration has
             only LABEL_0 and so on.
-        protect_first_segment, protect_first_segment_until, dropped_logits, early_selection_until, importance_match,
-            importance_match_until, importance_windows, drop_layers, budgets: see [`DynamicTinyBertConfig`]; unset, the
-            checkpoint's own. Budgets as JSON.
+        protect_first_segment (`bool`): whether tokens of the first segment are dropped last. The default of this option and
+            of the next eight is the checkpoint's own value, see [`DynamicTinyBertConfig`].
+        protect_first_segment_until (`int`): number of leading layers that do so; all if unset.
+        dropped_logits (`str`): logits of dropped tokens: `restore` or `mask`.
+        early_selection_until (`int`): number of leading layers that select tokens before attention.
+        importance_match (`int`): dimensions in which learned importance matches tokens with the first segment.
+        importance_match_until (`int`): number of leading layers that match; all if unset.
+        importance_windows (`list[int]`): tokens on each side in which a match is searched.
+        drop_layers (`list[int]`): layers that may drop tokens, from 0; all if unset.
+        budgets (`str`): budgets by name, as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): dropout in training; unset, the checkpoint's own.
         attn_implementation (`str`): attention kernel in training, see [`~transformers.PreTrainedModel`].
     """
@@ -96,8 +104,7 @@ class DataArguments:
             raise ValueError(
                 f"text_columns is {self.text_columns}; valid are one column, and two that make a pair to classify."
             )
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction is {self.validation_fraction}; valid are numbers in [0, 1), such as 0.1.")
+        check_number("validation_fraction", self.validation_fraction, 0, below=1, example=0.1)
         if self.validation_fraction and self.eval_file:
             raise ValueError("eval_file and validation_fraction both choose the data to measure on; give one of them.")
         if self.task == "plain-text" and (self.validation_fraction or self.eval_file):

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from .. import modeling_dynamic_tinybert
 from ..utils.defaults import MAX_LENGTH, STRIDE
+from ..utils.errors import check_number
 from .inference import pad_batch, run_batch
 
 
@@ -81,8 +82,7 @@ class Evaluator(ABC):
     def __init__(self, tokenizer, inputs: Sequence[dict], batch_size: int = 32, progress: bool = False):
         if not inputs:
             raise ValueError("There is nothing to evaluate: the data set is empty.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; valid are 1 and more, for example 32.")
+        check_number("batch_size", batch_size, 1, example=32, whole=True)
         self.tokenizer, self.inputs = tokenizer, list(inputs)
         self.batch_size, self.progress = batch_size, progress
         self.lengths = [len(item["input_ids"]) for item in self.inputs]

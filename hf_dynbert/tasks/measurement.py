@@ -10,6 +10,7 @@ from ..budgets.choosing import threads_of
 from ..budgets.latency import time_in_turns
 from ..budgets.model_budgets import count_macs
 from ..subnetwork import SubNetwork
+from ..utils.errors import check_number
 from .base import Evaluator, Scores, budget_arguments, evaluation_mode
 
 
@@ -62,8 +63,7 @@ def measure(model, evaluator: Evaluator, budget=None, latency_samples: int = 50)
     Raises:
         ValueError: a budget that the model cannot run, or negative `latency_samples`; before any work.
     """
-    if latency_samples < 0:
-        raise ValueError(f"latency_samples is {latency_samples}; valid are 0 and more, for example 50.")
+    check_number("latency_samples", latency_samples, 0, example=50, whole=True)
     call = budget_arguments(model, budget)
     subnetwork = model.config.resolve_budget(budget) if hasattr(model.config, "resolve_budget") else SubNetwork()
     scores = evaluator.evaluate(model, budget)

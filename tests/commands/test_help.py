@@ -37,6 +37,19 @@ def test_help_imports_nothing_heavy_and_fits_the_screen(argv):
     assert 1 <= len(finished.stdout.splitlines()) <= LINES
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_has_a_help_text(verb, capsys):
+    assert main([verb, "--help-all" if verb == "train" else "--help"]) == 0
+    options = re.split(r"^  (?=--)", capsys.readouterr().out, flags=re.M)[1:]
+    own = {field.name for field in fields(verb)} - {field.name for field in dataclasses.fields(TrainingArguments)}
+    without = []
+    for option in options:
+        name = re.match(r"--(\S+)", option)[1]
+        if name in own and not re.match(r"--.*?(?:  +|\n +)(?!\(default)\w", option, re.S):
+            without.append(name)
+    assert without == []
+
+
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "train"])
 def test_help_of_a_verb(verb, capsys):
     assert main([verb, "--help"]) == 0

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from datasets import Dataset, Features, List, Value, concatenate_datasets, load_dataset
 
+from ...utils.errors import check_number
+
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 FEATURES = Features(
@@ -49,8 +51,8 @@ def load_squad(
             names the file and the question.
         FileNotFoundError: no such file.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; valid are 1 and more, and None for all questions.")
+    if limit is not None:
+        check_number("limit", limit, 1, whole=True)
     sources = [source] if isinstance(source, str) else list(source)
     parts = [_read_file(Path(item)) if _is_file_name(item) else _read_hub(item, split, name) for item in sources]
     data = concatenate_datasets(parts)
@@ -137,8 +139,7 @@ def split_by_article(data: Dataset, fraction: float, seed: int = 0) -> tuple[Dat
     Raises:
         ValueError: a fraction out of range, or so small that no article fits.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction is {fraction}; valid are numbers between 0 and 1, for example 0.1.")
+    check_number("fraction", fraction, above=0, below=1, example=0.1)
     titles = data["title"]
     sizes = Counter(titles)
     room, held = fraction * len(data), set()

@@ -102,7 +102,7 @@ def test_split_holds_out_whole_articles(questions):
     assert split_by_article(questions, 0.3)[1]["id"] == held["id"]
     with pytest.raises(ValueError, match="No article fits"):
         split_by_article(questions, 0.1)
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match="above 0 and below 1"):
         split_by_article(questions, 1.0)
 
 
