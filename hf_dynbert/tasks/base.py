@@ -180,13 +180,20 @@ class Task(ABC):
             ValueError: data that do not fit the task; the error names the file and the row.
         """
 
-    @abstractmethod
     def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
-        """Splits the data into a training split and a validation split.
+        """Splits the data at random into a training split and a validation split.
 
         Raises:
             ValueError: an impossible fraction.
         """
+        held = round(validation_fraction * len(data)) if 0 < validation_fraction < 1 else 0
+        if not 0 < held < len(data):
+            raise ValueError(
+                f"validation_fraction is {validation_fraction}; it must leave some {self.unit} ({len(data)}) on both sides, for "
+                "example 0.1."
+            )
+        shuffled = data.shuffle(seed=seed)
+        return shuffled.select(range(held, len(data))), shuffled.select(range(held))
 
     @abstractmethod
     def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:

@@ -120,17 +120,6 @@ class TextClassification(Task):
         check_labels(data, ", ".join(sources))
         return data
 
-    def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
-        """Splits at random."""
-        held = round(validation_fraction * len(data)) if 0 < validation_fraction < 1 else 0
-        if not 0 < held < len(data):
-            raise ValueError(
-                f"validation_fraction is {validation_fraction}; of {len(data)} texts it must leave some on both sides, "
-                "for example 0.1."
-            )
-        shuffled = data.shuffle(seed=seed)
-        return shuffled.select(range(held, len(data))), shuffled.select(range(held))
-
     def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
         """Tokens of each text, or pair of texts, cut at `max_length`."""
         encoding = encode_texts(tokenizer, data[:], options.text_columns, options.max_length or self.max_length)
