@@ -189,8 +189,8 @@ class Task(ABC):
         held = round(validation_fraction * len(data)) if 0 < validation_fraction < 1 else 0
         if not 0 < held < len(data):
             raise ValueError(
-                f"validation_fraction is {validation_fraction}; it must leave some {self.unit} ({len(data)}) on both sides, for "
-                "example 0.1."
+                f"validation_fraction is {validation_fraction}; it must leave some {self.unit} ({len(data)}) on both sides, "
+                "for example 0.1."
             )
         shuffled = data.shuffle(seed=seed)
         return shuffled.select(range(held, len(data))), shuffled.select(range(held))
