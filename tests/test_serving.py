@@ -49,7 +49,7 @@ def in_repository(monkeypatch, tmp_path):
     config["budgets"] = {name: config["budgets"][name] for name in ("full", "balanced")}
     (folder / "config.json").write_text(json.dumps(config))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hf_dynbert.budgets.latency.HF_HOME", tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "cache"))
 
 
 def test_the_web_service(examples, in_repository, monkeypatch):

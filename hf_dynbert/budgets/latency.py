@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub.constants import HF_HOME
+from huggingface_hub import constants
 
 from ..utils.errors import check_number
 
@@ -164,7 +164,7 @@ def _cpu(cpuinfo: Path) -> tuple[str, list[str]]:
 def store_path(key: list, folder: str | Path | None = None) -> Path:
     """Returns the file for what is measured under a key: everything that the measurement depends on, as JSON values."""
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    return Path(folder or Path(HF_HOME) / "hf_dynbert") / f"latency-{digest}.json"
+    return Path(folder or Path(constants.HF_HOME) / "hf_dynbert") / f"latency-{digest}.json"
 
 
 def load_measured(path: Path) -> dict | None:

@@ -24,7 +24,6 @@ from hf_dynbert import (
     DynamicTinyBertForSequenceClassification,
     evaluate_squad,
 )
-from hf_dynbert.budgets import latency
 from hf_dynbert.budgets.budget import Budget
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import machine_name
@@ -376,7 +375,7 @@ def test_save_and_load_is_bit_equal(exported, tmp_path):
 
 
 def test_searched_budgets_survive_and_are_asked(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(latency, "HF_HOME", tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     shutil.copytree(exported / "learned", tmp_path / "model")
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "model")
     place = {"tokens": 24, "machine": machine_name(threads_of(model)), "runtime": runtime_name(model), "sample": "test"}
