@@ -19,7 +19,7 @@ from .graph_operations import LOWEST
 
 
 LENGTH_CONFIG = "length_config"  # the variable that holds the length configuration
-DIAL_NODE = "length_config_entry"  # the node that it enters the graph by
+LENGTH_CONFIG_NODE = "length_config_entry"  # the node that it enters the graph by
 # Names of nodes, and which of its inputs each passes on where every token stays
 DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "kept_outputs": 1, "placed_outputs": 2}
 BIAS, BIAS_OF_KEPT = "attention_bias", "bias_of_kept_tokens"
@@ -86,7 +86,7 @@ def _convert_length_config(context):
     default, input_ids = context.get_input(0), context.get_input(1)
     batch = ops.gather(ops.shape_of(input_ids, output_type="i32"), ops.constant(np.int32(0)), ops.constant(np.int32(0)))
     node = ops.minimum(default, ops.multiply(batch, ops.constant(np.int32(SHARE_UNIT))))  # no entry is above one unit
-    node.set_friendly_name(DIAL_NODE)
+    node.set_friendly_name(LENGTH_CONFIG_NODE)
     return node.outputs()
 
 
@@ -130,10 +130,10 @@ def _convert_top_slots(context):
 
 def _length_config_node(model: openvino.Model):
     """The node by which the length configuration enters the graph."""
-    nodes = [node for node in model.get_ops() if node.get_friendly_name() == DIAL_NODE]
+    nodes = [node for node in model.get_ops() if node.get_friendly_name() == LENGTH_CONFIG_NODE]
     if len(nodes) != 1:
         raise ValueError(
-            f"This OpenVINO model has no node {DIAL_NODE!r}, so it was not exported from a length-adaptive model. "
+            f"This OpenVINO model has no node {LENGTH_CONFIG_NODE!r}, so it was not exported from a length-adaptive model. "
             "Export the PyTorch checkpoint: OVDynamicTinyBertForQuestionAnswering.from_pretrained(checkpoint, export=True)."
         )
     return nodes[0]
@@ -223,5 +223,5 @@ def _replace(node, output) -> None:
 def _replace_length_config(node, replacement) -> None:
     """Puts another node where the length configuration enters the graph."""
     _replace(node, replacement.output(0))
-    node.set_friendly_name(f"{DIAL_NODE}_before")
-    replacement.set_friendly_name(DIAL_NODE)
+    node.set_friendly_name(f"{LENGTH_CONFIG_NODE}_before")
+    replacement.set_friendly_name(LENGTH_CONFIG_NODE)

@@ -55,6 +55,11 @@ def quantize(args: QuantizeArguments) -> Path:
         check_max_length(config, args.max_length)
     tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
     training, validation = _split(task, task.load(_sources(task, args), options), args)
+    if validation is None and (args.max_drop is not None or args.backend == "neural-compressor"):
+        raise ValueError(
+            f"No example of the data ({len(training)}) is left to measure accuracy on, which max_drop and tolerable_loss "
+            "need. Give at least two examples, or validation_fraction=0.1 with more."
+        )
     inputs = calibration_inputs(task, config, tokenizer, training, options, args.calibration_samples, args.seed)
     evaluator = _evaluator(task, tokenizer, validation, config, options)
     measure = _measure_with(evaluator, config)
@@ -152,7 +157,8 @@ def _split(task: Task, data: Dataset, args: QuantizeArguments) -> tuple[Dataset,
     else:
         data = data.shuffle(seed=args.seed)
         middle = max(1, min(args.calibration_samples, len(data) // 2))
-        training, validation = data.select(range(middle)), data.select(range(middle, len(data)))
+        # a list, since `datasets` refuses an empty range behind the last row
+        training, validation = data.select(range(middle)), data.select(list(range(middle, len(data))))
     validation = validation.shuffle(seed=args.seed).select(range(min(args.accuracy_samples, len(validation))))
     return training, validation if len(validation) else None
 

@@ -322,7 +322,7 @@ def test_fixed_shapes_are_filled(exported):
         torch.testing.assert_close(outputs(model, batch, length_config=budget), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_a_compiled_file_without_a_dial_is_told(checkpoints, tmp_path):
+def test_a_compiled_file_without_the_state_is_refused(checkpoints, tmp_path):
     main_export(str(checkpoints / "learned"), tmp_path, task="question-answering")
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path, compile_only=True)
     with pytest.raises(ValueError, match="has its default budget alone"):

@@ -342,6 +342,16 @@ def test_bad_options_are_refused(capsys, checkpoint, options, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [["--max_drop", "0.5", "--backend", "pytorch"], ["--backend", "neural-compressor"]])
+def test_tuning_without_examples_to_measure_is_refused(capsys, make_model, tokenizer, tmp_path, option):
+    model = classifier(make_model, tokenizer, tmp_path / "model")
+    data = write_rows(tmp_path / "row.jsonl", [0, 1, 2, 1])
+    data.write_text(data.read_text().splitlines()[0] + "\n")
+    argv = ["quantize", "--model", str(model), "--output_dir", str(tmp_path / "out"), "--train_file", str(data)]
+    assert cli.main([*argv, *option]) == 2
+    assert "left to measure accuracy on" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_another_architecture_is_refused(capsys, bert_folder, squad_file, tmp_path):
     argv = ["quantize", "--model", str(bert_folder), "--output_dir", str(tmp_path / "out"), "--train_file", str(squad_file)]
     assert cli.main(argv) == 2
