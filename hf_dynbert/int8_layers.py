@@ -4,7 +4,7 @@
 Activations are rounded row by row, with a scale for each row (ZeroQuant, arXiv 2206.01861, section 4.1: token-wise), or by a
 range that calibration has set. Either way the output of a row depends on this row alone, bit for bit. The floats between
 these layers (attention, LayerNorm) may differ in the last bit with padding and batch size, and rounding can turn this
-difference into a step of int8: 2 of 1,136 answers changed with the other examples of their batch.
+difference into a step of int8, so the other examples of a batch may change an answer.
 """
 
 import torch

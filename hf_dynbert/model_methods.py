@@ -39,8 +39,8 @@ class PackageMethods:
             A model of this class in evaluation mode. A warning names weights that are new because the source has none.
 
         Raises:
-            ValueError: the source's architecture is not supported (the error lists those that are), the source lacks one of
-                `layers` or is in int8, or a field is unknown.
+            ValueError: an architecture that is not supported (the error lists the supported ones), a source in int8 or
+                without one of `layers`, or an unknown field.
         """
         from .backbones.convert import load_backbone
 

@@ -174,7 +174,7 @@ def _model_index(evaluation: dict) -> list[EvalResult]:
 
 
 def _budget_rows(config, budgets: dict[str, Budget | None], measured: list[Budget]) -> list[dict]:
-    """Rows of measured budgets, the most operations first, then of those that were never measured; full length leads."""
+    """Rows of the table: full length, measured budgets from most to fewest operations, then budgets without measurements."""
     names = [budget.name for budget in sorted(measured, key=lambda budget: -budget.macs)]
     names += [name for name in budgets if name not in names]
     rows = []

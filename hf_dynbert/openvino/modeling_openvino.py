@@ -357,11 +357,8 @@ class Graph:
     """
 
     def __init__(self, compiled: openvino.CompiledModel, has_state: bool = True):
-        self.compiled, self.has_state, self.whole = (
-            compiled,
-            has_state,
-            None,
-        )  # whole: the same weights without selecting tokens
+        self.compiled, self.has_state = compiled, has_state
+        self.whole = None  # a graph of the same weights that selects no tokens
         sizes = compiled.inputs[0].partial_shape
         self.shape = [None if size.is_dynamic else size.get_length() for size in sizes]  # batch and length; None: any
         self.requests = collections.deque()  # its methods are atomic

@@ -77,8 +77,7 @@ class RecipeData:
 
     def features(self, tokenizer) -> Dataset | IterableDataset:
         """The student's features to train on."""
-        if self.task is PLAIN_TEXT:
-            self.training = PLAIN_TEXT.pieces(tokenizer, self.training, self.options)
+        self.training = self.task.training_rows(tokenizer, self.training, self.options)
         if isinstance(self.training, IterableDataset):  # the Trainer does not shuffle a stream
             self.training = self.training.shuffle(self.args.seed, buffer_size=SHUFFLED)
         return self.task.training_features(tokenizer, self.training, self.options)

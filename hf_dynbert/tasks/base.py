@@ -213,6 +213,10 @@ class Task(ABC):
             batch_size, progress: see [`Evaluator`].
         """
 
+    def training_rows(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
+        """The rows that `training_features` and a teacher read; those of the data, unless a task cuts them anew."""
+        return data
+
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """Features to train on: inputs, labels and `length`.
 

@@ -37,13 +37,13 @@ class PlainText(Task):
         """Refuses evaluation."""
         raise ValueError("Plain text has no labels to measure on; give a task with labels.")
 
-    def pieces(self, tokenizer, data, options: DataOptions) -> Dataset | IterableDataset:
+    def training_rows(self, tokenizer, data, options: DataOptions) -> Dataset | IterableDataset:
         """Running text, cut anew between words into pieces as long as a window."""
         [column] = options.text_columns
         return cut_texts(data.select_columns([column]), tokenizer, column, options.max_length or self.max_length)
 
     def training_features(self, tokenizer, data, options: DataOptions) -> Dataset | IterableDataset:
-        """Tokens of `pieces`."""
+        """Tokens of `training_rows`."""
         return text_features(data, tokenizer, options.text_columns, options.max_length or self.max_length)
 
 

@@ -111,7 +111,7 @@ def teacher_logits(
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
     """
     order = label_order(labels, teacher.config.id2label)
-    if teacher.config.problem_type == "multi_label_classification":
+    if teacher.config.problem_type == "multi_label_classification" and len(order) > 1:
         raise ValueError(
             "The teacher is a multi-label classifier (problem_type multi_label_classification). teacher_logits takes "
             "single-label classifiers and regression; DistillationTrainer(teacher=...) takes this teacher too."

@@ -6,7 +6,8 @@ python recipes/tinybert-squad/augment.py --train_file texts.csv --text_columns t
 
 Writes JSON lines that `hf-dynbert train --train_file` reads: each row, and after it its copies. A masked language model
 replaces words of one token; its nearest embeddings replace words of several tokens, where the paper uses GloVe. Contexts of
-questions do not change. A pass that was interrupted resumes.
+questions do not change. A pass that was interrupted resumes. Split the data before: a random validation split of the written
+file would hold copies of rows that are trained on.
 """
 
 import argparse
@@ -55,8 +56,8 @@ def main() -> None:
     args = parser.parse_args()
     columns = args.text_columns or ["question"]
     data = load_texts(args.train_file, columns) if args.text_columns else load_squad(args.train_file)
-    model = AutoModelForMaskedLM.from_pretrained(args.model_name_or_path, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path)
+    model = AutoModelForMaskedLM.from_pretrained(args.model_name_or_path, dtype="float32", trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=False)
     rows = augment(data, columns, WordSubstitution(model, tokenizer, copies=args.copies, seed=args.seed))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     part = args.output.with_suffix(".part")

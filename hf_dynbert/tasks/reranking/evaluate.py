@@ -124,12 +124,10 @@ class Reranking(Task):
         """A row for each judged passage. Grades 0 and 1 are classes, other grades and scores are numbers to predict."""
         inputs, grades = self.inputs(tokenizer, data, options), [grade for row in data["relevance"] for grade in row]
         rows = [
-            item | {"labels": float(grade), "length": len(item["input_ids"])}
+            item | {"labels": [float(grade)], "length": len(item["input_ids"])}
             for item, grade in zip(inputs, grades, strict=True)
             if grade is not None
         ]
-        if self.label_fields(data)["problem_type"] == "multi_label_classification":
-            rows = [row | {"labels": [row["labels"]]} for row in rows]
         return Dataset.from_list(rows)
 
     def texts(self, data: Dataset, options: DataOptions) -> tuple[Dataset, tuple[str, str]]:

@@ -213,5 +213,18 @@ def test_scores_and_a_teacher_are_learned(bert_folder, reranker, tmp_path):
     rows = [{"query": row["query"], "passages": row["positives"] + row["negatives"]} for row in QUERIES[:2]]
     file = write_lines(tmp_path / "scores.jsonl", [row | {"scores": [2.5, None, 0.5]} for row in rows])
     assert train(bert_folder, file, tmp_path / "scored", "--max_steps", "1").config.problem_type == "regression"
-    teacher = ["--teacher_model_name_or_path", str(reranker), "--prediction_weight", "1", "--max_steps", "1"]
-    assert train(bert_folder, file, tmp_path / "taught", *teacher).config.num_labels == 1
+    train(bert_folder, write_lines(tmp_path / "binary.jsonl", QUERIES), tmp_path / "binary", "--max_steps", "1")
+    for teacher in (reranker, tmp_path / "binary"):
+        options = ["--teacher_model_name_or_path", str(teacher), "--prediction_weight", "1", "--max_steps", "1"]
+        assert train(bert_folder, file, tmp_path / f"taught by {teacher.name}", *options).config.num_labels == 1
+
+
+def test_grades_of_another_kind_may_measure_training(bert_folder, file, tmp_path):
+    """Scores to learn and binary grades to measure on have labels of one shape, at every size of the last batch."""
+    rows = [{"query": row["query"], "passages": row["positives"] + row["negatives"]} for row in QUERIES[:2]]
+    scores = write_lines(tmp_path / "scores.jsonl", [row | {"scores": [2.5, None, 0.5]} for row in rows])
+    evaluation = ["--eval_file", str(file), "--eval_strategy", "steps", "--eval_steps", "1", "--max_steps", "1"]
+    for batch in ("1", "8"):
+        size = ["--per_device_eval_batch_size", batch, "--per_device_train_batch_size", batch]
+        model = train(bert_folder, scores, tmp_path / f"batch {batch}", *evaluation, *size)
+        assert model.config.problem_type == "regression"
