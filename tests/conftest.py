@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import string
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -40,6 +41,19 @@ def pytest_collection_finish(session):
     """Leaves the imported modules out of garbage collection: walking them is a quarter of the time of each export."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def cpuinfo(monkeypatch):
+    """A function that sets what Linux says about the CPU; `None` stands for another system."""
+    file, texts, read_text, exists = Path("/proc/cpuinfo"), [None], Path.read_text, Path.exists
+
+    def read(path, *args, **kwargs):
+        return texts[-1] if path == file else read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(Path, "exists", lambda path, **kwargs: bool(texts[-1]) if path == file else exists(path, **kwargs))
+    return texts.append
 
 
 @pytest.fixture(scope="session")

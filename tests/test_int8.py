@@ -9,7 +9,7 @@ from conftest import IMPORTANCES, LENGTH_CONFIGS, make_batch
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, BertForQuestionAnswering
 
-from hf_dynbert import DynamicInt8Config, DynamicTinyBertForQuestionAnswering, int8_layers
+from hf_dynbert import DynamicInt8Config, DynamicTinyBertForQuestionAnswering
 from hf_dynbert.int8_kernels import FbgemmKernel, FloatKernel, is_exact, kernel_for
 from hf_dynbert.int8_layers import Int8Embedding, Int8Linear, quantize_rows
 
@@ -54,16 +54,8 @@ def test_rows_are_rounded_to_the_nearest_step():
     assert not zeros.any()
 
 
-@pytest.fixture(params=[FbgemmKernel, FloatKernel], ids=lambda kernel: kernel.__name__)
-def kernel(request, monkeypatch):
-    if not is_exact(request.param):
-        pytest.skip("not on this CPU, or not in this PyTorch")
-    monkeypatch.setattr(int8_layers, "kernel_for", lambda device: request.param)
-    return request.param
-
-
 @pytest.mark.parametrize("rows", [0, 1, 7, 3000])
-def test_linear_row_by_row_is_integer_arithmetic(rows, kernel):
+def test_linear_row_by_row_is_integer_arithmetic(rows):
     linear = nn.Linear(96, 40)
     layer, integers = Int8Linear.from_float(linear), torch.randint(-126, 127, (2, rows, 96))
     integers[..., 5] = 127
@@ -75,7 +67,7 @@ def test_linear_row_by_row_is_integer_arithmetic(rows, kernel):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 3000])
-def test_linear_with_a_fixed_range_is_integer_arithmetic(rows, kernel):
+def test_linear_with_a_fixed_range_is_integer_arithmetic(rows):
     linear = nn.Linear(96, 40)
     layer, integers = Int8Linear.from_float(linear), torch.randint(-120, 221, (2, rows, 96))
     layer.set_input_range(-1.0, 2.0)
@@ -89,13 +81,25 @@ def test_linear_with_a_fixed_range_is_integer_arithmetic(rows, kernel):
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_a_row_does_not_depend_on_its_place(kernel, fixed):
+def test_a_row_does_not_depend_on_its_place(fixed):
     layer, values = Int8Linear.from_float(nn.Linear(1100, 40)), torch.randn(300, 1100)
     if fixed:
         layer.set_input_range(-2.0, 2.5)
     together = layer(values)
     for start, count in ((0, 1), (1, 1), (7, 3), (100, 16), (199, 101)):
         assert torch.equal(layer(values[start : start + count]), together[start : start + count])
+
+
+@pytest.mark.parametrize("bias", [torch.randn(40), None], ids=["bias", "no bias"])
+def test_the_kernel_of_any_device_computes_the_same(bias):
+    if not is_exact(FbgemmKernel):
+        pytest.skip("FBGEMM is not exact on this CPU, or not in this PyTorch")
+    weight, scale = quantize_rows(torch.randn(40, 1100))
+    rows = 0.03 * (torch.randint(-120, 136, (300, 1100)) + 0.25 * torch.randint(-1, 2, (300, 1100)))  # none near a half
+    on_cpu, anywhere = (kernel(weight, scale[:, 0], bias)(rows, 0.03, 120) for kernel in (FbgemmKernel, FloatKernel))
+    torch.testing.assert_close(anywhere, on_cpu, rtol=TOLERANCE, atol=0.001)  # sums are thousands
+    alone = FloatKernel(weight, scale[:, 0], bias)(rows[7:10], 0.03, 120)
+    assert torch.equal(alone, anywhere[7:10])
 
 
 def test_the_kernel_is_exact_and_overflow_is_noticed():

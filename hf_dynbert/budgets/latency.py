@@ -135,13 +135,13 @@ def _agree(first: Latency, second: Latency) -> bool:
     return high <= (1 + NOISE_LIMIT) * low and not first.is_noisy and not second.is_noisy
 
 
-def machine_name(threads: int) -> str:
+def machine_name(threads: int, cpuinfo: Path = CPUINFO) -> str:
     """Returns the CPU, its best instructions for 8-bit products that are present and allowed, and the threads, on one line.
 
     The instructions belong to the name because clouds call CPUs of several generations by one name.
     """
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")  # PyTorch and OpenVINO obey it
-    name, best = _cpu(CPUINFO)
+    name, best = _cpu(cpuinfo)
     instructions = [*best, *([f"ONEDNN_MAX_CPU_ISA={limit}"] if limit else [])]
     return f"{name} ({', '.join(instructions)}), {threads} threads" if instructions else f"{name}, {threads} threads"
 

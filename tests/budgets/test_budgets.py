@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
-from hf_dynbert.budgets import latency
 from hf_dynbert.budgets.budget import Budget, choose_budget, keep_budgets, name_budgets, standard_error
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import (
@@ -228,12 +227,11 @@ def test_machines_of_one_name_differ_by_their_instructions(tmp_path, monkeypatch
     for number, flags in enumerate(("fpu avx2", "fpu avx2 avx512f avx512_vnni", "fpu avx2 avx512f avx512_vnni amx_int8")):
         path = tmp_path / f"cpuinfo{number}"
         path.write_text(f"model name : Xeon\nflags : {flags}\n\nmodel name : Xeon\nflags : {flags}\n")
-        monkeypatch.setattr(latency, "CPUINFO", path)
-        seen.add(machine_name(2))
-    assert machine_name(2) == "Xeon (AMX), 2 threads"
+        seen.add(machine_name(2, path))
+    assert machine_name(2, path) == "Xeon (AMX), 2 threads"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
-    seen.add(machine_name(2))
-    assert machine_name(2) == "Xeon (AMX, ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI), 2 threads"
+    seen.add(machine_name(2, path))
+    assert machine_name(2, path) == "Xeon (AMX, ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI), 2 threads"
     assert len(seen) == 5
 
 

@@ -237,17 +237,16 @@ def test_a_search_on_the_runtime_that_serves(exported, bert_folder, tokenizer, a
     assert set(found["budgets"]) <= set(model.config.budgets)
 
 
-def test_int8_of_a_cpu_with_vnni_is_told_on_one_without(exported, monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+def test_int8_of_a_cpu_with_vnni_is_told_on_one_without(exported, cpuinfo, tmp_path, caplog):
     assert cpu.has_vnni() is None and cpu.overflow_fix() == "disable"
-    (tmp_path / "cpuinfo").write_text("flags : avx512_vnni")
+    cpuinfo("flags : avx512_vnni")
     assert cpu.has_vnni() and cpu.overflow_fix() == "disable" and not caplog.text
     model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(exported / "learned", compile=False)
     model.model.set_rt_info(cpu.overflow_fix(), cpu.OVERFLOW_FIX)  # as quantize_graph leaves it
     model.save_pretrained(tmp_path / "int8")
     OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "int8", compile=False)
     assert "VNNI" not in caplog.text
-    (tmp_path / "cpuinfo").write_text("flags : avx2")
+    cpuinfo("flags : avx2")
     OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "int8", compile=False)
     assert "made on a CPU with VNNI, and this CPU has none" in caplog.text
     caplog.clear()
