@@ -36,6 +36,7 @@ from .tasks.question_answering import (
     squad_metrics,
     training_features,
 )
+from .tasks.reranking.pipeline import TextRerankingPipeline
 from .tasks.text_classification.data import cut_texts, load_texts, text_features
 from .tasks.text_classification.pipeline import LengthAdaptiveTextClassificationPipeline
 from .training.arguments import DistillationArguments
@@ -64,7 +65,7 @@ __all__ = [
     "ExtractiveQAPipeline", "LengthAdaptiveTextClassificationPipeline", "__version__", "convert", "count_macs", "cut_texts",
     "end_together", "evaluate_squad", "fit_length_config", "load", "load_squad", "load_texts", "push_folder",
     "split_by_article", "squad_metrics", "teacher_inputs", "teacher_logits", "teacher_predictions", "teacher_text_inputs",
-    "text_features", "training_features", "write_card",
+    "TextRerankingPipeline", "text_features", "training_features", "write_card",
 ]
 # fmt: on
 
@@ -77,6 +78,11 @@ AutoModelForSequenceClassification.register(DynamicTinyBertConfig, DynamicTinyBe
 PIPELINE_REGISTRY.supported_tasks["extractive-qa"] = {
     "impl": ExtractiveQAPipeline,
     "pt": (QuestionAnsweringLoader,),
+    "type": "text",
+}
+PIPELINE_REGISTRY.supported_tasks["text-reranking"] = {
+    "impl": TextRerankingPipeline,
+    "pt": (TextClassificationLoader,),
     "type": "text",
 }
 PIPELINE_REGISTRY.supported_tasks["text-classification"] |= {

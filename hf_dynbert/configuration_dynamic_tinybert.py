@@ -48,7 +48,7 @@ CHOICES = {
     "keep_cls": (True, False),
     "protect_first_segment": (True, False),
 }
-CHECKED = {*RANGES, *CHOICES, "drop_layers", "importance_windows", "budgets", "length_config"}
+CHECKED = {*RANGES, *CHOICES, "drop_layers", "importance_windows", "budgets", "length_config", "task"}
 
 
 class DynamicTinyBertConfig(BertConfig):
@@ -102,6 +102,8 @@ class DynamicTinyBertConfig(BertConfig):
             does from `pad_token_id + 1`.
         pooler_act (`str`, *optional*, defaults to `"tanh"`):
             Activation of the pooler; DistilBERT's classifier has `"relu"`.
+        task (`str`, *optional*):
+            Task of the head, where several tasks share it: `"reranking"` for a classifier of pairs that scores passages.
 
     Example: `DynamicTinyBertConfig(num_hidden_layers=6, budgets={"fast": [1.0, 0.6, 0.5, 0.3, 0.3, 0.3]})`.
     """
@@ -125,6 +127,7 @@ class DynamicTinyBertConfig(BertConfig):
     sep_token_id: int | None = 102
     position_ids_start: int = 0
     pooler_act: str = "tanh"
+    task: str | None = None
 
     def __post_init__(self, **kwargs):
         saved = kwargs.get("model_type") == self.model_type  # the fields come from a config.json
@@ -269,6 +272,8 @@ def _check_field(name: str, value) -> None:
             valid = f"{kind} from {least} to {most}" + (", and None" if name in OPTIONAL else "")
     elif name in CHOICES and (type(value) not in (str, bool) or value not in CHOICES[name]):
         valid = ", ".join(map(repr, CHOICES[name]))
+    elif name == "task" and not (value is None or isinstance(value, str)):
+        valid = 'names of tasks, for example "reranking", and None'
     elif name == "importance_windows" and not _are_indices(value, LARGEST):
         valid = "lists of integers from 0, for example [0, 4, 12, 36]"
     elif name == "budgets" and value is not None:

@@ -8,7 +8,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from .backbones.convert import HUB_ARGUMENTS, one_clear_error
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
-from .tasks.base import TASKS, Task, get_task
+from .tasks.base import Task, task_of
 from .tasks.pipelines import check_vocabulary
 
 
@@ -47,7 +47,7 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
     name = str(name)
     hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
     config = _read_config(name, hub)
-    task = _task(name, config, task)
+    task = task_of(config, task, name)
     if not is_openvino(name, config):
         if threads:
             torch.set_num_threads(threads)
@@ -128,24 +128,6 @@ def _read_config(name: str, hub: dict) -> dict:
     if not config:
         raise OSError(f"{name} has no config.json: it is not a model's folder, or its download or save was interrupted.")
     return config
-
-
-def _task(name: str, config: dict, requested: str | None) -> Task:
-    """The task of a checkpoint's head, or the requested one if the head is for that task too."""
-    architecture = (config.get("architectures") or [""])[0]
-    task = None if requested is None else get_task(requested)
-    found = [item for item in TASKS.values() if architecture.endswith(item.head)]
-    if not found and (task is None or architecture):
-        raise ValueError(
-            f"{name} has no head for a task (its architecture is {architecture or 'not given'}); valid heads are "
-            f"{', '.join(dict.fromkeys(item.head for item in TASKS.values()))}. Fine-tune the model first: "
-            f"hf-dynbert train --model_name_or_path {name} ..."
-        )
-    if task is not None and found and task not in found:
-        raise ValueError(
-            f"{name} is a model for {found[0].name}, not for {task.name}. Load it with hf_dynbert.load({name!r})."
-        )
-    return task or found[0]
 
 
 def _load_pytorch(name: str, task: Task, **kwargs):

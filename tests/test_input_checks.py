@@ -16,7 +16,7 @@ from hf_dynbert import (
     evaluate_squad,
 )
 from hf_dynbert.commands import main as cli
-from hf_dynbert.tasks.question_answering.features import max_tokens_of
+from hf_dynbert.tasks.inference import max_tokens_of
 
 
 PAD = 1  # of RoBERTa: its positions begin at 2

@@ -27,7 +27,8 @@ from ..quantization.arguments import QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
 from ..tasks import QUESTION_ANSWERING, task_of
-from ..tasks.question_answering.features import check_max_length, encode_windows
+from ..tasks.inference import check_max_length
+from ..tasks.question_answering.features import encode_windows
 from ..tasks.question_answering.squad import load_squad
 from ..utils.folder_config import load_config
 from ..utils.tables import markdown_table

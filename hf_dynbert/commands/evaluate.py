@@ -64,7 +64,7 @@ def run(args: EvaluateArguments) -> None:
     from ..hub.records import is_ours
     from ..loading import load, load_tokenizer
     from ..tasks import measure, task_of
-    from ..tasks.question_answering.features import check_max_length
+    from ..tasks.inference import check_max_length
     from ..tasks.question_answering.squad import spread_over
     from ..tasks.report import measurement_table
 

@@ -17,7 +17,7 @@ from .parsing import make_parser, parse_arguments
 
 PROG = "hf-dynbert"
 # Each module has a DESCRIPTION, an EXAMPLE, `run`, and its dataclasses of options: ARGUMENTS, or `argument_classes()`
-VERBS = ("train", "search", "quantize", "evaluate", "benchmark", "ask", "convert", "push")
+VERBS = ("train", "search", "quantize", "evaluate", "benchmark", "predict", "convert", "push")
 WRONG_INPUT, STOPPED = 2, 130  # exit statuses: as argparse has it, and as shells have it after Ctrl-C
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
@@ -27,7 +27,7 @@ A recipe is a YAML file of options; options of the command line win over it.
 hf-dynbert VERB --help (or hf-dynbert help VERB) shows the options of a verb, hf-dynbert --version the version.
 --debug shows the traceback of every error.
 
-example: hf-dynbert ask --model outputs/model --question "Who built it?" --context "Ada Marsh built the tower.\""""
+example: hf-dynbert predict --model outputs/model --question "Who built it?" --context "Ada Marsh built the tower.\""""
 
 
 def main(argv: list[str] | None = None, before_work: Callable[[], None] | None = None) -> int:

@@ -8,7 +8,7 @@ from datasets import Dataset
 from ..budgets.model_budgets import length_configs, named_budgets
 from ..budgets.sampling import sample_subnetwork
 from ..tasks.base import DataOptions, Task
-from ..tasks.question_answering.features import check_lengths
+from ..tasks.inference import check_lengths
 
 
 SMALLEST = 1 / 3  # of the full model's operations: the smallest sampled length configuration

@@ -19,7 +19,7 @@ from ..hub.model_card import write_card
 from ..hub.records import QUANTIZATION as RECORD
 from ..hub.records import TRAINING, remove_stale_records
 from ..tasks import DataOptions, Evaluator, Task, task_of
-from ..tasks.question_answering.features import check_max_length
+from ..tasks.inference import check_max_length
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
 from .arguments import QuantizeArguments

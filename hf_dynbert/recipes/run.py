@@ -10,7 +10,7 @@ from transformers.utils import logging
 from ..backbones.convert import convert_config
 from ..hub.records import TRAINING, origin, remove_stale_records
 from ..tasks import Task
-from ..tasks.question_answering.features import check_lengths, check_max_length
+from ..tasks.inference import check_lengths, check_max_length
 from ..training.arguments import DistillationArguments
 from ..training.layers import encoder_layers
 from ..training.trainer import DistillationTrainer, scorer_parameters

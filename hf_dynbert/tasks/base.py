@@ -2,8 +2,7 @@
 """What a verb needs from a task: its data, and an evaluator that scores models on them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,12 +10,11 @@ import numpy as np
 import torch
 import transformers
 from datasets import Dataset
-from tqdm.auto import tqdm
 
 from .. import modeling_dynamic_tinybert
 from ..utils.defaults import MAX_LENGTH, STRIDE
 from ..utils.errors import check_number
-from .inference import pad_batch, run_batch
+from .inference import pad_batch, run_sorted
 
 
 @dataclass(frozen=True)
@@ -106,15 +104,9 @@ class Evaluator(ABC):
             ValueError: a budget that the model cannot run.
         """
         call = budget_arguments(model, budget)
-        order = sorted(range(len(self.inputs)), key=lambda index: -self.lengths[index])
-        batches = [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)]
-        outputs: list[dict[str, np.ndarray]] = [{} for _ in order]
         description = "Evaluating" if budget is None else f"Evaluating at {budget}"
-        with evaluation_mode(model):
-            for batch in tqdm(batches, desc=description, disable=not self.progress):
-                rows = run_batch(model, self.tokenizer, [self.inputs[index] for index in batch], **call)
-                for index, row in zip(batch, rows, strict=True):
-                    outputs[index] = row
+        progress = description if self.progress else None
+        outputs = run_sorted(model, self.tokenizer, self.inputs, self.batch_size, progress, **call)
         return self.score(outputs)
 
     def __call__(self, model, budget=None) -> dict[str, float]:
@@ -148,6 +140,8 @@ class Task(ABC):
         default_dataset (`str` or `None`): data set on the Hub that verbs read if no data are given.
         unit (`str`): what `validation_fraction` counts, for the model card.
         has_answers (`bool`): whether models have a head whose outputs a teacher can teach.
+        pipeline (`str` or `None`): name of the pipeline that predicts.
+        fields (`tuple[str, ...]`): fields of an input of the pipeline.
     """
 
     name: ClassVar[str]
@@ -157,6 +151,8 @@ class Task(ABC):
     max_length: ClassVar[int] = MAX_LENGTH
     unit: ClassVar[str] = "of the rows"
     has_answers: ClassVar[bool] = True
+    pipeline: ClassVar[str | None] = None
+    fields: ClassVar[tuple[str, ...]] = ()
 
     @property
     def auto_class(self) -> type:
@@ -167,6 +163,10 @@ class Task(ABC):
     def model_class(self) -> type:
         """Class of length-adaptive models for this task."""
         return getattr(modeling_dynamic_tinybert, f"DynamicTinyBert{self.head}")
+
+    def is_named_by(self, config: dict) -> bool:
+        """Whether the configuration of a checkpoint names this task, which may share its head with other tasks."""
+        return config.get("task") == self.name
 
     @abstractmethod
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
@@ -212,6 +212,10 @@ class Task(ABC):
             options ([`DataOptions`]): how to tokenize.
             batch_size, progress: see [`Evaluator`].
         """
+
+    def pipeline_options(self, max_length: int | None) -> dict:
+        """Options of the task's pipeline that cut an input at `max_length` tokens, or at the task's own limit for `None`."""
+        return {} if max_length is None else {"max_length": max_length}
 
     def training_rows(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """The rows that `training_features` and a teacher read; those of the data, unless a task cuts them anew."""
@@ -259,45 +263,34 @@ def get_task(name: str) -> Task:
 
 
 def task_of(config, name: str | None = None, source: str = "The model") -> Task:
-    """The task of a checkpoint: that of its head, unless a name is given.
+    """The task of a checkpoint: the one that `config.task` names, or that of its head, unless a name is given.
 
     Args:
-        config (`PreTrainedConfig`): configuration of the checkpoint.
+        config (`PreTrainedConfig` or `dict`): configuration of the checkpoint.
         name (`str`, *optional*): task to use; a checkpoint whose head belongs to another task is refused.
         source (`str`, *optional*): folder or Hub id, for the error.
 
     Raises:
         ValueError: a head of another task, or a head of no task and no name.
     """
-    architectures = list(config.architectures or [])
-    found = [task for task in TASKS.values() if any(item.endswith(task.head) for item in architectures)]
-    if name is None and found:
-        return found[0]
-    if name is None:
+    task = None if name is None else get_task(name)
+    fields = config if isinstance(config, dict) else config.to_dict()
+    architectures = list(fields.get("architectures") or [])
+    found = [item for item in TASKS.values() if any(head.endswith(item.head) for head in architectures)]
+    if not found and (task is None or architectures):
+        heads = ", ".join(dict.fromkeys(item.head for item in TASKS.values()))
         raise ValueError(
-            f"{source} is a {', '.join(architectures) or 'model without the name of its head'}: no task has this head. "
-            f"Give the task, one of {', '.join(map(repr, TASKS))}, for example task={next(iter(TASKS))!r}."
+            f"{source} has no head for a task (its architecture is {', '.join(architectures) or 'not given'}); valid heads "
+            f"are {heads}. Fine-tune the model first: hf-dynbert train --model_name_or_path {source} ..."
         )
-    task = get_task(name)
+    if task is None:
+        return next((item for item in found if item.is_named_by(fields)), found[0])
     if found and task not in found:
         raise ValueError(
-            f"task is {name!r}, but {source} is a {', '.join(architectures)}: its head is for {found[0].name!r}. "
+            f"{source} is a model for {found[0].name}, not for {name}: its head is {', '.join(architectures)}. "
             f"Use task={found[0].name!r}, or train a head for {name!r} first."
         )
     return task
-
-
-@contextmanager
-def evaluation_mode(model) -> Iterator[None]:
-    """Sets a PyTorch model to evaluation mode, and back to its own mode afterwards."""
-    training = getattr(model, "training", False)
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if training:
-            model.train()
 
 
 def budget_arguments(model, budget) -> dict:

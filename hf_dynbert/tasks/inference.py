@@ -1,14 +1,20 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Runs inputs through a model of any runtime, for every task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
+
+from ..utils.defaults import MAX_LENGTH
 
 
 PER_TOKEN = ("start_logits", "end_logits")  # outputs with one number for each token of the input
 OUTPUTS = ("logits", *PER_TOKEN)
+# Of these architectures positions count from the row after that of padding
+COUNTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "mpnet", "longformer")
 
 
 def pad_batch(tokenizer, inputs: Sequence[dict], length: int | None = None) -> dict[str, torch.Tensor]:
@@ -32,6 +38,39 @@ def pad_batch(tokenizer, inputs: Sequence[dict], length: int | None = None) -> d
         for row, item in enumerate(inputs):
             batch[name][row, : len(item[name])] = torch.tensor(item[name])
     return batch
+
+
+@contextmanager
+def evaluation_mode(model) -> Iterator[None]:
+    """Sets a PyTorch model to evaluation mode, and back to its own mode afterwards."""
+    training = getattr(model, "training", False)
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
+
+
+def run_sorted(
+    model, tokenizer, inputs: Sequence[dict], batch_size: int, progress: str | None = None, **call
+) -> list[dict[str, np.ndarray]]:
+    """Runs inputs in batches of similar lengths, the longest first; see `run_batch` for the outputs, in the inputs' order.
+
+    Args:
+        batch_size (`int`): inputs of a batch.
+        progress (`str`, *optional*): text before a progress bar; no bar by default.
+    """
+    order = sorted(range(len(inputs)), key=lambda index: -len(inputs[index]["input_ids"]))
+    batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+    outputs: list[dict[str, np.ndarray]] = [{} for _ in order]
+    with evaluation_mode(model):
+        for batch in tqdm(batches, desc=progress, disable=progress is None):
+            rows = run_batch(model, tokenizer, [inputs[index] for index in batch], **call)
+            for index, row in zip(batch, rows, strict=True):
+                outputs[index] = row
+    return outputs
 
 
 def run_batch(model, tokenizer, inputs: Sequence[dict], **call) -> list[dict[str, np.ndarray]]:
@@ -93,3 +132,32 @@ def fixed_shape(model) -> tuple[int | None, int | None]:
     shape = model.model.inputs[0].partial_shape
     batch, length = (size.get_length() if size.is_static else None for size in (shape[0], shape[1]))
     return batch, length
+
+
+def max_tokens_of(config) -> int | None:
+    """The most tokens of a text that a model with this configuration reads; `None` where its positions set no limit."""
+    if hasattr(config, "check_inputs"):  # ours; also where its code came with a repository
+        return config.max_tokens
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1 or not getattr(config, "position_biased_input", True):  # DeBERTa
+        return None
+    if config.model_type in COUNTED_POSITIONS and config.pad_token_id is not None:
+        return positions - config.pad_token_id - 1
+    return positions
+
+
+def check_max_length(config, max_length: int, option: str = "max_length", default: int = MAX_LENGTH) -> None:
+    """Refuses windows that are larger than what a model reads.
+
+    The default is not refused, since short texts make short windows of it: see `check_lengths`.
+    """
+    most = max_tokens_of(config)
+    if most is not None and max_length > most and max_length != default:
+        raise ValueError(f"{option} is {max_length}; this model reads {most} tokens. Valid is {option}={most} or less.")
+
+
+def check_lengths(config, lengths: Iterable[int], option: str = "max_length") -> None:
+    """Refuses tokenized texts that are longer than what a model reads."""
+    most, longest = max_tokens_of(config), max(lengths, default=0)
+    if most is not None and longest > most:
+        raise ValueError(f"{longest} tokens; this model reads {most}. Make windows shorter: {option}={most} or less.")

@@ -11,7 +11,8 @@ from ..budgets.latency import time_in_turns
 from ..budgets.model_budgets import count_macs
 from ..subnetwork import SubNetwork
 from ..utils.errors import check_number
-from .base import Evaluator, Scores, budget_arguments, evaluation_mode
+from .base import Evaluator, Scores, budget_arguments
+from .inference import evaluation_mode
 
 
 @dataclass(frozen=True)

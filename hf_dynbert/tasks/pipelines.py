@@ -3,15 +3,21 @@
 
 import copy
 import difflib
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from torch.utils.data import IterableDataset
 
 from ..utils.errors import check_number
+from .inference import fixed_shape, max_tokens_of
 
 
 # Arguments of `model.choose_budget`
 LIMITS = ("max_latency_ms", "max_macs", "min_f1", "min_score", "speedup", "max_loss", "tokens", "nearest")
+
+# `truncation` and `padding` are settings of a tokenizer's backend, which no other thread may use while they change. The lock
+# belongs to the module, since locks in a pipeline would keep it from being copied to worker processes.
+TOKENIZING = threading.Lock()
 
 
 class Stream(IterableDataset):
@@ -45,6 +51,12 @@ def own_tokenizer(tokenizer, name: str):
     if ids and ids[0] == tokenizer.cls_token_id:
         tokenizer.padding_side = "right"  # such a model reads its first token, and counts positions from it
     return tokenizer
+
+
+def most_tokens(pipeline) -> int:
+    """The longest input that the model of a pipeline reads."""
+    limits = (pipeline.tokenizer.model_max_length, max_tokens_of(pipeline.model.config), fixed_shape(pipeline.model)[1])
+    return min(limit for limit in limits if limit is not None)
 
 
 def check_vocabulary(tokenizer, name: str) -> None:

@@ -11,7 +11,8 @@ import torch
 from datasets import Dataset, Features, Value
 from transformers.utils import logging
 
-from ..tasks.question_answering.features import MAX_QUESTION_LENGTH, encode_windows, max_tokens_of, shorten
+from ..tasks.inference import max_tokens_of
+from ..tasks.question_answering.features import MAX_QUESTION_LENGTH, encode_windows, shorten
 from ..tasks.text_classification.data import MAX_TEXT_LENGTH, column_names, encode_texts, generic_names, read_texts
 from ..utils.defaults import MAX_LENGTH, STRIDE
 from .batches import INPUTS, LOGITS, PLACES, TARGETS, TYPES, budget_argument

@@ -69,7 +69,7 @@ def test_answers_lie_in_the_file_as_written(mark, make_model, tokenizer, tmp_pat
     text = "it was dark.\r\n\r\nada lit the tower by night.\r\n"
     file = tmp_path / "context.txt"
     file.write_bytes(mark + text.encode())
-    ask = ["ask", "--model", str(model), "--question", "who lit the tower?", "--top_k", "3", "--json"]
+    ask = ["predict", "--model", str(model), "--question", "who lit the tower?", "--top_k", "3", "--json"]
     assert main([*ask, "--context-file", str(file), "--budget", "0.9,0.8,0.7,0.5"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found) == 3 and all(0 <= item["score"] <= 1 for item in found)

@@ -49,7 +49,7 @@ VERBS = {
     "quantize in PyTorch": ["--model", "EVIL", "--output_dir", "OUT", "--train_file", "DATA", "--backend", "pytorch"],
     "evaluate": ["--model", "EVIL", "--data", "DATA", "--latency_samples", "0", "--max_length", "120", "--stride", "8"],
     "benchmark": ["--model", "EVIL", "--data", "DATA", "--output_dir", "OUT"],
-    "ask": ["--model", "EVIL", "--question", "who?", "--context", "ada lit the tower."],
+    "predict": ["--model", "EVIL", "--question", "who?", "--context", "ada lit the tower."],
     "convert": ["--model", "EVIL", "--output_dir", "OUT"],
 }
 

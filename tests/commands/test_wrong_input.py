@@ -39,7 +39,7 @@ RIGHT = {
     "quantize": ["--model", "MODEL", "--train_file", "DATA", "--output_dir", "OUT", "--backend", "pytorch"],
     "evaluate": ["--model", "MODEL", "--data", "DATA"],
     "benchmark": ["--model", "MODEL", "--data", "DATA", "--output_dir", "OUT"],
-    "ask": ["--model", "MODEL", "--question", "who?", "--context", "ada lit the tower."],
+    "predict": ["--model", "MODEL", "--question", "who?", "--context", "ada lit the tower."],
     "convert": ["--model", "MODEL", "--output_dir", "OUT"],
     "push": ["--model", "MODEL", "--repo", "ada/tiny"],
 }
@@ -159,7 +159,7 @@ def test_a_part_of_a_tokenizer_is_none(names, files, tmp_path, capsys):
     for name in names:
         (folder / name).write_text("{}")
     files["MODEL"] = str(folder)
-    refused(["ask", *RIGHT["ask"]], files, capsys, "holds no tokenizer")
+    refused(["predict", *RIGHT["predict"]], files, capsys, "holds no tokenizer")
 
 
 class Explodes:
@@ -216,11 +216,11 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
         (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "nowhere.json"),
         (["evaluate", "--model", "FILE", "--data", "DATA"], "is a file"),
         (["evaluate", "--model", "./nowhere", "--data", "DATA"], "there is no folder ./nowhere"),
-        (["ask", *RIGHT["ask"], "--context_file", "CONTEXT"], "one of the two"),
-        (["ask", *RIGHT["ask"][:4]], "one of the two"),
-        (["ask", *RIGHT["ask"][:4], "--context_file", "nowhere.txt"], "nowhere.txt"),
-        (["ask", *RIGHT["ask"], "--length_config", "full", "--speedup", "2"], "all select a budget"),
-        (["ask", *RIGHT["ask"], "--speedup", "2"], "no budgets to choose from"),
+        (["predict", *RIGHT["predict"], "--context_file", "CONTEXT"], "one of the two"),
+        (["predict", *RIGHT["predict"][:4]], "has context None"),
+        (["predict", *RIGHT["predict"][:4], "--context_file", "nowhere.txt"], "nowhere.txt"),
+        (["predict", *RIGHT["predict"], "--length_config", "full", "--speedup", "2"], "all select a budget"),
+        (["predict", *RIGHT["predict"], "--speedup", "2"], "no budgets to choose from"),
         (["convert", *RIGHT["convert"], "--budgets", "{"], "--budgets is not JSON"),
         (["convert", *RIGHT["convert"], "--budgets", DEEP], "--budgets is not JSON"),
     ],
@@ -252,5 +252,5 @@ class Interrupted(io.BytesIO):
 
 def test_ctrl_c_is_one_line_and_status_130(files, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Interrupted()))
-    assert main(["ask", "--model", files["MODEL"], "--question", "who?", "--context_file", "-", "--debug"]) == 130
+    assert main(["predict", "--model", files["MODEL"], "--question", "who?", "--context_file", "-", "--debug"]) == 130
     assert capsys.readouterr().err.strip() == "hf-dynbert: stopped."

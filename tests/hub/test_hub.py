@@ -262,7 +262,7 @@ def test_int8_in_openvino(hub, folder, pull, tokenizer, tmp_path):
     plain = pull("ada/openvino", OVModelForQuestionAnswering)(**make_batch())  # which knows nothing of us
     assert torch.isfinite(plain.start_logits).all()
     (tmp_path / "notes.txt").write_text("ada lit the tower by night.")
-    ask = ["ask", "--question", "who lit the tower?", "--context-file", str(tmp_path / "notes.txt")]
+    ask = ["predict", "--question", "who lit the tower?", "--context-file", str(tmp_path / "notes.txt")]
     assert main([*ask, "--model", "ada/openvino", "--length-config", "half"]) == 0  # by its name, without saying its runtime
     hub.fail("GET", "/large/", after=100, times=99)
     with pytest.raises(OSError, match="did not arrive whole"):

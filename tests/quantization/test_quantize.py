@@ -419,7 +419,7 @@ def test_a_classifier_stays_a_classifier(backend, make_model, tokenizer, tmp_pat
             ["--task", "question-answering"],
             "its head is for 'text-classification",
         ),
-        (["DynamicTinyBertModel"], [], "no task has this head"),
+        (["DynamicTinyBertModel"], [], "has no head for a task"),
         (["DynamicTinyBertModel"], ["--task", "text-classification"], "needs a model ForSequenceClassification"),
         (None, ["--task", "question-answering"], "needs a model ForQuestionAnswering"),
         (["DynamicTinyBertForSequenceClassification"], ["--task", "nonsense"], "valid are 'question-answering'"),

@@ -15,7 +15,7 @@ from ...hub.records import TRAINING
 from ...loading import load, load_tokenizer
 from ...subnetwork import SubNetwork, dropping_layers
 from ...tasks import Evaluator, Task, task_of
-from ...tasks.question_answering.features import check_max_length
+from ...tasks.inference import check_max_length
 from ...utils.atomic_files import replace_files
 from ...utils.folder_config import load_config
 from ...utils.tables import markdown_table

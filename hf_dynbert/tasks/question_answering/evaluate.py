@@ -8,9 +8,10 @@ import numpy as np
 from datasets import Dataset
 
 from ..base import DataOptions, Evaluator, Scores, Task, budget_arguments, register_task
+from ..inference import check_lengths, check_max_length
 from ..measurement import Measurement, measure
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
-from .features import MAX_LENGTH, STRIDE, check_lengths, check_max_length, encode_windows, training_features
+from .features import MAX_LENGTH, STRIDE, encode_windows, training_features
 from .metrics import exact_match, score_prediction, token_f1
 from .squad import load_squad, split_by_article
 
@@ -92,6 +93,7 @@ class QuestionAnswering(Task):
 
     name, head, max_length = "question-answering", "ForQuestionAnswering", MAX_LENGTH
     primary_metric, default_dataset, unit = "f1", "rajpurkar/squad", "of the articles"
+    pipeline, fields = "extractive-qa", ("question", "context")
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads SQuAD files, or a data set on the Hub; see `load_squad`."""
@@ -120,6 +122,10 @@ class QuestionAnswering(Task):
             batch_size=batch_size,
             progress=progress,
         )
+
+    def pipeline_options(self, max_length: int | None) -> dict:
+        """Tokens of a window."""
+        return {} if max_length is None else {"max_seq_len": max_length}
 
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """Windows with the positions of the answer."""

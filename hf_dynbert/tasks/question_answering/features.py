@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Tokenizes questions and contexts into the windows that a span model reads; each token keeps its characters."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,6 @@ from .squad import check_rows
 
 
 MAX_QUESTION_LENGTH = 64  # as BERT on SQuAD (arXiv 1810.04805)
-
-
-# Of these architectures positions count from the row after that of padding
-COUNTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "mpnet", "longformer")
 
 
 @dataclass(frozen=True)
@@ -39,35 +34,6 @@ class Window:
     in_context: np.ndarray
     example: int
     words: np.ndarray | None = None
-
-
-def max_tokens_of(config) -> int | None:
-    """The most tokens of a text that a model with this configuration reads; `None` where its positions set no limit."""
-    if hasattr(config, "check_inputs"):  # ours; also where its code came with a repository
-        return config.max_tokens
-    positions = getattr(config, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions < 1 or not getattr(config, "position_biased_input", True):  # DeBERTa
-        return None
-    if config.model_type in COUNTED_POSITIONS and config.pad_token_id is not None:
-        return positions - config.pad_token_id - 1
-    return positions
-
-
-def check_max_length(config, max_length: int, option: str = "max_length", default: int = MAX_LENGTH) -> None:
-    """Refuses windows that are larger than what a model reads.
-
-    The default is not refused, since short texts make short windows of it: see `check_lengths`.
-    """
-    most = max_tokens_of(config)
-    if most is not None and max_length > most and max_length != default:
-        raise ValueError(f"{option} is {max_length}; this model reads {most} tokens. Valid is {option}={most} or less.")
-
-
-def check_lengths(config, lengths: Iterable[int], option: str = "max_length") -> None:
-    """Refuses tokenized texts that are longer than what a model reads."""
-    most, longest = max_tokens_of(config), max(lengths, default=0)
-    if most is not None and longest > most:
-        raise ValueError(f"{longest} tokens; this model reads {most}. Make windows shorter: {option}={most} or less.")
 
 
 def encode_windows(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from transformers.pipelines.base import ChunkPipeline
 
-from ..inference import fixed_shape, run_batch
+from ..inference import run_batch
 from ..pipelines import (
     LIMITS,
     Stream,
@@ -15,10 +15,11 @@ from ..pipelines import (
     check_count,
     check_flag,
     check_options,
+    most_tokens,
     own_tokenizer,
 )
 from .decoding import decode_answers
-from .features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, Window, encode_windows, max_tokens_of
+from .features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, Window, encode_windows
 
 
 USAGE = 'Call it as pipe(question="Who wrote it?", context="Ada wrote it."), or with lists of the same length.'
@@ -116,7 +117,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
         check_count("top_k", top_k)
         check_count("doc_stride", doc_stride, least=0)
         check_count("max_answer_len", max_answer_len)
-        check_count("max_seq_len", max_seq_len, most=self._most_tokens())
+        check_count("max_seq_len", max_seq_len, most=most_tokens(self))
         check_count("max_question_len", max_question_len)
         check_flag("handle_impossible_answer", handle_impossible_answer)
         check_flag("align_to_words", align_to_words)
@@ -147,15 +148,10 @@ class ExtractiveQAPipeline(ChunkPipeline):
         answers = super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
         return answers if several else answers[0]
 
-    def _most_tokens(self) -> int:
-        """The longest window that the model reads."""
-        limits = (self.tokenizer.model_max_length, max_tokens_of(self.model.config), fixed_shape(self.model)[1])
-        return min(limit for limit in limits if limit is not None)
-
     def preprocess(self, inputs, doc_stride=None, max_seq_len=None, max_question_len=None, align_to_words=True):
         """Yields the windows of one question."""
         if max_seq_len is None:
-            max_seq_len = min(MAX_LENGTH, self._most_tokens())
+            max_seq_len = min(MAX_LENGTH, most_tokens(self))
         if max_question_len is None:
             max_question_len = min(MAX_QUESTION_LENGTH, max_seq_len // 4)
         if doc_stride is None:

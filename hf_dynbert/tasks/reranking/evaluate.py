@@ -9,10 +9,10 @@ from datasets import Dataset
 
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
 from .data import check_positives, load_rankings
+from .scores import MAX_LENGTH, check_labels, encode_pairs, relevance_score
 
 
 DEPTH = 10  # passages of a ranking that nDCG and MRR look at, as in MS MARCO and TREC Deep Learning
-MAX_LENGTH = 256  # tokens of a query with its passage: MS MARCO's passages have about 80, few have more than 200
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ class RerankingEvaluator(Evaluator):
 
     def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
         """Ranks the passages of each query by their scores."""
-        scores = iter([relevance_score(output["logits"]) for output in outputs])
-        predictions = [[next(scores) for _ in range(size)] for size in self.sizes]
+        scores = np.split([relevance_score(output["logits"]) for output in outputs], np.cumsum(self.sizes)[:-1])
+        predictions = [of_query.tolist() for of_query in scores]
         run = {
             query: {_name(position): score for position, score in enumerate(passages)}
             for query, passages in zip(self.ids, predictions, strict=True)
@@ -72,6 +72,12 @@ class Reranking(Task):
 
     name, head, primary_metric, max_length = "reranking", "ForSequenceClassification", "ndcg@10", MAX_LENGTH
     unit = "of the queries"
+    pipeline, fields = "text-reranking", ("query", "passages")
+
+    def is_named_by(self, config: dict) -> bool:
+        """As for every task; a cross-encoder of sentence-transformers with one label is a reranker too."""
+        one_label = len(config.get("id2label") or ()) == 1
+        return super().is_named_by(config) or ("sentence_transformers" in config and one_label)
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads queries with passages; see `load_rankings`.
@@ -92,18 +98,7 @@ class Reranking(Task):
             ValueError: a query that leaves no room for a passage.
         """
         max_length = options.max_length or self.max_length
-        queries = [query for query, passages in zip(data["query"], data["passages"], strict=True) for _ in passages]
-        passages = [passage for group in data["passages"] for passage in group]
-        specials = tokenizer.num_special_tokens_to_add(pair=True)
-        lengths = [len(ids) for ids in tokenizer(data["query"][:], add_special_tokens=False)["input_ids"]]
-        for query, length in zip(data["query"], lengths, strict=True):
-            if length + specials >= max_length:
-                raise ValueError(
-                    f"The query {query!r:.60} has {length} tokens; with max_length={max_length} there is no room "
-                    "for a passage."
-                )
-        encoding = tokenizer(queries, passages, truncation="only_second", max_length=max_length)
-        inputs = [{name: encoding[name][row] for name in encoding} for row in range(len(queries))]
+        inputs = encode_pairs(tokenizer, data["query"][:], data["passages"][:], max_length)
         cut = sum(len(item["input_ids"]) == max_length for item in inputs)
         if cut:
             logger.warning(f"{cut} of {len(inputs)} pairs fill max_length={max_length} tokens; longer passages are cut.")
@@ -113,10 +108,7 @@ class Reranking(Task):
         self, tokenizer, data: Dataset, config, options: DataOptions, batch_size: int = 32, progress: bool = False
     ) -> Evaluator:
         """nDCG@10, MRR@10 and MAP."""
-        if config.num_labels > 2:
-            raise ValueError(
-                f"The model has {config.num_labels} labels; a reranker has one (the score) or two (not relevant, relevant)."
-            )
+        check_labels(config)
         inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
         return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], data["unretrieved"][:], **options)
 
@@ -144,15 +136,11 @@ class Reranking(Task):
         """One label: binary cross-entropy of relevant and not relevant, or the squared error of other grades and scores."""
         grades = {grade for row in data["relevance"] for grade in row if grade is not None}
         binary = grades <= {0.0, 1.0}
-        return {"num_labels": 1, "problem_type": "multi_label_classification" if binary else "regression"}
+        problem = "multi_label_classification" if binary else "regression"
+        return {"num_labels": 1, "problem_type": problem, "task": self.name}
 
 
 RERANKING = register_task(Reranking())
-
-
-def relevance_score(logits: np.ndarray) -> float:
-    """The score of a passage: the logit of one label, or the difference of the logits of two."""
-    return float(logits[0] if len(logits) == 1 else logits[1] - logits[0])
 
 
 def _judgments(ids: Sequence[str], relevance: Sequence, unretrieved: Sequence) -> dict[str, dict[str, int]]:

@@ -101,6 +101,7 @@ class TextClassification(Task):
 
     name, head, max_length = "text-classification", "ForSequenceClassification", MAX_TEXT_LENGTH
     primary_metric = "accuracy"
+    pipeline, fields = "text-classification", ("text", "text_pair")
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads texts with their labels; see `load_texts`.
@@ -138,6 +139,10 @@ class TextClassification(Task):
         names = [config.id2label[number] for number in range(config.num_labels)]
         kind = MultiLabelEvaluator if config.problem_type == "multi_label_classification" else ClassificationEvaluator
         return kind(tokenizer, inputs, labels, names, **options)
+
+    def pipeline_options(self, max_length: int | None) -> dict:
+        """Truncation, by default at what the model reads."""
+        return {"truncation": True} | super().pipeline_options(max_length)
 
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """Tokens and labels."""

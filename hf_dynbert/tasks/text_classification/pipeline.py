@@ -1,12 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """transformers' `"text-classification"` pipeline with budgets."""
 
-import threading
 from collections.abc import Iterable, Mapping
 
 from transformers import TextClassificationPipeline
 
-from ..pipelines import LIMITS, Stream, budget_of_call, check_batching, check_count, check_options, own_tokenizer
+from ..pipelines import LIMITS, TOKENIZING, Stream, budget_of_call, check_batching, check_count, check_options, own_tokenizer
 
 
 # Options of the tokenizer's call that make sense for one text or pair
@@ -24,9 +23,6 @@ TOKENIZER_OPTIONS = (
 )
 OPTIONS = ("budget", "length_config", *LIMITS, "top_k", "function_to_apply", *TOKENIZER_OPTIONS)
 FUNCTIONS = ("default", "sigmoid", "softmax", "none")
-# `truncation` and `padding` are settings of a tokenizer's backend, which no other thread may use while they change. The lock
-# belongs to the module, since locks in a pipeline would keep it from being copied to worker processes.
-TOKENIZING = threading.Lock()
 
 
 class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):

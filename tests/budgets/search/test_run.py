@@ -212,7 +212,7 @@ def test_a_model_that_cannot_drop_is_refused(options, bert_folder):
 def test_ask_selects_a_searched_budget_by_latency(options, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("ada wrote the song.")
     question = [
-        "ask",
+        "predict",
         "--model",
         options["model"],
         "--question",
