@@ -47,6 +47,8 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
     name = str(name)
     hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
     config = _read_config(name, hub)
+    if config.get("architectures"):
+        task_of(config, source=name)  # refuses a model without a head
     task = task_of(config, task, name)
     if not is_openvino(name, config):
         if threads:

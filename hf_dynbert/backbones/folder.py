@@ -6,7 +6,6 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
 
-from .. import modeling_dynamic_tinybert
 from ..budgets.sampling import fit_length_config
 from ..hub.model_card import write_card
 from ..hub.records import TRAINING, origin, remove_stale_records
@@ -44,13 +43,14 @@ def convert(
     """
     hub = {"revision": revision} if revision else {}
     config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
-    model_class = getattr(modeling_dynamic_tinybert, f"DynamicTinyBert{task_of(config, task, source).head}")
-    shape = convert_config(model_class.config_class, config)  # or an error
+    task = task_of(config, task, source)
+    shape = convert_config(task.model_class.config_class, config)  # or an error
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
     if budgets is None and not shape.budgets:
         layers = range(shape.num_hidden_layers)
         budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}
-    model = model_class.from_backbone(source, **hub, **({"budgets": budgets} if budgets else {}))
+    model = task.model_class.from_backbone(source, **hub, **({"budgets": budgets} if budgets else {}))
+    model.config.task = task.name
     with replace_files(Path(output_dir)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardDat
 from ..budgets.budget import Budget
 from ..budgets.model_budgets import count_macs, length_configs
 from ..subnetwork import FULL
-from ..tasks.base import TASKS
+from ..tasks.base import find_task
 from ..utils.atomic_files import locked, replace_files
 from ..utils.folder_config import load_config
 from .records import EVALUATION, QUANTIZATION, TRAINING, hub_id, is_ours, read_record
@@ -66,13 +66,12 @@ def make_card(folder: Path, repo_id: str | None = None) -> ModelCard:
     training, evaluation = _safe(record), _safe(_current_evaluation(folder, config))
     results = evaluation.get("results", {})
     openvino = (folder / "openvino_model.xml").exists()
-    architecture = "".join(config.architectures or [])
-    task = next((task for task in TASKS.values() if architecture.endswith(task.head)), None)
+    task = find_task(config)
     title = repo_id.rpartition("/")[2] if repo_id else folder.name
     kinds = {"openvino": openvino, "int8": bool(int8)}
     data = ModelCardData(
         library_name="transformers",
-        pipeline_tag=task.name if task else "feature-extraction",
+        pipeline_tag=(task.hub_name or task.name) if task else "feature-extraction",
         base_model=hub_id(record.get("base_model")),
         datasets=[name for name in _texts(record.get("dataset")) if hub_id(name)] or None,
         language=_simple(record.get("language")),
@@ -92,9 +91,8 @@ def make_card(folder: Path, repo_id: str | None = None) -> ModelCard:
         mark=MARK,
         place=repo_id or PLACE,
         config=config,
-        task=task.name if task else None,
+        task=task,
         openvino=openvino,
-        model_class=f"{'OV' if openvino else ''}DynamicTinyBert{task.head if task else 'Model'}",
         auto_class=f"AutoModel{task.head if task else ''}",
         budget=next((name for name in budgets if name != FULL and SIMPLE.fullmatch(name)), FULL),
         budgets=_budget_rows(config, budgets, measured)[:MOST],

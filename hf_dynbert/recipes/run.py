@@ -128,6 +128,8 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
         model = task.model_class.from_pretrained(source, dtype="float32", **overrides)
     else:
         model = task.model_class.from_backbone(source, layers=model_args.layers, **overrides).float()
+    if task.has_answers:
+        model.config.task = task.name
     freeze_lowest(model, model_args.freeze_layers)
     if model_args.attn_implementation:
         model.set_attn_implementation(model_args.attn_implementation)

@@ -142,6 +142,8 @@ class Task(ABC):
         has_answers (`bool`): whether models have a head whose outputs a teacher can teach.
         pipeline (`str` or `None`): name of the pipeline that predicts.
         fields (`tuple[str, ...]`): fields of an input of the pipeline.
+        example (`str`): arguments of a call of the pipeline, in Python, for the model card.
+        hub_name (`str` or `None`): `pipeline_tag` of the task's models on the Hub; the name by default.
     """
 
     name: ClassVar[str]
@@ -153,6 +155,8 @@ class Task(ABC):
     has_answers: ClassVar[bool] = True
     pipeline: ClassVar[str | None] = None
     fields: ClassVar[tuple[str, ...]] = ()
+    example: ClassVar[str] = ""
+    hub_name: ClassVar[str | None] = None
 
     @property
     def auto_class(self) -> type:
@@ -273,24 +277,38 @@ def task_of(config, name: str | None = None, source: str = "The model") -> Task:
     Raises:
         ValueError: a head of another task, or a head of no task and no name.
     """
-    task = None if name is None else get_task(name)
-    fields = config if isinstance(config, dict) else config.to_dict()
-    architectures = list(fields.get("architectures") or [])
-    found = [item for item in TASKS.values() if any(head.endswith(item.head) for head in architectures)]
-    if not found and (task is None or architectures):
+    task, fields = None if name is None else get_task(name), _fields(config)
+    architectures, found = list(fields.get("architectures") or []), _tasks_of_head(fields)
+    if task is None and not found:
         heads = ", ".join(dict.fromkeys(item.head for item in TASKS.values()))
         raise ValueError(
             f"{source} has no head for a task (its architecture is {', '.join(architectures) or 'not given'}); valid heads "
-            f"are {heads}. Fine-tune the model first: hf-dynbert train --model_name_or_path {source} ..."
+            f"are {heads}. Give the task, one of {', '.join(map(repr, TASKS))}, or fine-tune the model first: "
+            f"hf-dynbert train --model_name_or_path {source} ..."
         )
     if task is None:
-        return next((item for item in found if item.is_named_by(fields)), found[0])
+        return find_task(fields)
     if found and task not in found:
         raise ValueError(
             f"{source} is a model for {found[0].name}, not for {name}: its head is {', '.join(architectures)}. "
             f"Use task={found[0].name!r}, or train a head for {name!r} first."
         )
     return task
+
+
+def find_task(config) -> Task | None:
+    """The task that `config.task` names, or the first one with the head of the checkpoint; `None` for no such head."""
+    fields = _fields(config)
+    found = _tasks_of_head(fields)
+    return next((task for task in found if task.is_named_by(fields)), found[0] if found else None)
+
+
+def _fields(config) -> dict:
+    return config if isinstance(config, dict) else config.to_dict()
+
+
+def _tasks_of_head(fields: dict) -> list[Task]:
+    return [task for task in TASKS.values() if any(head.endswith(task.head) for head in fields.get("architectures") or [])]
 
 
 def budget_arguments(model, budget) -> dict:

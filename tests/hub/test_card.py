@@ -7,7 +7,14 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from hf_dynbert import DistillationArguments, DistillationCollator, DistillationTrainer, training_features
+from hf_dynbert import (
+    DistillationArguments,
+    DistillationCollator,
+    DistillationTrainer,
+    DynamicTinyBertConfig,
+    DynamicTinyBertForSequenceClassification,
+    training_features,
+)
 from hf_dynbert.commands.main import main
 from hf_dynbert.hub.model_card import MARK, PLACE, write_card, write_evaluation
 from hf_dynbert.hub.records import hub_id
@@ -61,6 +68,17 @@ def test_the_snippet_runs(folder, capsys):
     code = re.search(r"```python\n(.*?)```", card, re.S)[1]
     exec(compile(code, "card", "exec"), {})  # noqa: S102 (our own text: that it runs is what is tested)
     assert capsys.readouterr().out.count("'answer'") == 2 and 'budget="fast"' in code
+
+
+@pytest.mark.parametrize(("task", "tag"), [("reranking", "text-ranking"), ("text-classification", "text-classification")])
+def test_the_snippet_of_every_task_runs(task, tag, sizes, tokenizer, tmp_path, capsys):
+    config = DynamicTinyBertConfig(**sizes, num_labels=1, task=task, budgets={"fast": [0.8, 0.6, 0.5, 0.3]})
+    DynamicTinyBertForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    card = write_card(tmp_path).read_text().replace(PLACE, str(tmp_path))
+    assert f"pipeline_tag: {tag}\n" in card
+    exec(compile(re.search(r"```python\n(.*?)```", card, re.S)[1], "card", "exec"), {})  # noqa: S102 (our own text)
+    assert capsys.readouterr().out.count("'score'") == (4 if task == "reranking" else 2)
 
 
 def test_budgets_are_told_with_what_was_measured(folder):

@@ -79,11 +79,11 @@ def test_the_card_knows_where_it_stands_and_survives(hub, folder, make_model):
     write_evaluation(folder, found, "full", result | {"length_config": None})
     push_folder(folder, "ada/tiny")
     card = hub.files("ada/tiny")["README.md"].decode()
-    assert 'from_pretrained("ada/tiny")' in card and "USER/NAME" not in card
+    assert 'model="ada/tiny"' in card and "USER/NAME" not in card
     assert b"74.57" in hub.files("ada/tiny")[".eval_results/squad.yaml"]
     assert ModelCard.load("ada/tiny").data.eval_results[0].metric_value == 74.57
     make_model().push_to_hub("tiny")  # by transformers, without the folder's records
-    assert 'from_pretrained("ada/tiny")' in hub.files("ada/tiny")["README.md"].decode()
+    assert 'model="ada/tiny"' in hub.files("ada/tiny")["README.md"].decode()
 
 
 def test_a_persons_card_on_the_hub_stays(hub, folder, make_model, tokenizer, questions, tmp_path):
@@ -196,7 +196,7 @@ def test_a_trainer_that_pushes(hub, make_model, tokenizer, questions, pull, tmp_
     card = ModelCard.load("ada/tiny")
     assert card.data.datasets == ["rajpurkar/squad"] and "| data | SQuAD 1.1 |" in card.content
     assert "| max_steps | 4 |" in card.content
-    assert 'from_pretrained("ada/tiny")' in card.content
+    assert 'model="ada/tiny"' in card.content
     assert "modeling_dynamic_tinybert.py" in hub.files("ada/tiny")
     assert not [name for name, content in hub.files("ada/tiny").items() if TOKEN.encode() in content]
     assert ("last-checkpoint/trainer_state.json" in hub.files("ada/tiny")) == (strategy == "checkpoint")
@@ -220,7 +220,7 @@ def test_push_to_hub_of_transformers(hub, make_model, tokenizer, pull):
     tokenizer.push_to_hub("tiny")
     assert hub.repos["ada/tiny"].private
     card = hub.files("ada/tiny")["README.md"].decode()
-    assert 'from_pretrained("ada/tiny")' in card and "| `half` | 0.8, 0.6, 0.5, 0.3 |" in card and MARKS[-1] not in card
+    assert 'model="ada/tiny"' in card and "| `half` | 0.8, 0.6, 0.5, 0.3 |" in card and MARKS[-1] not in card
     assert torch.equal(answers(pull("ada/tiny")), answers(model))
     assert pull("ada/tiny", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
 
@@ -234,7 +234,7 @@ def test_int8_in_pytorch(hub, folder, pull, tokenizer, tmp_path):
     assert pulled.config.budgets == BUDGETS and isinstance(pulled.qa_outputs.weight, torch.Tensor)
     assert torch.equal(answers(pulled), answers(quantized))
     assert pull("ada/int8", AutoTokenizer).get_vocab() == tokenizer.get_vocab()
-    assert 'from_pretrained("ada/int8")' in hub.files("ada/int8")["README.md"].decode()
+    assert 'model="ada/int8"' in hub.files("ada/int8")["README.md"].decode()
 
 
 def test_int8_in_openvino(hub, folder, pull, tokenizer, tmp_path):
@@ -254,7 +254,7 @@ def test_int8_in_openvino(hub, folder, pull, tokenizer, tmp_path):
     assert len(hub.repos["ada/openvino"].commits) == 2 and not [
         name for name in hub.files("ada/openvino") if name.endswith(".py")
     ]
-    assert "OVDynamicTinyBertForQuestionAnswering" in hub.files("ada/openvino")["README.md"].decode()
+    assert 'model="ada/openvino"' in hub.files("ada/openvino")["README.md"].decode()
     pulled = pull("ada/openvino", OVDynamicTinyBertForQuestionAnswering)
     assert pulled.config.budgets == BUDGETS
     assert all(torch.equal(answers(pulled, name), answers(model, name)) for name in ("full", "half", "fast"))

@@ -417,7 +417,7 @@ def test_a_classifier_stays_a_classifier(backend, make_model, tokenizer, tmp_pat
         (
             ["DynamicTinyBertForSequenceClassification"],
             ["--task", "question-answering"],
-            "its head is for 'text-classification",
+            "is a model for text-classification",
         ),
         (["DynamicTinyBertModel"], [], "has no head for a task"),
         (["DynamicTinyBertModel"], ["--task", "text-classification"], "needs a model ForSequenceClassification"),

@@ -72,7 +72,8 @@ class Reranking(Task):
 
     name, head, primary_metric, max_length = "reranking", "ForSequenceClassification", "ndcg@10", MAX_LENGTH
     unit = "of the queries"
-    pipeline, fields = "text-reranking", ("query", "passages")
+    pipeline, fields, hub_name = "text-reranking", ("query", "passages"), "text-ranking"
+    example = 'query="Who lit the lamp?", passages=["It rained.", "Ada Marsh lit the lamp."]'
 
     def is_named_by(self, config: dict) -> bool:
         """As for every task; a cross-encoder of sentence-transformers with one label is a reranker too."""
@@ -136,8 +137,7 @@ class Reranking(Task):
         """One label: binary cross-entropy of relevant and not relevant, or the squared error of other grades and scores."""
         grades = {grade for row in data["relevance"] for grade in row if grade is not None}
         binary = grades <= {0.0, 1.0}
-        problem = "multi_label_classification" if binary else "regression"
-        return {"num_labels": 1, "problem_type": problem, "task": self.name}
+        return {"num_labels": 1, "problem_type": "multi_label_classification" if binary else "regression"}
 
 
 RERANKING = register_task(Reranking())

@@ -101,7 +101,7 @@ class TextClassification(Task):
 
     name, head, max_length = "text-classification", "ForSequenceClassification", MAX_TEXT_LENGTH
     primary_metric = "accuracy"
-    pipeline, fields = "text-classification", ("text", "text_pair")
+    pipeline, fields, example = "text-classification", ("text", "text_pair"), '"The lamp burns clear."'
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads texts with their labels; see `load_texts`.
