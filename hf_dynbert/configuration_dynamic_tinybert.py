@@ -47,6 +47,7 @@ CHOICES = {
     "pooler_act": tuple(ACT2FN),
     "keep_cls": (True, False),
     "protect_first_segment": (True, False),
+    "fill_token_type_ids": (True, False),
 }
 CHECKED = {*RANGES, *CHOICES, "drop_layers", "importance_windows", "budgets", "length_config", "task"}
 
@@ -102,6 +103,10 @@ class DynamicTinyBertConfig(BertConfig):
             does from `pad_token_id + 1`.
         pooler_act (`str`, *optional*, defaults to `"tanh"`):
             Activation of the pooler; DistilBERT's classifier has `"relu"`.
+        fill_token_type_ids (`bool`, *optional*, defaults to `False`):
+            Whether a call without `token_type_ids` gets those of BERT's tokenizer: 0 up to the first separator, 1 behind it.
+            BERT's own default is 0 for both texts of a pair, with which a reranker ranks wrongly. `hf-dynbert convert` and
+            `train` set it for tokenizers that make token types.
         task (`str`, *optional*):
             Task of the head, where several tasks share it: `"reranking"` for a classifier of pairs that scores passages.
 
@@ -128,6 +133,7 @@ class DynamicTinyBertConfig(BertConfig):
     position_ids_start: int = 0
     pooler_act: str = "tanh"
     task: str | None = None
+    fill_token_type_ids: bool = False
 
     def __post_init__(self, **kwargs):
         saved = kwargs.get("model_type") == self.model_type  # the fields come from a config.json
@@ -241,6 +247,20 @@ class DynamicTinyBertConfig(BertConfig):
             _check_rows("token_type_ids", token_type_ids, self.type_vocab_size, hint)
         if position_ids is not None:
             _check_rows("position_ids", position_ids, self.max_position_embeddings)
+
+    def token_types(self, input_ids, attention_mask=None):
+        """The `token_type_ids` of a call that has none, see `fill_token_type_ids`; `None` where zeros are right.
+
+        Args:
+            input_ids, attention_mask (arrays or tensors of shape `(batch, length)`): the call's inputs.
+        """
+        if not self.fill_token_type_ids or self.type_vocab_size < 2 or self.sep_token_id is None or input_ids is None:
+            return None
+        real = input_ids != self.pad_token_id
+        if attention_mask is not None and attention_mask.shape == input_ids.shape:
+            real = real & (attention_mask > 0)
+        separators = (input_ids == self.sep_token_id) & real
+        return (separators.cumsum(1) > separators) & real  # a separator is before the token
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:

@@ -382,6 +382,8 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         self._check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds)
+        if token_type_ids is None and (types := self.config.token_types(input_ids, attention_mask)) is not None:
+            token_type_ids = types.long()
         subnetwork = resolve_arguments(self.config, budget, length_config)
         if output_token_scores and not IMPORTANCES[self.config.importance].is_learned:
             raise ValueError(

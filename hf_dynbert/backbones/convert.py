@@ -93,6 +93,13 @@ def load_backbone(model_class, source: str | PreTrainedModel, layers: Sequence[i
     return target.to(device).eval()
 
 
+def describe_tokenizer(config, tokenizer) -> None:
+    """Sets the fields of a configuration that a tokenizer decides."""
+    if tokenizer.sep_token_id is not None:
+        config.sep_token_id = tokenizer.sep_token_id
+    config.fill_token_type_ids = config.type_vocab_size > 1 and "token_type_ids" in tokenizer.model_input_names
+
+
 def convert_config(config_class, config: PreTrainedConfig, **overrides):
     """The configuration of a supported architecture as one of `config_class`.
 

@@ -11,7 +11,7 @@ from ..hub.model_card import write_card
 from ..hub.records import TRAINING, origin, remove_stale_records
 from ..tasks.base import task_of
 from ..utils.atomic_files import replace_files
-from .convert import convert_config
+from .convert import convert_config, describe_tokenizer
 
 
 BUDGETS = {"three-quarters": 0.75, "half": 0.5}  # of the operations; what was not trained to drop should not drop more
@@ -51,6 +51,7 @@ def convert(
         budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}
     model = task.model_class.from_backbone(source, **hub, **({"budgets": budgets} if budgets else {}))
     model.config.task = task.name
+    describe_tokenizer(model.config, tokenizer)
     with replace_files(Path(output_dir)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -191,6 +191,8 @@ class LengthAdaptiveOVModel:
             if values.shape != ids.shape:
                 raise ValueError(f"{name} has the shape {values.shape}, input_ids {ids.shape}; both must be alike.")
         mask, least = inputs.get("attention_mask"), self.config.min_tokens_to_drop
+        if "token_type_ids" not in inputs and (types := self.config.token_types(ids, mask)) is not None:
+            inputs["token_type_ids"] = types
         if mask is not None and (length := _without_padding(mask)) < ids.shape[1]:
             inputs = {name: values[:, :length] for name, values in inputs.items()}
         self.config.check_inputs(inputs["input_ids"], inputs.get("token_type_ids"))

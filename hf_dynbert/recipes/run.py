@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 from transformers.utils import logging
 
-from ..backbones.convert import convert_config
+from ..backbones.convert import convert_config, describe_tokenizer
 from ..hub.records import TRAINING, origin, remove_stale_records
 from ..tasks import Task
 from ..tasks.inference import check_lengths, check_max_length
@@ -60,6 +60,8 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     set_seed(args.seed)  # before the model: its new weights are random
     model = load_model(model_args, args, task, task.label_fields(data.training))
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, trust_remote_code=False)
+    if model_args.length_adaptive:
+        describe_tokenizer(model.config, tokenizer)
     teacher = None
     if model_args.teacher_model_name_or_path:
         teacher = load_teacher(model_args, args, task).to(args.device)
