@@ -207,7 +207,7 @@ def test_positions_of_other_architectures():
         ("evaluate", "max_length"),
         pytest.param("search", "max_length", marks=pytest.mark.intel),
         ("quantize", "max_length"),
-        pytest.param("benchmark", "padded_length", marks=pytest.mark.intel),
+        pytest.param("benchmark", "max_length", marks=pytest.mark.intel),
     ],
 )
 def test_verbs_refuse_windows_that_the_model_does_not_read(verb, option, sizes, tokenizer, squad_file, tmp_path, capsys):

@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encodi
 HAS_INTEL = bool(importlib.util.find_spec("nncf"))
 WINDOWS = ["--max_length", "128", "--stride", "16"]
 SMALL = {  # further options of a verb, so that it takes seconds
-    "benchmark": ["--plain", "false", "--repeats", "1", "--padded_length", "128", "--stride", "16"],
+    "benchmark": ["--plain", "false", "--repeats", "1", "--max_length", "128", "--stride", "16"],
     "evaluate": [*WINDOWS, "--limit", "4", "--latency_samples", "2"],
     "quantize": ["--train_file", "my-squad.json", *WINDOWS, "--validation_fraction", "0.3", "--calibration_samples", "4"]
     + ["--accuracy_samples", "0"],

@@ -3,17 +3,17 @@
 
 from dataclasses import dataclass, field
 
-from ..utils.defaults import MAX_LENGTH, STRIDE
 from ..utils.errors import check_number
+from ..utils.task_arguments import TaskArguments
 
 
 @dataclass
-class BenchmarkArguments:
+class BenchmarkArguments(TaskArguments):
     """Options of `hf-dynbert benchmark`.
 
     Args:
-        model (`str`): folder or Hub id of a DynamicTinyBert checkpoint for question answering, in PyTorch.
-        data (`list[str]`): SQuAD files, or a data set on the Hub, for inputs of real lengths.
+        model (`str`): folder or Hub id of a DynamicTinyBert checkpoint with a head for the task, in PyTorch.
+        data (`list[str]`): files, or a data set on the Hub, for inputs of real lengths.
         output_dir (`str`): folder for `benchmark.json`, `benchmark.md`, `benchmark.png` and the exported plain models.
         int8 (`list[str]`): folders of the same model in int8, made by `hf-dynbert quantize` with any backend.
         length_configs (`list[str]`): budgets to measure; `named` stands for full length and all named budgets.
@@ -21,8 +21,6 @@ class BenchmarkArguments:
         threads (`int`, *optional*): threads of PyTorch and OpenVINO; all cores by default.
         plain (`bool`): whether to measure BERT-base, DistilBERT and MiniLM-L6 too (random weights; OpenVINO fp32 and int8).
         only (`list[str]`): measure only rows whose names contain one of these texts; all rows if empty.
-        padded_length (`int`): tokens of the inputs of the first two cases, and most tokens of the others.
-        stride (`int`): tokens that neighbouring windows of a context share.
     """
 
     model: str
@@ -34,8 +32,6 @@ class BenchmarkArguments:
     threads: int | None = None
     plain: bool = True
     only: list[str] = field(default_factory=list)
-    padded_length: int = MAX_LENGTH
-    stride: int = STRIDE
 
     def __post_init__(self):
         check_number("repeats", self.repeats, 1)

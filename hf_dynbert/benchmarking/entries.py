@@ -11,25 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    BertForQuestionAnswering,
-    DistilBertConfig,
-    DistilBertForQuestionAnswering,
-)
+import transformers
+from transformers import AutoTokenizer, BertConfig, DistilBertConfig, DistilBertPreTrainedModel
+
+from optimum import intel
 
 from ..budgets.latency import machine_name
 from ..budgets.model_budgets import count_macs, named_budgets
-from ..modeling_dynamic_tinybert import DynamicTinyBertForQuestionAnswering
-from ..openvino.modeling_openvino import PRECISION, OVDynamicTinyBertForQuestionAnswering, OVModelForQuestionAnswering
+from ..openvino.modeling_openvino import PRECISION, model_class
 from ..quantization.arguments import QuantizeArguments
 from ..quantization.nncf_static import quantize_graph
 from ..quantization.quantize import RECORD
-from ..tasks import QUESTION_ANSWERING, task_of
-from ..tasks.inference import check_max_length
-from ..tasks.question_answering.features import encode_windows
-from ..tasks.question_answering.squad import load_squad
+from ..tasks import Task, task_of
+from ..tasks.inference import check_max_length, pad_batch
 from ..utils.folder_config import load_config
 from ..utils.tables import markdown_table
 from .arguments import BenchmarkArguments
@@ -38,8 +32,7 @@ from .benchmark import BURST, BenchmarkEntry, benchmark_rows, measure_entries, p
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
 CALIBRATION = 20  # inputs to calibrate plain models with: their weights are random, so accuracy does not matter
-WINDOWS = 200  # real inputs of a case at most
-CHARACTERS = 10  # of text for each token: twice what English needs, so that no text is too short
+INPUTS = 200  # of a case at most
 FORMS = {"openvino": "OpenVINO int8", "pytorch": "PyTorch int8", "neural-compressor": "Neural Compressor int8"}
 BASE, PLAIN = "BERT-base PyTorch fp32", "MiniLM-L6 OpenVINO int8"
 
@@ -54,33 +47,35 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
         `list[dict]`: see `benchmark_rows`.
 
     Raises:
-        ValueError: bad data, another architecture, a model for another task than question answering, or an unknown budget;
-            before any work.
+        ValueError: bad data, another architecture, a head of another task, or an unknown budget; before any work.
     """
     import matplotlib  # noqa: F401 (a missing package is reported before any work)
 
-    _refuse_other_tasks(args.model)
-    ours = DynamicTinyBertForQuestionAnswering.from_pretrained(args.model).eval()
+    task = task_of(load_config(args.model), args.task, args.model)
+    ours = task.model_class.from_pretrained(args.model).eval()
     names = [named_budgets(ours.config) if name == "named" else [name] for name in args.length_configs]
-    args = dataclasses.replace(args, length_configs=list(dict.fromkeys(sum(names, []))))
+    args = dataclasses.replace(
+        args, length_configs=list(dict.fromkeys(sum(names, []))), max_length=args.max_length or task.max_length
+    )
     budgets = [ours.config.resolve_budget(budget) for budget in args.length_configs]
     forms = {}
     for folder in args.int8:
         if (form := form_of(Path(folder))) in forms:
             raise ValueError(f"int8: {forms[form]} and {folder} are both {form}; measure one of them at a time.")
-        forms[form] = folder
-        _refuse_other_tasks(folder)
+        forms[form], config = folder, load_config(folder)
+        task_of(config, task.name, folder)
         for budget in budgets:
-            load_config(folder).resolve_budget(budget).encode(ours.config)  # refuses what a graph cannot run
-    check_max_length(ours.config, args.padded_length, "padded_length", default=0)
+            config.resolve_budget(budget).encode(ours.config)  # refuses what a graph cannot run
+    check_max_length(ours.config, args.max_length, default=0)
     tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
-    cases = benchmark_cases(tokenizer, load_squad(args.data, split="validation"), args)
+    data = task.load(args.data, args.data_options("validation"))
+    cases = benchmark_cases(tokenizer, task, data.shuffle(seed=0).select(range(min(INPUTS, len(data)))), args)
     if args.threads:
         torch.set_num_threads(args.threads)
     threads, output = torch.get_num_threads(), Path(args.output_dir)
-    rows = our_entries(ours, args, threads)
+    rows = our_entries(ours, task, args, threads)
     if args.plain:
-        rows = plain_entries(output / "models", threads, args.padded_length) | rows
+        rows = plain_entries(output / "models", task, threads, args.max_length) | rows
     names = chosen(list(rows), args.only)
     entries = [rows[name]() for name in names]
     references = [name for name in (BASE, PLAIN) if name in names] or names[:1]
@@ -95,16 +90,6 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     return rows
 
 
-def _refuse_other_tasks(folder: str) -> None:
-    """Refuses a model with another head: its inputs are not questions and contexts."""
-    task = task_of(load_config(folder), source=folder)
-    if task.name != QUESTION_ANSWERING.name:
-        raise ValueError(
-            f"{folder} is a model for {task.name}; benchmark times models for {QUESTION_ANSWERING.name} only. To time this "
-            f"model at its budgets, use: hf-dynbert evaluate --model {folder} --data FILE --budget named"
-        )
-
-
 def chosen(names: list[str], only: list[str]) -> list[str]:
     """The names that contain one of the parts in `only`, or all names."""
     for part in only:
@@ -113,49 +98,54 @@ def chosen(names: list[str], only: list[str]) -> list[str]:
     return [name for name in names if not only or any(part in name for part in only)]
 
 
-def benchmark_cases(tokenizer, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
-    """Batches of real questions, by case.
+def benchmark_cases(tokenizer, task: Task, data, args: BenchmarkArguments) -> dict[str, list[dict]]:
+    """Batches of real inputs, by case.
 
-    The cases are: one input of `padded_length` tokens, with a context joined from several; one input padded to
-    `padded_length`; one input at its own length; eight inputs padded to their longest.
+    The cases are: one input of `max_length` tokens, whose last text is repeated; one input padded to `max_length`; one input
+    at its own length; eight inputs padded to their longest.
     """
-    length, rows = args.padded_length, data.shuffle(seed=0).select(range(min(WINDOWS, len(data))))
-    questions, contexts = list(rows["question"]), list(rows["context"])
-    windows = [window.inputs for window in encode_windows(tokenizer, questions, contexts, length, args.stride)]
-    texts = [_long_text(contexts[i:] + contexts[:i], CHARACTERS * length) for i in range(len(contexts))]
-    full = [window.inputs for window in encode_windows(tokenizer, questions, texts, length, args.stride)]
-    full = [inputs for inputs in full if len(inputs["input_ids"]) == length]
-
-    def padded(items, **kwargs):
-        return dict(tokenizer.pad(items, padding_side="right", return_tensors="pt", **kwargs))
-
+    length, inputs = args.max_length, task.inputs(tokenizer, data, args.data_options("validation"))
+    inputs = random.Random(0).sample(inputs, min(INPUTS, len(inputs)))
     return {
-        f"batch 1, {length} tokens": [padded([item]) for item in full[:WINDOWS]],
-        f"batch 1 padded to {length}": [padded([item], padding="max_length", max_length=length) for item in windows],
-        "batch 1, real lengths": [padded([item]) for item in windows],
-        "batch 8, padded to longest": [padded(windows[i : i + 8]) for i in range(0, max(1, len(windows) - 7), 8)],
+        f"batch 1, {length} tokens": [pad_batch(tokenizer, [lengthened(item, length)]) for item in inputs],
+        f"batch 1 padded to {length}": [pad_batch(tokenizer, [item], length) for item in inputs],
+        "batch 1, real lengths": [pad_batch(tokenizer, [item]) for item in inputs],
+        "batch 8, padded to longest": [
+            pad_batch(tokenizer, inputs[first : first + 8]) for first in range(0, max(1, len(inputs) - 7), 8)
+        ],
     }
 
 
-def our_entries(model, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], BenchmarkEntry]]:
+def lengthened(item: dict[str, list[int]], length: int) -> dict[str, list[int]]:
+    """An input whose last text is repeated, so that there are `length` tokens; CLS and the last separator stay."""
+    tokens, types = len(item["input_ids"]), item.get("token_type_ids", [])
+    start = types.index(1) if 1 in types else 1
+    times = length // max(1, tokens - 1 - start) + 1
+    return {
+        name: values[:start] + (values[start:-1] * times)[: length - start - 1] + values[-1:]
+        for name, values in item.items()
+    }
+
+
+def our_entries(model, task: Task, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], BenchmarkEntry]]:
     """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget: functions that make the entries, by name."""
 
     def exported():
         folder = Path(args.output_dir) / "models" / "ours-fp32"
-        OVDynamicTinyBertForQuestionAnswering.from_pretrained(args.model, export=True, compile=False).save_pretrained(folder)
+        model_class(task.head).from_pretrained(args.model, export=True, compile=False).save_pretrained(folder)
         return folder
 
     exported = functools.cache(exported)  # one file for all budgets
     forms = {
         "PyTorch fp32": lambda: (model, _weights(model)),
-        "OpenVINO fp32": lambda: load_form(exported(), threads),
+        "OpenVINO fp32": lambda: load_form(exported(), task, threads),
     }
-    forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), threads) for place in args.int8}
+    forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), task, threads) for place in args.int8}
 
     def make(form, budget):
         runs, size = forms[form]()  # one for each budget: a compiled model is slower right after a change of the budget
         subnetwork = model.config.resolve_budget(budget)  # not the name, which may stand for another one in an int8 folder
-        macs = count_macs(model.config, subnetwork, args.padded_length)
+        macs = count_macs(model.config, subnetwork, args.max_length)
         return BenchmarkEntry(f"ours {form}, {budget}", _caller(runs, budget=subnetwork), size, macs)
 
     pairs = [(form, budget) for form in forms for budget in args.length_configs]
@@ -170,34 +160,39 @@ def form_of(folder: Path) -> str:
     return FORMS[json.loads(record.read_text(encoding="utf-8"))["arguments"]["backend"]]
 
 
-def load_form(folder: Path, threads: int) -> tuple:
+def load_form(folder: Path, task: Task, threads: int) -> tuple:
     """The model of a folder in OpenVINO or PyTorch, and the bytes of its weights."""
     if (folder / "openvino_model.xml").exists():
-        model = OVDynamicTinyBertForQuestionAnswering.from_pretrained(folder, ov_config=_settings(threads))
-        return model, _files(folder)
-    model = DynamicTinyBertForQuestionAnswering.from_pretrained(folder).eval()
+        return model_class(task.head).from_pretrained(folder, ov_config=_settings(threads)), _files(folder)
+    model = task.model_class.from_pretrained(folder).eval()
     return model, _weights(model)
 
 
-def plain_entries(folder: Path, threads: int, length: int) -> dict[str, Callable[[], BenchmarkEntry]]:
+def plain_entries(folder: Path, task: Task, threads: int, length: int) -> dict[str, Callable[[], BenchmarkEntry]]:
     """Plain models with random weights, exported once into `folder`: functions that make the entries, by name."""
-    bert = BertConfig()
+    bert, openvino_class = BertConfig(), getattr(intel, f"OVModel{task.head}")
     shapes = {
-        "BERT-base": (BertForQuestionAnswering, bert, bert),
-        "DistilBERT": (DistilBertForQuestionAnswering, DistilBertConfig(), BertConfig(num_hidden_layers=6)),
-        "MiniLM-L6": (BertForQuestionAnswering, BertConfig(**MINILM), BertConfig(**MINILM)),
+        "BERT-base": ("Bert", bert, bert),
+        "DistilBERT": ("DistilBert", DistilBertConfig(), BertConfig(num_hidden_layers=6)),
+        "MiniLM-L6": ("Bert", BertConfig(**MINILM), BertConfig(**MINILM)),
     }
 
+    def random_weights(name):
+        kind, config, _ = shapes[name]
+        return random_model(getattr(transformers, f"{kind}{task.head}"), config)
+
     def make_pytorch(name):
-        model_class, config, shape = shapes[name]
-        model = random_model(model_class, config)
-        return BenchmarkEntry(f"{name} PyTorch fp32", _caller(model), _weights(model), count_macs(shape, None, length))
+        model = random_weights(name)
+        return BenchmarkEntry(
+            f"{name} PyTorch fp32", _caller(model), _weights(model), count_macs(shapes[name][2], None, length)
+        )
 
     def make_openvino(name, form):
-        model_class, config, shape = shapes[name]
-        place = plain_forms(lambda: random_model(model_class, config), folder / name.lower(), length)[form]
-        runs = OVModelForQuestionAnswering.from_pretrained(place, ov_config=_settings(threads))
-        return BenchmarkEntry(f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shape, None, length))
+        place = plain_forms(lambda: random_weights(name), openvino_class, folder / name.lower(), length)[form]
+        runs = openvino_class.from_pretrained(place, ov_config=_settings(threads))
+        return BenchmarkEntry(
+            f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shapes[name][2], None, length)
+        )
 
     rows = {BASE: functools.partial(make_pytorch, "BERT-base")}
     for name in shapes:
@@ -216,12 +211,12 @@ def random_model(model_class, config):
     return model
 
 
-def plain_forms(make, folder: Path, length: int) -> dict[str, Path]:
+def plain_forms(make, openvino_class, folder: Path, length: int) -> dict[str, Path]:
     """Exports a plain model to OpenVINO, fp32 and int8, unless the files exist."""
     places = {form: folder / form for form in ("fp32", "int8")}
     if not (places["int8"] / "openvino_model.xml").exists():
         make().save_pretrained(folder / "pytorch")
-        exported = OVModelForQuestionAnswering.from_pretrained(str(folder / "pytorch"), export=True, compile=False)
+        exported = openvino_class.from_pretrained(str(folder / "pytorch"), export=True, compile=False)
         exported.save_pretrained(places["fp32"])
         rng, names = random.Random(0), {port.get_any_name() for port in exported.model.inputs}
         inputs = [_random_input(rng, names, length) for _ in range(CALIBRATION)]
@@ -241,14 +236,8 @@ def _random_input(rng: random.Random, names: set, length: int) -> dict[str, np.n
     return {name: value for name, value in inputs.items() if name in names}
 
 
-def _long_text(contexts: list[str], characters: int) -> str:
-    """The texts joined and repeated, cut at a number of characters."""
-    text = " ".join(contexts) + " "
-    return (text * (1 + characters // len(text)))[:characters]
-
-
 def _caller(model, **call):
-    takes_types = not isinstance(model, DistilBertForQuestionAnswering)
+    takes_types = not isinstance(model, DistilBertPreTrainedModel)
 
     def run(batch):
         if not takes_types:

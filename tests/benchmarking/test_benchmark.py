@@ -126,6 +126,43 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
 
 
 @pytest.mark.intel
+@pytest.mark.parametrize("task", ["text-classification", "reranking"])
+def test_other_tasks_are_measured(task, make_model, tokenizer, tmp_path, capsys):
+    pytest.importorskip("optimum.intel", reason="needs the intel extra")
+    model = make_model("text-classification", budgets={"fast": LENGTH_CONFIGS[0]})
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    rows = {
+        "text-classification": {"text": "ada lit the tower", "label": 1},
+        "reranking": {"query": "who lit the tower", "positives": ["ada lit it"], "negatives": ["the ship", "ben wrote"]},
+    }
+    (tmp_path / "data.jsonl").write_text(json.dumps(rows[task]) + "\n")
+    argv = ["benchmark", "--model", str(tmp_path / "model"), "--data", str(tmp_path / "data.jsonl"), "--task", task]
+    argv += ["--output_dir", str(tmp_path / "out"), "--length_configs", "named", "--repeats", "1", "--max_length", "40"]
+    assert cli.main([*argv, "--only", "ours PyTorch", "MiniLM-L6 OpenVINO fp32"]) == 0
+    rows = {row["name"]: row for row in json.loads((tmp_path / "out" / "benchmark.json").read_text())["rows"]}
+    assert list(rows) == ["MiniLM-L6 OpenVINO fp32", "ours PyTorch fp32, full", "ours PyTorch fp32, fast"]
+    assert all(case["p50_ms"] > 0 for row in rows.values() for case in row["cases"].values())
+
+
+@pytest.mark.intel
+def test_lengthened_inputs_keep_their_form(tokenizer):
+    entries = pytest.importorskip("hf_dynbert.benchmarking.entries", reason="needs the intel extra")
+    for texts in (("who?", "ada lit the tower"), ("ada lit the tower", "b"), ("ada",)):
+        item = dict(tokenizer(*texts))
+        for length in (len(item["input_ids"]), 50, 51):
+            longer = entries.lengthened(item, length)
+            assert {len(values) for values in longer.values()} == {length}
+            first, last = texts[0], texts[-1] if len(texts) == 2 else ""
+            types = longer.get("token_type_ids", [0] * length)
+            second = [token for token, kind in zip(longer["input_ids"], types, strict=True) if kind == 1]
+            if last:
+                assert set(second) == set(tokenizer(last, add_special_tokens=False)["input_ids"]) | {tokenizer.sep_token_id}
+            assert longer["input_ids"].count(tokenizer.sep_token_id) == len(texts)
+            assert longer["input_ids"][: len(tokenizer(first)["input_ids"]) - 1] == tokenizer(first)["input_ids"][:-1]
+
+
+@pytest.mark.intel
 @pytest.mark.parametrize(
     ("options", "message"),
     [

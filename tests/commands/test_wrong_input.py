@@ -76,7 +76,7 @@ def test_a_missing_option_is_named(verb, files, capsys):
 
 
 WRITING = ("train", "search", "quantize", "benchmark", "convert")  # into --output_dir
-COUNTS = ("stride", "batch_size", "threads", "limit", "max_length", "padded_length", "top_k", "max_answer_len")
+COUNTS = ("stride", "batch_size", "threads", "limit", "max_length", "top_k", "max_answer_len")
 COUNTS += ("latency_samples", "calibration_samples", "seed", "max_train_samples", "eval_samples", "speedup")
 
 
