@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of DynamicTinyBert: BERT's fields, and the fields that decide which tokens stay."""
+"""Configuration of DynamicTinyBert: BERT's fields, and the fields that decide which tokens are kept."""
 
 import copy
 import re
@@ -13,16 +13,16 @@ from .importance import IMPORTANCES
 from .subnetwork import FULL, SubNetwork
 
 
-# Never executed: transformers reads here which files it must load beside this file where the package is not installed
+# Never executed: where this package is not installed, transformers finds here the other files that it must load
 if TYPE_CHECKING:
     from .drop_and_restore import TokenState  # noqa: F401
 
 
 DROPPED_LOGITS = ("restore", "mask")
-# Short inputs lose time by dropping. In OpenVINO int8, a budget that loses little takes as long as full length at 128 tokens
-# (question answering, 7.0 ms), or between 128 and 192 (a classifier). `hf-dynbert search` measures a model's own value.
+# Dropping makes short inputs slower. In OpenVINO int8, a budget that loses little accuracy is as fast as full length at
+# 128 tokens (question answering, 7.0 ms) or 128 to 192 (a classifier). `hf-dynbert search` measures a model's own value.
 MIN_TOKENS_TO_DROP = 128
-BUDGET_NAME = r"[\w.-]{1,64}"  # names of budgets reach model cards, tables and command lines
+BUDGET_NAME = r"[\w.-]{1,64}"  # names of budgets appear in model cards, tables and command lines
 LARGEST = 2**31 - 1  # sizes of tensors and indices fit 32 bits in exported graphs
 SIZES = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -91,7 +91,7 @@ class DynamicTinyBertConfig(BertConfig):
             that protect it (`None`: all layers). Later layers drop the first segment before all other tokens (CLS stays):
             their states of the second segment carry enough of the question.
         min_tokens_to_drop (`int`, *optional*):
-            An example with fewer real tokens keeps all of them at every budget, since dropping costs time there. The default
+            An example with fewer real tokens keeps all of them at every budget, since dropping would be slower. The default
             is 128, and 0 for configuration files that were saved without this field.
         dropped_logits (`str`, *optional*, defaults to `"restore"`):
             Question answering only. `"restore"`: the logits of a dropped token come from its last state, as in the papers.
@@ -145,15 +145,15 @@ class DynamicTinyBertConfig(BertConfig):
             _check_new_names(self.budgets)
 
     def __setattr__(self, name, value):
-        """Refuses a value that is impossible with the other fields; the overrides of `from_pretrained` are set here."""
+        """Refuses a value that is impossible with the other fields. `from_pretrained` also sets its overrides here."""
         if name in CHECKED and self.__dict__.keys() >= CHECKED:
             self._check_changes({name: value})
-        elif name in CHECKED and name != "min_tokens_to_drop":  # in the constructor; `__post_init__` checks the latter
+        elif name in CHECKED and name != "min_tokens_to_drop":  # in the constructor; `__post_init__` replaces its `None`
             _check_field(name, value)
         super().__setattr__(name, value)
 
     def update(self, config_dict: dict[str, Any]) -> None:
-        """Sets several fields at once: only the values together have to be possible."""
+        """Sets several fields at once and checks only the result."""
         checked = {name: value for name, value in config_dict.items() if name in CHECKED}
         self._check_changes(checked)
         super().update({name: value for name, value in config_dict.items() if name not in CHECKED})
@@ -166,7 +166,7 @@ class DynamicTinyBertConfig(BertConfig):
         _check_new_names(changed.budgets, self.budgets)
 
     def check(self) -> None:
-        """Refuses values that no model can have with a `ValueError` that shows the valid ones."""
+        """Raises a `ValueError` that shows the valid values if a field has an impossible value."""
         for name in CHECKED:
             _check_field(name, getattr(self, name))
         layers, depth = self.drop_layers, self.num_hidden_layers
@@ -191,13 +191,13 @@ class DynamicTinyBertConfig(BertConfig):
         return config
 
     def save_pretrained(self, save_directory, *args, **kwargs):
-        """Writes the configuration, unless a dictionary or list in it was changed to something impossible."""
+        """Writes the configuration after a check, since its lists and dictionaries may have been changed in place."""
         self.check()
         return super().save_pretrained(save_directory, *args, **kwargs)
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens of a text that the model reads: the rows of its position embeddings that count tokens."""
+        """The largest number of tokens of an input: the rows of the position embeddings from `position_ids_start` on."""
         return self.max_position_embeddings - self.position_ids_start
 
     @property
@@ -212,9 +212,9 @@ class DynamicTinyBertConfig(BertConfig):
     def check_inputs(
         self, input_ids=None, token_type_ids=None, position_ids=None, inputs_embeds=None, check_values: bool = True
     ) -> None:
-        """Refuses inputs that index an embedding outside its rows: OpenVINO answers such inputs without an error.
+        """Refuses inputs that index an embedding outside its rows, for which OpenVINO raises no error.
 
-        Inputs are arrays or tensors. `check_values=False` reads only shapes, since Python waits for the values of an
+        Inputs are arrays or tensors. `check_values=False` reads only shapes: reading values would wait for an
         accelerator.
 
         Raises:
@@ -231,7 +231,7 @@ class DynamicTinyBertConfig(BertConfig):
             )
         tokens = shape[1]
         if position_ids is None and tokens > self.max_tokens:
-            if self.position_ids_start > 0 and input_ids is not None:  # positions are counted: padding takes none
+            if self.position_ids_start > 0 and input_ids is not None:  # padding takes no position
                 tokens = int((input_ids != self.pad_token_id).sum(1).max())
             if tokens > self.max_tokens:
                 raise ValueError(
@@ -269,7 +269,7 @@ class DynamicTinyBertConfig(BertConfig):
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type == "bert" and "dynamic_model_type" not in config_dict:
             config_dict["model_type"] = cls.model_type
-            config_dict.setdefault("min_tokens_to_drop", MIN_TOKENS_TO_DROP)  # a model that no release of this package saved
+            config_dict.setdefault("min_tokens_to_drop", MIN_TOKENS_TO_DROP)  # not saved by this package
         elif model_type == "bert":
             config_dict["model_type"] = config_dict.pop("dynamic_model_type")
         elif model_type != cls.model_type:
@@ -282,7 +282,7 @@ class DynamicTinyBertConfig(BertConfig):
 
 
 def _check_field(name: str, value) -> None:
-    """Refuses values that the field cannot have, whatever the other fields are."""
+    """Refuses a value that the field cannot have with any values of the other fields."""
     valid = None
     if name in RANGES:
         least, most = RANGES[name]

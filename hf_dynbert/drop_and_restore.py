@@ -12,16 +12,16 @@ import torch
 from .subnetwork import MIN_TOKENS, SHARE_UNIT, SubNetwork, share_units, token_count
 
 
-# Matrix kernels take 16 rows at a time, and what was compiled for one length is used again (OpenVINO 2026.4, AVX512).
-# Exported graphs keep a multiple of it.
+# Exported graphs keep a multiple of this number of tokens: matrix kernels process 16 rows at a time, and a runtime compiles
+# its kernels anew for each length (OpenVINO 2026.4, AVX512).
 WIDTH_STEP = 16
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """The tokens that a dropping layer keeps: `counts` `(B,)` of each example, and the slots after it, at least the largest.
+    """How many tokens a layer keeps: `counts` `(B,)` for each example, and `width`, the number of slots after the layer.
 
-    `width` is a scalar tensor in a trace.
+    `width` is at least the largest count. In a trace it is a scalar tensor.
     """
 
     counts: torch.Tensor
@@ -30,7 +30,7 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Selection:
-    """Slots of the tokens that a layer keeps, `(B, K)`, and which entries are filled; the others are some valid slot."""
+    """Slots of the tokens that a layer keeps, `(B, K)`, and the mask of filled entries. The rest have any valid slot."""
 
     slots: torch.Tensor
     slot_mask: torch.Tensor
@@ -41,11 +41,11 @@ class TokenState:
     """The tokens in the slots of a layer. A layer that drops tokens makes a new state.
 
     Args:
-        positions (`torch.LongTensor` of shape `(B, N)`): the place of each slot's token in the input.
+        positions (`torch.LongTensor` of shape `(B, N)`): the position of each slot's token in the input.
         token_mask, slot_mask (`torch.BoolTensor` of shape `(B, N)`): slots with a real token, and with any token.
-        first, segment (`torch.BoolTensor` of shape `(B, N)`): the first real token, and tokens of the first segment.
+        first, segment (`torch.BoolTensor` of shape `(B, N)`): mark the first real token (CLS), and the first segment.
         attention_mask (`torch.Tensor`, *optional*): the mask that the attention function takes.
-        per_token (`dict[str, torch.Tensor]`, *optional*): further tensors `(B, N, ...)` that stay with their tokens, such as
+        per_token (`dict[str, torch.Tensor]`, *optional*): further tensors `(B, N, ...)` to gather with the tokens, such as
             rotary positions.
     """
 
@@ -58,11 +58,11 @@ class TokenState:
     per_token: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def terms(self, states: torch.Tensor) -> None:
-        """States and mask of the first segment, if this class keeps its slots; `None` lets the scorer find them."""
+        """Returns `None`: the scorer finds the first segment. A subclass may return the segment's states and mask."""
         return
 
     def select(self, importance: torch.Tensor, layer, plan: LayerPlan) -> Selection:
-        """The tokens that the layer keeps: first the protected ones, then those of the highest importance `(B, N)`."""
+        """Selects the tokens that the layer keeps: protected tokens, then the tokens of the highest importance `(B, N)`."""
         importance = importance.detach()
         protected = self.first if layer.keep_cls else torch.zeros_like(self.first)
         if layer.segment_goes == "last":
@@ -90,9 +90,9 @@ class TokenState:
 
 
 def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> list[tuple[int, LayerPlan | None]]:
-    """Returns the layers that run, each with its plan for a batch with real tokens `(B, L)`.
+    """Returns the layers that run, each with its plan for a batch with this token mask `(B, L)`.
 
-    The plan is `None` where no example loses a token.
+    The plan is `None` if no example loses a token in the layer and the layer has no gaps to close.
     """
     entries = subnetwork.layer_entries(config)
     if all(entry is None for _, entry in entries):
@@ -103,7 +103,7 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
     if torch.compiler.is_compiling():  # shapes must not depend on data: the widths of an unpadded batch are an upper bound
         full = token_mask.shape[1]
         widths = [full if entry is None else token_count(entry, full) for _, entry in entries]
-        if config.min_tokens_to_drop:  # examples that keep all their tokens
+        if config.min_tokens_to_drop:  # shorter examples keep all their tokens
             widths = [max(width, min(full, config.min_tokens_to_drop - 1)) for width in widths]
         drops = [width < before for width, before in zip(widths, [full, *widths], strict=False)]
     else:
@@ -111,8 +111,8 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
         widths = counts.max(dim=1).values.tolist()
         drops = (counts < before).any(dim=1).tolist()
         if bool(_has_gaps(token_mask).any()):
-            # The first layer that may drop closes the gaps in every batch. If the layer closed them only where another
-            # example loses a token, that example would change which tokens are neighbours, and so learned importance.
+            # The first layer that may drop always closes the gaps. Otherwise another example of the batch that loses a token
+            # would decide whether they close, and so change which tokens are neighbours, and learned importance.
             drops[[entry is None for _, entry in entries].index(False)] = True
     return [
         (layer, LayerPlan(counts[index], max(1, widths[index])) if drops[index] else None)
@@ -121,7 +121,7 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
 
 
 def _has_gaps(token_mask: torch.Tensor) -> torch.Tensor:
-    """Examples with a masked token between two real ones, `(B, L)` to `(B,)`."""
+    """Marks examples with a masked token between two real tokens, `(B, L)` to `(B,)`."""
     starts = token_mask[:, 1:] & ~token_mask[:, :-1]
     return starts.sum(dim=1) + token_mask[:, 0] > 1
 
@@ -129,8 +129,8 @@ def _has_gaps(token_mask: torch.Tensor) -> torch.Tensor:
 def first_segment(token_mask: torch.Tensor, token_type_ids=None, input_ids=None, sep_token_id: int | None = None):
     """Marks the first segment (such as a question) of `(B, L)`: CLS, its text and its separator.
 
-    Token types (0 and 1) decide for the examples that have both kinds; the others end their first segment at the first
-    separator. An example without a second segment has no first segment either: its row is all `False`.
+    If an example has token types 0 and 1, they decide; otherwise the first segment ends at the first separator. Without a
+    second segment no token is marked.
     """
     segment = torch.zeros_like(token_mask)
     if input_ids is not None and sep_token_id is not None:
@@ -153,8 +153,8 @@ def attention_received(
 ) -> torch.Tensor:
     """Attention probability that each real token receives, summed over heads and over the rows of `query_mask`, `(B, N)`.
 
-    Only these rows are computed, in addition to the attention itself, without dropout and without gradients (the selection
-    of tokens has none). In an example without any of these rows, all rows count. Queries and keys are `(B, A, N, H / A)`.
+    These rows are computed a second time, without dropout and gradients: fused attention returns no probabilities. If
+    `query_mask` marks no token of an example, all its rows count. Queries and keys are `(B, A, N, H / A)`.
     """
     with torch.no_grad():
         query_mask = query_mask & token_mask
@@ -174,8 +174,8 @@ def select_tokens(
 ) -> torch.Tensor:
     """Marks the `counts` `(B,)` most important real tokens of each example, `(B, N)`.
 
-    Protected tokens go before all others, and among themselves by position; ties go to the earlier token, so that neither
-    padding nor the other examples of a batch can change a choice.
+    Protected tokens are selected first, by position. Of tokens with equal scores the earlier is selected, so padding and the
+    other examples of a batch do not change the selection.
     """
     ranking = scores.masked_fill(protected, torch.inf).masked_fill(~token_mask, -torch.inf)
     order = ranking.sort(dim=1, descending=True, stable=True).indices
@@ -190,12 +190,12 @@ def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
     if tokens.dim() > 3:
         return take_tokens(tokens.flatten(2), slots).view(*slots.shape, *tokens.shape[2:])
     batch, length, size = tokens.shape
-    rows = slots + length * torch.arange(batch, device=slots.device)[:, None]  # whole rows are copied, not single numbers
+    rows = slots + length * torch.arange(batch, device=slots.device)[:, None]  # `index_select` copies whole rows
     return tokens.reshape(-1, size).index_select(0, rows.flatten()).view(*slots.shape, size)
 
 
 def restore_tokens(restored: torch.Tensor, hidden_states: torch.Tensor, positions: torch.Tensor, slot_mask: torch.Tensor):
-    """Writes the remaining tokens' states `(B, K, ...)` to their places in a copy of the full-length sequence `(B, L, ...)`.
+    """Writes the remaining tokens' states `(B, K, ...)` to their positions in a copy of `restored` `(B, L, ...)`.
 
     `positions` and `slot_mask` are `(B, K)`; slots without a token write nothing.
     """
@@ -207,16 +207,16 @@ def restore_tokens(restored: torch.Tensor, hidden_states: torch.Tensor, position
 
 
 def data_size(size: torch.Tensor) -> int | torch.Tensor:
-    """A size that depends on the data: a number, but in a trace a tensor, so that the graph computes it in each call."""
+    """Returns a size that depends on the data: an `int`, or in a trace the tensor, which the graph computes in each call."""
     return size if torch.jit.is_tracing() else int(size)
 
 
 def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slots of the marked tokens in order, and which are filled (the others are valid slots too), `(B, width)` each."""
+    """Returns the marked tokens' slots in order and the mask of filled entries, `(B, width)`; the rest have valid slots."""
     counted, order = mask.long().cumsum(dim=1), torch.arange(width, device=mask.device)
     total = counted[:, -1:]
-    before = torch.minimum(order, total - 1)  # marked tokens before a slot's own; the others repeat the last
-    if torch.jit.is_tracing():  # counted: graphs search slowly (OpenVINO 2026.4)
+    before = torch.minimum(order, total - 1)  # marked tokens before each entry's; empty entries repeat the last
+    if torch.jit.is_tracing():  # count instead of search, which is slow in graphs (OpenVINO 2026.4)
         slots = torch.where(counted[:, None, :] <= before[:, :, None], 1, 0).sum(dim=2)
     else:
         slots = torch.searchsorted(counted, before, right=True)

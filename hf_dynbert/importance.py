@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Token importance: strategies that score the tokens of a layer, of which the layer keeps the highest.
+"""Token importance: strategies that score tokens. A layer keeps the tokens with the highest scores.
 
 To add a strategy, derive a class from [`Importance`], decorate it with `register_importance`, and load a model with
 `importance="its name"`.
@@ -17,9 +17,9 @@ from transformers import initialization as init
 from .drop_and_restore import attention_received, compact_slots, data_size, take_tokens
 
 
-TINY = 1e-12  # a vector of zeros matches nothing, and nothing else changes by it
-# Where untrained scorers start. The cosine of two states of the same word in different places is well above 3/8, of other
-# words mostly below; a softplus of -0.7 is 0.4, so that four windows of ten terms give scores of a few units.
+TINY = 1e-12  # avoids division by 0 for a vector of zeros; too small to change other vectors
+# Initial values of a scorer. A match is 1/2 at a cosine of 3/8: two states of one word are well above it, states of two
+# words mostly below. The softplus of -0.7 is 0.4, so that four windows of ten terms give scores of a few units.
 SLOPE, THRESHOLD, TERM_WEIGHT = 8.0, 3.0, -0.7
 IMPORTANCES: dict[str, "Importance"] = {}  # strategies by name; `config.importance` is a name
 
@@ -28,8 +28,8 @@ class Importance:
     """A strategy that scores tokens.
 
     Attributes:
-        is_learned (`bool`): whether `make_scorer` makes parameters, which training fits. The loss is a cross-entropy of the
-            scores, or the strategy's own `loss(scores, target, mask)`.
+        is_learned (`bool`): whether `make_scorer` returns trainable parameters. The loss is a cross-entropy of the scores,
+            or the strategy's own `loss(scores, target, mask)`.
         may_select_early (`bool`): whether scores depend on states alone, so that a layer can select tokens before its
             attention (`config.early_selection_until`).
     """
@@ -38,7 +38,7 @@ class Importance:
     may_select_early = False
 
     def make_scorer(self, config, layer_idx: int) -> nn.Module | None:
-        """Returns the parameters of one layer, its module `token_scorer`; `None` where the strategy has none."""
+        """Returns the module `token_scorer` of one layer, or `None` if the strategy has no parameters."""
         return None
 
     def score(self, layer: nn.Module, states: torch.Tensor, tokens, attention) -> torch.Tensor:
@@ -51,7 +51,7 @@ class Importance:
             attention ([`Attention`] or `None`): the layer's queries and keys; `None` with early selection.
 
         Returns:
-            `torch.FloatTensor` of shape `(B, N)`: importance; the layer keeps the tokens with the highest.
+            `torch.FloatTensor` of shape `(B, N)`: the importance of each token.
         """
         raise NotImplementedError
 
@@ -67,17 +67,17 @@ def register_importance(name: str):
 
 
 class AttentionReceived(Importance):
-    """Attention that a token receives from some tokens (Length-Adaptive Transformer, arXiv 2010.07003, section 3.1)."""
+    """Attention that a token receives from marked tokens (Length-Adaptive Transformer, arXiv 2010.07003, section 3.1)."""
 
     def __init__(self, query_mask: str):
-        self.query_mask = query_mask  # the mask of `TokenState` with the tokens whose attention counts
+        self.query_mask = query_mask  # name of a mask in `TokenState`
 
     def score(self, layer, states, tokens, attention):
         query_mask = getattr(tokens, self.query_mask)
         return attention_received(attention.query, attention.key, tokens.token_mask, query_mask, attention.scaling)
 
 
-IMPORTANCES["all"] = AttentionReceived("token_mask")  # the papers' signal
+IMPORTANCES["all"] = AttentionReceived("token_mask")  # as in the papers
 IMPORTANCES["question"] = AttentionReceived("segment")
 IMPORTANCES["cls"] = AttentionReceived("first")
 
@@ -98,11 +98,11 @@ class LearnedImportance(Importance):
 
 
 class TokenScorer(nn.Module):
-    """Parameters of learned importance: a linear unit on a token's state, and a match of its surroundings with the question.
+    """Learned importance: a linear unit on a token's state, plus a match of the tokens around it with the question.
 
     The states of early layers show which words the question and a passage share. As in ColBERT (arXiv 2004.12832, section
-    3.3), every term of the first segment has its best match, here within several windows around each token, and the weighted
-    matches are added to the unit's score. An example without a second segment has the unit alone.
+    3.3), each term of the first segment takes its best match, here within several windows around each token. The weighted
+    matches are added to the unit's score. If an example has no second segment, the unit alone scores its tokens.
     """
 
     def __init__(self, config, layer_idx: int = 0):
@@ -119,11 +119,11 @@ class TokenScorer(nn.Module):
             self.threshold = nn.Parameter(torch.tensor(THRESHOLD))
 
     def initialize(self) -> None:
-        """Sets values by which an untrained scorer finds the words that both segments share, and nothing else."""
+        """Sets initial values, with which a token's score counts the words around it that both segments share."""
         init.zeros_(self.unit.weight)
         init.zeros_(self.unit.bias)
         if self.rank:
-            init.normal_(self.query.weight, std=self.rank**-0.5)  # a random projection keeps cosines
+            init.normal_(self.query.weight, std=self.rank**-0.5)  # a random projection nearly preserves cosines
             init.copy_(self.key.weight, self.query.weight)
             init.zeros_(self.term_weight.weight)
             init.constant_(self.term_weight.bias, TERM_WEIGHT)
@@ -133,8 +133,8 @@ class TokenScorer(nn.Module):
     def forward(self, hidden_states, token_mask, segment, terms: tuple[torch.Tensor, torch.Tensor] | None = None):
         """Scores tokens: states `(B, N, H)` and masks `(B, N)` give `(B, N)`.
 
-        `terms` are states `(B, J, H)` of the first segment and the mask `(B, J)` of filled slots, by default those of
-        `hidden_states`.
+        `terms` are states `(B, J, H)` of the first segment and the mask `(B, J)` of filled slots, by default taken
+        from `hidden_states`.
         """
         if not self.rank:
             return self.unit(hidden_states).squeeze(-1).float()
@@ -142,13 +142,13 @@ class TokenScorer(nn.Module):
         scores, keys = self.unit(hidden_states), self.key(hidden_states)
         weights, queries = self.term_weight(terms), self.query(terms)
         matches = soft_matches(keys, queries, self.slope, self.threshold)
-        matches = matches.masked_fill((segment | ~token_mask)[:, None, :], 0.0)  # the question is no evidence for itself
+        matches = matches.masked_fill((segment | ~token_mask)[:, None, :], 0.0)  # the question must not match itself
         weights = torch.where(filled[:, :, None], F.softplus(weights.float()), 0.0)
         return scores.squeeze(-1).float() + window_coverage(matches, weights, self.windows)
 
 
 def take_segment(tokens: torch.Tensor, segment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens `(B, N, H)` of a segment `(B, N)` without gaps, `(B, J, H)`, and which slots have one, `(B, J)`."""
+    """Gathers the tokens `(B, N, H)` of a segment `(B, N)`: `(B, J, H)` without gaps, and the mask of filled slots."""
     if torch.compiler.is_compiling():  # gathering fewer rows makes shapes depend on data
         return tokens, segment
     slots, filled = compact_slots(segment, data_size(segment.sum(dim=1).max().clamp(min=1)))
@@ -160,12 +160,12 @@ def soft_matches(keys: torch.Tensor, queries: torch.Tensor, slope: torch.Tensor,
 
     Keys `(B, N, R)`, one vector for each token, and queries `(B, J, R)`, one for each term, give `(B, J, N)`.
     """
-    cosine = unit_vectors(keys) @ unit_vectors(queries).transpose(1, 2)  # few queries are faster to rearrange than all keys
+    cosine = unit_vectors(keys) @ unit_vectors(queries).transpose(1, 2)  # transposing all keys is slower
     return torch.sigmoid(slope * cosine.float() - threshold).transpose(1, 2)
 
 
 def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
-    """Vectors `(..., R)` divided by their lengths, in fp32; runtimes have this form as one operation."""
+    """Vectors `(..., R)` divided by their lengths, in fp32, by an RMS norm, which runtimes compute as one operation."""
     size = int(vectors.shape[-1])
     weight = torch.full((size,), size**-0.5, device=vectors.device)  # a root mean square of 1 is a length of sqrt(R)
     return F.rms_norm(vectors.float(), (size,), weight, eps=TINY)
@@ -174,11 +174,11 @@ def unit_vectors(vectors: torch.Tensor) -> torch.Tensor:
 def window_coverage(matches: torch.Tensor, weights: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
     """How well the tokens around each token match the terms: each term's best match in a window, weighted and summed.
 
-    The result is `(B, N)`. Matches `(B, J, N)` are 0 where a token does not count, weights `(B, J, W)` where no term is.
+    The result is `(B, N)`. Matches `(B, J, N)` are 0 where a token does not count, weights `(B, J, W)` in empty slots.
     A window is a number of slots on each side of a token.
     """
     best, near = {0: matches}, 0
-    for window in sorted(set(windows) - {0}):  # the maximum of a wide window is a maximum of maxima of narrower ones
+    for window in sorted(set(windows) - {0}):  # a wide window's maximum is the maximum of narrower windows' maxima
         wider = window - near
         best[window], near = F.max_pool1d(best[near], 2 * wider + 1, stride=1, padding=wider), window
     best = [best[window] for window in windows]

@@ -55,7 +55,7 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
             torch.set_num_threads(threads)
         return _load_pytorch(name, task, dtype=dtype or "float32", **kwargs)
     if dtype not in (None, "auto", "float32"):
-        raise ValueError(f"{name} is an OpenVINO model, which computes as it was exported. Leave dtype={dtype!r} out.")
+        raise ValueError(f"{name} is an OpenVINO model, whose type was set by its export. Leave out dtype={dtype!r}.")
     return _load_openvino(name, task, threads, config, **kwargs)
 
 
@@ -76,7 +76,7 @@ def load_tokenizer(name: str | Path, **kwargs):
 
 
 def is_openvino(name: str, config: dict) -> bool:
-    """Whether a folder or a repository contains an exported model; of a repository, only our exports are recognised.
+    """Whether a folder or a repository contains an exported model; in a repository, only our exports are recognised.
 
     Args:
         name (`str`): a folder or a Hub id.
@@ -88,7 +88,7 @@ def is_openvino(name: str, config: dict) -> bool:
 
 
 class QuestionAnsweringLoader:
-    """What `pipeline("extractive-qa")` loads models with: PyTorch and OpenVINO."""
+    """Loader of `pipeline("extractive-qa")` for PyTorch and OpenVINO models."""
 
     task = "question-answering"
 
@@ -106,7 +106,7 @@ class QuestionAnsweringLoader:
 
 
 class TextClassificationLoader(QuestionAnsweringLoader):
-    """What `pipeline("text-classification")` loads models with: PyTorch and OpenVINO."""
+    """Loader of `pipeline("text-classification")` for PyTorch and OpenVINO models."""
 
     task = "text-classification"
 
@@ -133,7 +133,7 @@ def _read_config(name: str, hub: dict) -> dict:
 
 
 def _load_pytorch(name: str, task: Task, **kwargs):
-    kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # `None` would ask on the terminal
+    kwargs["trust_remote_code"] = bool(kwargs.get("trust_remote_code"))  # `None` would prompt on the terminal
     with one_clear_error(name):
         model, found = task.auto_class.from_pretrained(name, output_loading_info=True, **kwargs)
     if found["missing_keys"]:
@@ -148,7 +148,7 @@ def _load_pytorch(name: str, task: Task, **kwargs):
 def _load_openvino(
     name: str, task: Task, threads: int | None, config: dict, trust_remote_code=None, device_map=None, **kwargs
 ):
-    """Loads an OpenVINO model. `trust_remote_code` and `device_map` have no effect: it has no code, and runs on the CPU."""
+    """Loads an OpenVINO model. It has no code and runs on the CPU, so `trust_remote_code` and `device_map` are ignored."""
     from .openvino import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import
 
     settings = kwargs.pop("ov_config", None) or {}

@@ -12,10 +12,10 @@ class PackageMethods:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Loads a model as everywhere in transformers, with one clear error for weights that cannot be read.
+        """Loads a model as transformers does, with one clear error for weights that cannot be read.
 
         Raises:
-            OSError: the weights are damaged, incomplete, a pickle of more than tensors, or their download broke off.
+            OSError: the weights are damaged, not fully downloaded, or a pickle with objects other than tensors.
             ValueError: the weights have other shapes than the configuration's, or the configuration is impossible.
         """
         from .backbones.convert import one_clear_error
@@ -36,7 +36,7 @@ class PackageMethods:
                 `local_files_only`, `force_download`, `subfolder`.
 
         Returns:
-            A model of this class in evaluation mode. A warning names weights that are new because the source has none.
+            A model of this class in evaluation mode. A warning lists new weights, which the source does not have.
 
         Raises:
             ValueError: an architecture that is not supported (the error lists the supported ones), a source in int8 or
@@ -53,9 +53,9 @@ class PackageMethods:
         return choose_budget_of(self, **limits)
 
     def set_importance(self, importance: str) -> None:
-        """Changes the importance of tokens, in the model and in its configuration; adds scorers or removes them.
+        """Changes `config.importance`, and adds or removes the scorers of the model.
 
-        New scorers of `"learned"` find the words that both segments share, and nothing else: they need training.
+        New scorers of `"learned"` need training: they score tokens only by the words that both segments share.
 
         Args:
             importance (`str`): see [`DynamicTinyBertConfig`].
@@ -69,14 +69,14 @@ class PackageMethods:
         self.config.importance = importance
         for index, layer in enumerate(BertAdapter.layers(self.base_model)):
             scorer = IMPORTANCES[importance].make_scorer(self.config, index) if layer.may_drop else None
-            if scorer is None or type(scorer) is not type(layer.token_scorer):  # a scorer of the same kind may be trained
+            if scorer is None or type(scorer) is not type(layer.token_scorer):  # keep one of the same class
                 layer.token_scorer = scorer
                 if scorer is not None:
                     weight = next(layer.parameters())
                     scorer.to(weight.device, weight.dtype).apply(self._init_weights)
 
     def _upload_modified_files(self, working_dir: str, repo_id: str, *args, **kwargs):
-        """The last step of both ways of pushing; writes this package's model card over the template of transformers."""
+        """Writes this package's model card over the template of transformers, then uploads, for both ways of pushing."""
         from .hub.model_card import write_card
 
         write_card(working_dir, repo_id)

@@ -50,16 +50,16 @@ try:
 except ImportError:  # this file was loaded from a repository, and the package is not installed
 
     class PackageMethods:
-        """Stands for the methods that need the package."""
+        """Placeholders for the methods that need the package."""
 
         def choose_budget(self, *args, **kwargs):
-            """Refuses the call."""
+            """Raises an `ImportError`."""
             raise ImportError("This method needs the package: pip install hf_dynbert")
 
         from_backbone = set_importance = choose_budget
 
 
-# Never executed: transformers reads here which files it must load beside this file where the package is not installed
+# Never executed: where this package is not installed, transformers finds here the other files that it must load
 if TYPE_CHECKING:
     from .int8_kernels import kernel_for  # noqa: F401
     from .int8_layers import Int8Linear  # noqa: F401
@@ -83,7 +83,7 @@ class DynamicTinyBertOutput:
             Learned importance, one `(batch, L)` for each layer that ran and may drop; minus infinity for tokens that an
             earlier layer dropped and for padding.
         kept_tokens (`torch.BoolTensor` of shape `(batch, L)`, *optional*, when tokens were dropped):
-            Tokens that passed every layer.
+            Tokens that no layer dropped.
     """
 
     token_scores: tuple[torch.FloatTensor, ...] | None = None
@@ -106,7 +106,7 @@ class DynamicTinyBertSequenceClassifierOutput(DynamicTinyBertOutput, SequenceCla
 
 
 def shared_outputs(outputs: DynamicTinyBertModelOutput) -> dict:
-    """Returns the fields of the encoder's output that the output of every head has too."""
+    """Returns the fields of the encoder's output that every head returns too."""
     return {name: getattr(outputs, name) for name in ("hidden_states", "attentions", "token_scores", "kept_tokens")}
 
 
@@ -161,15 +161,15 @@ class BertAdapter:
 
 
 def attend(layer, states, query_states, tokens: TokenState, selection: Selection | None = None, **kwargs) -> Attention:
-    """Attention of `query_states`, which are all states or those of `selection`, in the configured attention function."""
+    """Attends from `query_states`, which are all states or the selected states, with the configured attention function."""
     mask = tokens.attention_mask
     if selection is not None and getattr(mask, "ndim", 4) != 4:
-        # The masks of flash and flex attention are made for as many queries as keys
+        # Masks of flash and flex attention need as many queries as keys, so all tokens are queries here
         attention = attend(layer, states, states, tokens, **kwargs)
         attention.context = take_tokens(attention.context, selection.slots)
         return attention
     if mask is not None and selection is not None:
-        mask = mask[:, :, : query_states.shape[1]]  # all rows of the mask are alike
+        mask = mask[:, :, : query_states.shape[1]]  # all rows of the mask are equal
     module = layer.adapter.attention_module(layer)
     query, key, value = layer.adapter.project(layer, states, query_states)
     attention_function = ALL_ATTENTION_FUNCTIONS.get_interface(layer.config._attn_implementation, eager_attention_forward)
@@ -183,7 +183,7 @@ def layer_step(
 ) -> tuple[torch.Tensor, TokenState, torch.Tensor | None, Attention]:
     """One layer: attend, select, feed forward. The eager encoder and the exported graph both run this function.
 
-    With `config.early_selection_until` a layer selects before attention, and only the tokens that stay are queries. Without
+    With `config.early_selection_until` a layer selects before attention, and only the selected tokens are queries. Without
     a plan the layer keeps all tokens, and scores them only for `output_token_scores`.
 
     Returns:
@@ -223,7 +223,7 @@ class DynamicTinyBertEmbeddings(BertEmbeddings):
         return super().forward(input_ids, token_type_ids, position_ids, inputs_embeds)
 
     def _counted_positions(self, input_ids, inputs_embeds):
-        if input_ids is None:  # embeddings do not show padding: RoBERTa counts every token then
+        if input_ids is None:  # padding is unknown: all tokens count, as in RoBERTa
             token = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
         else:
             token = (input_ids != self.pad_token_id).long()
@@ -301,7 +301,7 @@ class DynamicTinyBertEncoder(nn.Module):
 
     @staticmethod
     def _restore(restored, hidden_states, tokens: TokenState, whole: TokenState) -> torch.Tensor:
-        """The latest states of all tokens."""
+        """The latest state of every token of the input."""
         if tokens is whole:
             return hidden_states
         return restore_tokens(restored, hidden_states, tokens.positions, tokens.slot_mask)
@@ -313,7 +313,7 @@ class DynamicTinyBertPreTrainedModel(PackageMethods, BertPreTrainedModel):
     config_class = DynamicTinyBertConfig
     _no_split_modules = ["DynamicTinyBertEmbeddings", "DynamicTinyBertLayer"]
     _can_record_outputs = {"attentions": OutputRecorder(DynamicTinyBertLayer, index=3)}
-    _keys_to_ignore_on_load_unexpected = [r"\.token_scorer\."]  # another importance or fewer `drop_layers` leave them out
+    _keys_to_ignore_on_load_unexpected = [r"\.token_scorer\."]  # of other importances or `drop_layers`
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -322,8 +322,8 @@ class DynamicTinyBertPreTrainedModel(PackageMethods, BertPreTrainedModel):
             module.initialize()
 
     def save_pretrained(self, *args, **kwargs) -> None:
-        """Writes the model, and this code beside it, which `trust_remote_code=True` loads."""
-        kwargs.setdefault("save_original_format", False)  # not `LayerNorm.gamma` of old checkpoints: a Trainer cannot resume
+        """Writes the model and this code, which `trust_remote_code=True` loads."""
+        kwargs.setdefault("save_original_format", False)  # a Trainer cannot resume from `LayerNorm.gamma`
         self.config.auto_map = {"AutoConfig": f"configuration_dynamic_tinybert.{DynamicTinyBertConfig.__name__}"}
         super().save_pretrained(*args, **kwargs)
 
@@ -338,12 +338,12 @@ class DynamicTinyBertPreTrainedModel(PackageMethods, BertPreTrainedModel):
 class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
     """Modifications: encoder only; `budget` and `length_config` as arguments of the call.
 
-    With tokens dropped, `hidden_states` are restored to the input's length layer by layer, while `attentions` (eager
-    attention only, as everywhere) have the shape of each layer's tokens: query tokens by the tokens that they attend to.
+    If tokens are dropped, the `hidden_states` of each layer are restored to the input's length. `attentions` (eager
+    attention only) are not: their shape is the layer's query tokens by the tokens that they attend to.
     """
 
     def __init__(self, config: DynamicTinyBertConfig, add_pooling_layer: bool = True):
-        config.check()  # a list or dictionary in it may have been changed since it was made
+        config.check()  # its lists and dictionaries may have been changed in place
         super(BertModel, self).__init__(config)  # BertModel would make layers that this class replaces
         self.embeddings = DynamicTinyBertEmbeddings(config)
         self.encoder = DynamicTinyBertEncoder(config)
@@ -406,7 +406,7 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         return output
 
     def _check_inputs(self, input_ids, token_type_ids, position_ids, inputs_embeds) -> None:
-        """Refuses wrong inputs. A trace and a compiled graph check nothing; on an accelerator values are not read."""
+        """Refuses wrong inputs, except in a trace or a compiled graph. On an accelerator it checks only shapes."""
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
             return
         texts = inputs_embeds if input_ids is None else input_ids

@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 
 
 FULL = "full"  # the name of the sub-network that drops nothing, on every model
-MIN_TOKENS = 2  # CLS and one token that can hold an answer; the papers' floor too
-# Shares count in ten-thousandths. Integer arithmetic rounds alike in Python, torch and exported graphs, whose runtimes may
-# do it in float32: a share times 512 tokens is below 2^24.
+MIN_TOKENS = 2  # CLS and one token that can be an answer, as in the papers
+# Shares are integers in ten-thousandths, so Python, torch and exported graphs round alike. A runtime may use float32, which
+# is exact here: a share times 512 tokens is below 2^24.
 SHARE_UNIT = 10**4
-# The largest token count of a length configuration; no input is longer. A runtime may multiply a count by the tokens of an
+# The largest token count of a length configuration; no input is longer. A runtime may multiply a count by the length of an
 # example in 32 bits: 2^20 * 512 is below 2^31.
 MAX_COUNT = 2**20
 EXAMPLE = {"layers": [0, 1]}  # in errors
@@ -30,7 +30,7 @@ class SubNetwork:
         length_config (`tuple[int, ...]` or `tuple[float, ...]`, *optional*): tokens of an example that leave each layer, one
             entry for each layer of the model; `None` keeps all tokens.
         layers (`tuple[int, ...]`, *optional*): indices of the layers that run, increasing, from 0; `None` runs all layers
-            (LayerDrop, arXiv 1909.11556). Where a layer that drops tokens is left out, the next layer that may drop does it.
+            (LayerDrop, arXiv 1909.11556). If a layer that drops tokens is left out, the next layer that may drop drops them.
     """
 
     length_config: tuple[int | float, ...] | None = None
@@ -52,7 +52,7 @@ class SubNetwork:
                 this class's fields, a sub-network, or `None` for the model's default.
 
         Raises:
-            ValueError: the model has no budget of this name, a key is no field, or a value is impossible for the model.
+            ValueError: the model has no budget of this name, a key is not a field, or a value is impossible for the model.
         """
         if value is None:
             value = config.length_config
@@ -108,7 +108,7 @@ class SubNetwork:
 
 
 def resolve_arguments(config, budget=None, length_config=None) -> SubNetwork:
-    """Returns the sub-network that a call with these two arguments runs, valid for the model.
+    """Returns the sub-network that these two arguments select, checked for the model.
 
     `length_config` is the short form of `budget` for a length configuration or a name; both at once are refused.
     """
@@ -161,9 +161,9 @@ def _fault(entries, num_layers: int) -> str | None:
         return f"has {len(entries)} entries, the model has {num_layers} layers"
     types = {type(entry) for entry in entries}
     if types not in ({int}, {float}):
-        return "mixes or misuses types; entries are all integers (tokens) or all floats in (0, 1] (shares of the tokens)"
+        return "has wrong or mixed types; valid are only integers (tokens) or only floats in (0, 1] (shares of the tokens)"
     largest, valid = (MAX_COUNT, f"integers from 1 to {MAX_COUNT}") if types == {int} else (1, "floats in (0, 1]")
-    if not all(0 < entry <= largest for entry in entries):  # NaN is neither
+    if not all(0 < entry <= largest for entry in entries):  # also refuses NaN
         return f"has an entry out of range; valid are {valid}"
     for layer in range(1, num_layers):
         if entries[layer] > entries[layer - 1]:
@@ -210,7 +210,7 @@ def token_count(entry: int | float, length: int) -> int:
 
 
 def encode_entry(entry: int | float) -> int:
-    """An entry as exported graphs take it: a share in ten-thousandths, or a token count below zero."""
+    """An entry as exported graphs take it: a share in ten-thousandths, or a negated token count."""
     return -entry if isinstance(entry, int) else share_units(entry)
 
 
