@@ -11,9 +11,9 @@ import sys
 def _import_without_telemetry() -> None:
     """Imports OpenVINO, NNCF and Optimum-Intel, with their telemetry switched off for this process.
 
-    Their imports connect to an analytics host and write into the home folder, also with `HF_HUB_OFFLINE=1`. Both take a
-    stub if the telemetry package is missing, so the package is hidden while they are imported. What was imported before this
-    package stays as it is.
+    Their imports connect to an analytics host and write into the home folder, also with `HF_HUB_OFFLINE=1`. They use a
+    stub if the telemetry package is missing, so this function hides it while they are imported. A package that was imported
+    before keeps its telemetry.
     """
     hidden = "openvino_telemetry"
     before = sys.modules.get(hidden)

@@ -19,15 +19,15 @@ from .graph_operations import LOWEST
 
 
 LENGTH_CONFIG = "length_config"  # the variable that holds the length configuration
-LENGTH_CONFIG_NODE = "length_config_entry"  # the node that it enters the graph by
-# Names of nodes, and which of its inputs each passes on where every token stays
+LENGTH_CONFIG_NODE = "length_config_entry"  # name of the node that passes it to the graph
+# Nodes that `without_drops` removes: name -> index of the input that replaces the node's output
 DROPS = {"dropped_tokens": 0, "restored_tokens": 0, "kept_outputs": 1, "placed_outputs": 2}
 BIAS, BIAS_OF_KEPT = "attention_bias", "bias_of_kept_tokens"
 OPTIMUM_TASKS = ("question-answering", "text-classification")  # names of Optimum, for `optimum-cli export`
 
 
 class LengthAdaptivePatcher(ModelPatcher):
-    """Modifications: what is traced is the model's [`LengthAdaptiveGraph`]."""
+    """Modifications: traces the model's [`LengthAdaptiveGraph`]."""
 
     def __init__(self, config, model, model_kwargs=None):
         super().__init__(config, model, model_kwargs)
@@ -82,7 +82,7 @@ class DynamicTinyBertOpenVINOConfig(BertOpenVINOConfig):
 
 
 def _convert_length_config(context):
-    """The default length configuration; a minimum without effect stops the compiler from folding it into the graph."""
+    """The default length configuration, behind a minimum that changes no value but prevents constant folding."""
     default, input_ids = context.get_input(0), context.get_input(1)
     batch = ops.gather(ops.shape_of(input_ids, output_type="i32"), ops.constant(np.int32(0)), ops.constant(np.int32(0)))
     node = ops.minimum(default, ops.multiply(batch, ops.constant(np.int32(SHARE_UNIT))))  # no entry is above one unit
@@ -97,7 +97,7 @@ def _convert_take_tokens(context):
 
 
 def _convert_keep_outputs(context):
-    """The lowest number for dropped tokens."""
+    """Sets the outputs of dropped tokens to the lowest number."""
     return ops.select(context.get_input(1), context.get_input(0), ops.constant(np.float32(LOWEST))).outputs()
 
 
@@ -107,7 +107,7 @@ def _convert_attention_bias(context):
 
 
 def _named(name: str, convert):
-    """The same conversion with a name for its node, by which other code finds the node."""
+    """Returns a conversion that also names its node, for `without_drops`."""
 
     def converted(context):
         outputs = convert(context)
@@ -123,13 +123,13 @@ def _convert_put_tokens(context):
 
 
 def _convert_top_slots(context):
-    """The largest along the second axis; of equal values the earlier, as in eager mode."""
+    """Indices of the largest values along the second axis; of equal values the earlier first, as in eager mode."""
     ranking, width = context.get_input(0), context.get_input(1)
     return [ops.topk(ranking, width, 1, "max", "value", index_element_type="i64", stable=True).output(1)]
 
 
 def _length_config_node(model: openvino.Model):
-    """The node by which the length configuration enters the graph."""
+    """The node that passes the length configuration to the graph."""
     nodes = [node for node in model.get_ops() if node.get_friendly_name() == LENGTH_CONFIG_NODE]
     if len(nodes) != 1:
         raise ValueError(
@@ -161,7 +161,7 @@ def add_length_config_state(model: openvino.Model, default: list[int] | None = N
 
 
 def state_to_input(model: openvino.Model) -> openvino.Model:
-    """Makes the length configuration an input, so that a calibration sample can bring its own; in place."""
+    """Makes the length configuration an input in place, so that each calibration sample can set its own."""
     (assign,) = [sink for sink in model.get_sinks() if sink.get_variable_id() == LENGTH_CONFIG]
     node = _length_config_node(model)
     parameter = ops.parameter(node.output(0).get_partial_shape(), np.int32)
@@ -184,7 +184,7 @@ def input_to_state(model: openvino.Model, default: list[int]) -> openvino.Model:
 
 
 def without_drops(model: openvino.Model) -> openvino.Model | None:
-    """The same weights as a graph in which every token stays: the computation of a plain model, as fast as one."""
+    """Returns a graph of the same weights that keeps all tokens, as fast as a plain model; `None` if no layer drops."""
     plain = model.clone()
     for sink in plain.get_sinks():
         plain.remove_sink(sink)
@@ -193,7 +193,7 @@ def without_drops(model: openvino.Model) -> openvino.Model | None:
     if not drops:
         return None
     for node, index in drops.items():
-        if _is_called(node, "restored_tokens"):  # the last states of all, not a table of them
+        if _is_called(node, "restored_tokens"):  # read the last states instead of the table
             table = node
             while table.get_type_name() != "Concat":
                 table = table.input_value(0).get_node()
@@ -210,7 +210,7 @@ def without_drops(model: openvino.Model) -> openvino.Model | None:
 
 
 def _is_called(node, name: str) -> bool:
-    """Whether a node has this name; OpenVINO adds numbers where several have one."""
+    """Whether a node has this name; OpenVINO appends numbers to equal names."""
     return re.fullmatch(rf"{name}(_\d+)?", node.get_friendly_name()) is not None
 
 
@@ -221,7 +221,7 @@ def _replace(node, output) -> None:
 
 
 def _replace_length_config(node, replacement) -> None:
-    """Puts another node where the length configuration enters the graph."""
+    """Replaces the node that passes the length configuration to the graph."""
     _replace(node, replacement.output(0))
     node.set_friendly_name(f"{LENGTH_CONFIG_NODE}_before")
     replacement.set_friendly_name(LENGTH_CONFIG_NODE)

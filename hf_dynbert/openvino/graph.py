@@ -4,17 +4,17 @@
 The graph runs the same layer step as the eager encoder (`layer_step`). [`GraphTokenState`], [`attend_in_graph`] and
 [`LengthAdaptiveGraph`] hold everything that differs from eager code, for these reasons (OpenVINO 2026.4):
 
-- The length configuration is a tensor, so the graph computes how many tokens stay. Every operation costs microseconds
-  whatever it computes, twice as much when lengths change from call to call. An operation whose output shape depends on
-  data makes the runtime stop and work out shapes up to the next such operation. So the graph has few of both.
-- One sort by a priority replaces masks: the tokens that stay are ordered by importance, and only layers before one that
-  looks at a token's neighbours order them by position.
-- The graph restores the head's outputs, not the states: the states before each drop and at the end form one table, and every
-  token has the row of its latest state. Where a dropped token cannot answer (`dropped_logits="mask"`) there is no table, and
-  the outputs of the last layer are written to their places.
-- A layer that may drop selects tokens even where none is lost, and drops padding. There are no conditions: OpenVINO's CPU
-  plugin gives stale shapes to what follows an `If` of dynamic shape. Operations that a graph can leave out where every token
-  stays have names instead, from which `export.without_drops` makes a plain graph of the same weights.
+- The length configuration is a tensor, so the graph computes how many tokens to keep. Each operation costs microseconds
+  regardless of its size, and twice as much if lengths change between calls. At an operation whose output shape depends on
+  data, the runtime waits and infers shapes up to the next such operation. So the graph has few operations of both kinds.
+- One sort by priority replaces masks. Kept tokens are ordered by importance, or by position if a later layer scores a token
+  by its neighbours.
+- The graph restores the head's outputs, not the states: the states before each drop and at the end form one table, and each
+  token has the row of its latest state. With `dropped_logits="mask"` there is no table: the outputs of the last layer are
+  written to their positions.
+- A layer that may drop always selects tokens, which also drops padding. The graph has no `If`: OpenVINO's CPU plugin uses
+  stale shapes after an `If` of dynamic shape. Instead, the operations that drop and restore have names, and
+  `export.without_drops` removes them to make a graph of the same weights that keeps all tokens.
 """
 
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ CLS, SEGMENT, ABSENT = 4e6, 2e6, -8e6
 
 
 def token_priorities(token_mask: torch.Tensor, first: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
-    """The ranking of tokens by what they are: `(B, N)` masks give `(B, N)` floats, 0 where importance decides.
+    """Priorities that replace importance: `(B, N)` masks give `(B, N)` floats, 0 where importance decides.
 
-    The first token comes before the first segment (in order), the other tokens, and slots without a real token.
+    The order is: the first token, the first segment by position, other tokens, slots without a real token.
     """
     places = torch.arange(token_mask.shape[1], device=token_mask.device)
     ahead = torch.where(first, CLS, torch.where(segment, SEGMENT - places, 0.0))
@@ -47,7 +47,7 @@ def token_counts(encoded: torch.Tensor, lengths: torch.Tensor, min_tokens_to_dro
 
     Args:
         encoded (`torch.IntTensor` of shape `(layers,)`): an encoded length configuration, see `SubNetwork.encode`. Raw
-            OpenVINO sets it without any check: 0 keeps all tokens.
+            OpenVINO does not check what a caller sets: 0 keeps all tokens.
         lengths (`torch.LongTensor` of shape `(B,)`): real tokens of each example.
         min_tokens_to_drop (`int`, *optional*, defaults to 0): examples with fewer tokens keep all of them.
 
@@ -55,14 +55,14 @@ def token_counts(encoded: torch.Tensor, lengths: torch.Tensor, min_tokens_to_dro
         `torch.LongTensor` of shape `(layers, B)`.
     """
     entries, lengths = encoded.long()[:, None], lengths[None]
-    entries = torch.where(entries == 0, SHARE_UNIT, entries)  # a state that nobody set keeps all tokens
-    wanted = torch.maximum((lengths * entries + (SHARE_UNIT - 1)) // SHARE_UNIT, -entries)  # one of both is not positive
+    entries = torch.where(entries == 0, SHARE_UNIT, entries)  # an unset state keeps all tokens
+    wanted = torch.maximum((lengths * entries + (SHARE_UNIT - 1)) // SHARE_UNIT, -entries)  # one of the two is negative or 0
     counts = torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))
     return counts if min_tokens_to_drop == 0 else torch.where(lengths < min_tokens_to_drop, lengths, counts)
 
 
 def running_minimum(counts: torch.Tensor, num_layers: int) -> torch.Tensor:
-    """Token counts `(layers, B)` that never rise: raw OpenVINO may set a length configuration that does.
+    """Makes token counts `(layers, B)` non-increasing: with raw OpenVINO a caller may set entries that increase.
 
     Three operations on a few numbers, since OpenVINO has no running minimum: 4 µs a call (OpenVINO 2026.4, one thread).
     """
@@ -76,7 +76,7 @@ class GraphPlan:
 
     Args:
         counts (`torch.LongTensor` of shape `(B,)`): tokens that each example keeps.
-        in_order (`bool`): whether a later layer looks at a token's neighbours, so that tokens keep the order of positions.
+        in_order (`bool`): whether kept tokens are ordered by position, for later layers that score by neighbours.
     """
 
     counts: torch.Tensor
@@ -98,7 +98,7 @@ class GraphTokenState(TokenState):
         width (scalar `torch.LongTensor`): N, the number of slots.
         priority (`torch.FloatTensor` of shape `(B, N)`): see `token_priorities`.
         term_slots (`torch.LongTensor` of shape `(B, J)`): slots of the first segment's tokens.
-        term_mask (`torch.BoolTensor` of shape `(B, J)`): which of them are still there; the others have any slot.
+        term_mask (`torch.BoolTensor` of shape `(B, J)`): which of these tokens no layer dropped; other terms have any slot.
         rows (`torch.LongTensor` of shape `(B, N)`): the row of the table with the latest state of the slot's token.
         table_rows (scalar `torch.LongTensor`): rows of the table so far.
     """
@@ -111,18 +111,18 @@ class GraphTokenState(TokenState):
     table_rows: torch.Tensor = None
 
     def terms(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """States and mask of the first segment, whose slots the state keeps: finding them again would depend on data."""
+        """States and mask of the first segment. Its slots are stored: finding them again would need dynamic shapes."""
         return take_tokens(states, self.term_slots), self.term_mask
 
     def select(self, importance: torch.Tensor, layer, plan: GraphPlan) -> GraphSelection:
-        """The same tokens as in eager mode by one sort: an integer width there is a tensor here."""
+        """Selects the same tokens as eager mode, by one sort. The width is a tensor."""
         priority = self.priority
         decided = priority != 0
         if layer.segment_goes == "first":
-            priority = priority - (CLS + SEGMENT) / 2  # all others lie between the first token and its segment
+            priority = priority - (CLS + SEGMENT) / 2  # below all scores, the first token above
         elif layer.segment_goes == "by importance":
             decided = priority.abs() > SEGMENT
-        # Not for all layers at once: a graph with all widths known at its start is slower (OpenVINO 2026.4)
+        # A graph that computes the widths of all layers at its start is slower (OpenVINO 2026.4)
         width = _width(plan.counts, self.width)
         slots = top_slots(torch.where(decided, priority, importance.float()), width)
         slot_mask = torch.arange(width, device=slots.device) < plan.counts[:, None]
@@ -132,11 +132,11 @@ class GraphTokenState(TokenState):
         return GraphSelection(slots, slot_mask, width)
 
     def drop(self, states: torch.Tensor, selection: GraphSelection) -> torch.Tensor:
-        """The states of the selected tokens, by an operation that a plain graph leaves out."""
+        """The states of the selected tokens, by an operation that `export.without_drops` removes."""
         return torch.ops.hf_dynbert.drop_tokens(states, selection.slots)
 
     def take(self, selection: GraphSelection) -> "GraphTokenState":
-        """The state of the selected tokens. The other slots hold dropped tokens, whose rows in the table stay the same."""
+        """The state of the selected tokens. Empty slots hold dropped tokens, which keep their rows in the table."""
         slots, slot_mask, width = selection.slots, selection.slot_mask, selection.width
         order = torch.arange(width, device=slots.device)
         gone = torch.full_like(self.rows, -1)
@@ -167,7 +167,7 @@ def attend_in_graph(layer, states, query_states, tokens: GraphTokenState, select
 
 
 class RowPair(nn.Module):
-    """An embedding of two rows as arithmetic, which a runtime joins with what comes next; gathering is a pass of its own.
+    """An embedding of two rows by arithmetic, which a runtime fuses with the next operation, unlike a gather.
 
     Args:
         embedding (`nn.Embedding`): with two rows.
@@ -175,7 +175,7 @@ class RowPair(nn.Module):
 
     def __init__(self, embedding: nn.Embedding):
         super().__init__()
-        rows = embedding.weight.detach().float()  # a difference of 16 bits would not lead to the second row
+        rows = embedding.weight.detach().float()  # in 16 bits, `first + step` would differ from the second row
         self.register_buffer("first", rows[0], persistent=False)
         self.register_buffer("step", rows[1] - rows[0], persistent=False)
 
@@ -195,7 +195,7 @@ class LengthAdaptiveGraph(nn.Module):
         super().__init__()
         self.config, self.bert = model.config, model.base_model
         self.answers = hasattr(model, "qa_outputs")
-        # A classifier reads the first token alone, so its states are what is restored
+        # A classifier pools the first token after it is restored
         self.head = model.qa_outputs if self.answers else nn.Identity()
         self.restores = not self.answers or model.config.dropped_logits == "restore"
         self.classifier = None if self.answers else nn.Sequential(model.bert.pooler, model.classifier)
@@ -209,7 +209,7 @@ class LengthAdaptiveGraph(nn.Module):
         counts = running_minimum(counts, self.config.num_hidden_layers)
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         tokens = self._token_state(input_ids, token_mask, token_type_ids)
-        rows, table = tokens.rows, []  # the row of the table for every token of the input; its parts
+        rows, table = tokens.rows, []  # each input token's row in the table; the table's parts
         for index, layer in enumerate(BertAdapter.layers(self.bert)):
             plan = GraphPlan(counts[index], self._looks_at_neighbours(index + 1)) if layer.may_drop else None
             if plan is not None and self.restores:
@@ -233,7 +233,7 @@ class LengthAdaptiveGraph(nn.Module):
         in_segment = segment.long().sum(dim=1)
         most_terms = _width(in_segment.clamp(min=1), width)
         return GraphTokenState(
-            positions=None,  # each slot's own
+            positions=None,  # slot i has token i
             token_mask=token_mask,
             slot_mask=token_mask,
             first=first,
@@ -254,12 +254,12 @@ class LengthAdaptiveGraph(nn.Module):
         return any(scorer is not None and getattr(scorer, "rank", 0) > 0 for scorer in scorers)
 
     def _answer(self, outputs):
-        """The head's outputs of all tokens as what callers expect."""
+        """Returns start and end logits, or the logits of a classifier."""
         return (outputs[..., 0], outputs[..., 1]) if self.answers else self.classifier(outputs)
 
     @staticmethod
     def _placed(outputs, tokens: GraphTokenState, token_mask):
-        """The head's outputs of the tokens that are left, in their places among all; the others cannot be an answer."""
+        """Writes the outputs of kept tokens to their positions; dropped tokens get the lowest number."""
         logits = torch.ops.hf_dynbert.keep_outputs(outputs.transpose(1, 2), tokens.token_mask[:, None])  # (B, 2, K)
         lowest = torch.full_like(token_mask, LOWEST, dtype=outputs.dtype)[:, None].expand(-1, 2, -1)
         logits = torch.ops.hf_dynbert.place_outputs(lowest, tokens.positions[:, None].expand(-1, 2, -1), logits)
@@ -267,7 +267,7 @@ class LengthAdaptiveGraph(nn.Module):
 
 
 def _width(counts: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
-    """Slots for so many tokens of each example, `(B,)`: a scalar."""
+    """The number of slots for these token counts `(B,)`: a scalar, a multiple of `WIDTH_STEP` up to `most`."""
     return torch.minimum((counts.max() + (WIDTH_STEP - 1)) & -WIDTH_STEP, most)
 
 

@@ -6,13 +6,13 @@ import torch
 from ..drop_and_restore import take_tokens as eager_take_tokens
 
 
-# Operations that exporters turn into what their runtime has: the one that gives a traced graph its length configuration, and
-# those for which TorchScript has no single operation.
+# Exporters convert these to operations of their runtime: the length configuration, and steps that TorchScript would trace as
+# several operations.
 torch.library.define("hf_dynbert::length_config", "(Tensor default, Tensor input_ids) -> Tensor")
 torch.library.define("hf_dynbert::take_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
 torch.library.define("hf_dynbert::put_tokens", "(Tensor tokens, Tensor slots, Tensor values) -> Tensor")
 torch.library.define("hf_dynbert::top_slots", "(Tensor ranking, Tensor width) -> Tensor")
-# Operations that a graph in which every token stays does without, see `export.without_drops`
+# Operations that `export.without_drops` removes
 torch.library.define("hf_dynbert::drop_tokens", "(Tensor tokens, Tensor slots) -> Tensor")
 torch.library.define("hf_dynbert::restore_tokens", "(Tensor table, Tensor rows) -> Tensor")
 torch.library.define("hf_dynbert::keep_outputs", "(Tensor outputs, Tensor filled) -> Tensor")
@@ -63,12 +63,12 @@ for _name in ("attention_bias", "attention_bias_of_kept"):
 
 
 def take_tokens(tokens: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
-    """[`drop_and_restore.take_tokens`] as one operation of the graph; a slot of -1 takes anything."""
+    """[`drop_and_restore.take_tokens`] as one operation of the graph; a slot of -1 takes any token."""
     return torch.ops.hf_dynbert.take_tokens(tokens, slots)
 
 
 def put_tokens(tokens: torch.Tensor, slots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """`(B, N)` with other values `(B, K)` in these slots, none of which is there twice."""
+    """Returns `(B, N)` with the values `(B, K)` in these slots, which must be distinct."""
     return torch.ops.hf_dynbert.put_tokens(tokens, slots, values)
 
 

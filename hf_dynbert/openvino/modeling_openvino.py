@@ -36,12 +36,12 @@ from .export import (
 )
 
 
-# Transformers without this package reads config.json too, and must find an architecture that it has
+# `model_type` in config.json, which transformers must also be able to read without this package
 FOREIGN_TYPE = "bert"
-# Precision of everything that is not int8. By default OpenVINO takes bf16 where the CPU has it: the answers then differ from
-# those of other CPUs, and at these sizes bf16 is slower (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
+# Precision of all operations that are not int8. OpenVINO's default is bf16 if the CPU has it: outputs would differ between
+# CPUs, and at these sizes bf16 is slower (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
-ROOM = 2**17  # tokens of the shapes whose tensors a request keeps: 3 MB, enough for all lengths to 512 at a batch of 8
+ROOM = 2**17  # tokens in the input tensors that a request caches: 3 MB, enough for all lengths to 512 at a batch of 8
 DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # values of the inputs that a caller leaves out
 # Arguments of Optimum's from_pretrained, in addition to those for the Hub. Optimum ignores any other name
 LOADING_ARGUMENTS = (
@@ -54,10 +54,9 @@ CALL_ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "budget", "le
 class LengthAdaptiveOVModel:
     """Additions of this module's classes to Optimum-Intel's: `budget` and `length_config` as arguments of the call.
 
-    Each call has an inference request of its own, so that threads may call one model with different budgets. Where every
-    token stays, a graph of the same weights that selects no tokens computes the answer: at `"full"`, and for examples with
-    fewer tokens than `config.min_tokens_to_drop` at every budget. `from_pretrained(..., export=True)` takes a PyTorch
-    checkpoint of this package.
+    Each call has its own inference request, so threads may call one model with different budgets. If all tokens are kept, a
+    graph of the same weights that selects no tokens runs: at `"full"`, and for examples with fewer tokens than
+    `config.min_tokens_to_drop`. `from_pretrained(..., export=True)` takes a PyTorch checkpoint of this package.
     """
 
     def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
@@ -84,7 +83,7 @@ class LengthAdaptiveOVModel:
             graph = self.model if isinstance(self.model, openvino.Model) else self.model.get_runtime_model()  # compile_only
             kinds = {op.get_element_type() for op in graph.get_ops() if op.get_type_name() == "Constant"}
             name = f"OpenVINO {openvino.__version__} {'int8' if openvino.Type.i8 in kinds else 'fp32'}"
-            self._named_runtime = self.model, name  # both at once, so that threads see a pair that belongs together
+            self._named_runtime = self.model, name  # one assignment, so that no thread sees a mixed pair
         return f"{name} on {self._device}"
 
     @property
@@ -94,7 +93,7 @@ class LengthAdaptiveOVModel:
         return int(self.ov_config.get("INFERENCE_NUM_THREADS", 0)) or cores
 
     def compile(self) -> None:
-        """Compiles the model if it is not; one thread does, the others wait."""
+        """Compiles the model once; other threads wait."""
         with self._compiling:
             super().compile()
 
@@ -103,7 +102,7 @@ class LengthAdaptiveOVModel:
         """Reads an OpenVINO file.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: the file is damaged.
         """
         try:
             return OVModel.load_model(file_name, *args, **kwargs)
@@ -125,10 +124,10 @@ class LengthAdaptiveOVModel:
         Raises:
             TypeError: an unknown argument.
             ValueError: the model is not length-adaptive, or damaged.
-            OSError: there is no model, or a download broke off.
+            OSError: there is no model, or a download was interrupted.
         """
         refuse_unknown_arguments(kwargs, [*HUB_ARGUMENTS, *LOADING_ARGUMENTS])
-        # Here too, since with compile_only=True Optimum compiles before __init__, and on the device AUTO if there is none
+        # Also set here: with compile_only=True Optimum compiles before __init__, and on the device AUTO by default
         kwargs |= {"ov_config": PRECISION | (kwargs.get("ov_config") or {}), "device": kwargs.get("device") or "CPU"}
         with one_clear_error(model_id), _without_false_alarms(model_id):
             if config is None:
@@ -148,7 +147,7 @@ class LengthAdaptiveOVModel:
         super().save_pretrained(save_directory, *args, **kwargs)
         if length_config_as_input:
             with replace_files(Path(save_directory)) as beside:
-                # Floats stay as they are: OpenVINO would store them in 16 bits
+                # By default OpenVINO would store floats in 16 bits
                 openvino.save_model(
                     state_to_input(self.model.clone()), beside / self._ov_model_paths["model"], compress_to_fp16=False
                 )
@@ -162,11 +161,11 @@ class LengthAdaptiveOVModel:
         revision: str | None = None,
         commit_message: str = "Upload model",
     ) -> str:
-        """Uploads a folder that `save_pretrained` wrote, with what else lies in it, in one commit; see `push_folder`."""
+        """Uploads all files of a folder that `save_pretrained` wrote, in one commit; see `push_folder`."""
         return push_folder(save_directory, repository_id, private, revision, commit_message, token)
 
     def _save_config(self, save_directory) -> None:
-        """Saves a type that transformers has without this package; `load_config` reads the true type."""
+        """Saves a model type that transformers has without this package, and the true type for `load_config`."""
         super()._save_config(save_directory)
         path = Path(save_directory) / "config.json"
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -208,7 +207,7 @@ class LengthAdaptiveOVModel:
     def _outputs_apart(self, inputs: dict, short: np.ndarray, encoded: tuple[int, ...]) -> list[np.ndarray]:
         """Outputs of a batch in which the `short` examples `(B,)` keep all tokens and the other examples do not.
 
-        Each example is computed as in a batch without the other kind, so the other examples change nothing.
+        Each part runs as a batch of its own, so the other part does not change its outputs.
         """
         everything = (SHARE_UNIT,) * len(encoded)
         if not self.is_dynamic:  # the batch has a fixed size
@@ -240,29 +239,29 @@ class LengthAdaptiveOVModel:
     def _encoded(self, budget, length_config) -> tuple[int, ...]:
         """The length configuration as a graph takes it.
 
-        The last one is kept, since parsing a budget takes a tenth of a millisecond.
+        The last result is cached, since parsing a budget takes 0.1 ms.
         """
         value = length_config if budget is None else budget
         if isinstance(value, (Mapping, SubNetwork)) or (budget is not None and length_config is not None):
             return tuple(resolve_arguments(self.config, budget, length_config).encode(self.config))
         meaning = self.config.length_config if value is None else value
-        if isinstance(value, str):  # its entry belongs to the key, so that a changed budget takes effect
+        if isinstance(value, str):  # the key has the entry, so that a changed budget takes effect
             entry = (self.config.budgets or {}).get(value)
             meaning = (entry.get("length_config"), entry.get("layers")) if isinstance(entry, Mapping) else entry
         key = value if isinstance(value, str) else None, repr(meaning)  # repr distinguishes 1, a token, from 1.0, all tokens
         last, encoded = self._last_encoded
         if key != last:
             encoded = tuple(resolve_arguments(self.config, budget, length_config).encode(self.config))
-            self._last_encoded = key, encoded  # both at once, so that threads see a pair that belongs together
+            self._last_encoded = key, encoded  # one assignment, so that no thread sees a mixed pair
         return encoded
 
     def _width(self, graph: "Graph", batch: int, length: int) -> int:
         """Slots for inputs of this size: a multiple of `WIDTH_STEP`, or the graph's own length after `reshape()`.
 
-        A runtime compiles kernels for each length that it meets. With a step there are fewer lengths, and fast ones.
+        A runtime compiles kernels for each new length. With a step there are fewer lengths, all of them fast.
 
         Raises:
-            ValueError: the graph has a fixed shape, in which the inputs do not fit.
+            ValueError: the inputs do not fit the fixed shape of the graph.
         """
         if self.is_dynamic:
             return min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_tokens))
@@ -293,7 +292,7 @@ class LengthAdaptiveOVModel:
             return self._graph
 
     def _compile_whole(self, graph: "Graph") -> "Graph":
-        """The graph in which every token stays, compiled when it is first needed; other budgets do not wait for it."""
+        """The graph that keeps all tokens, compiled when it is first needed; other budgets do not wait for it."""
         with self._compiling_whole:
             if graph.whole is None:
                 plain, how = without_drops(self.model), (self._device, {**self.ov_config}, self.model_save_dir)
@@ -318,12 +317,12 @@ def _without_false_alarms(model_id: str | Path) -> Iterator[None]:
 
 
 def _keeps_all(encoded: tuple[int, ...]) -> bool:
-    """Whether every token stays at an encoded length configuration."""
+    """Whether an encoded length configuration keeps all tokens."""
     return encoded.count(SHARE_UNIT) == len(encoded)
 
 
 def _without_padding(attention_mask: np.ndarray) -> int:
-    """Tokens up to the last that is 1 in any example."""
+    """The length without the padding that all examples have at their end."""
     if any(attention_mask[:, -1].tolist()):  # the usual case, decided quickly
         return attention_mask.shape[1]
     used = np.flatnonzero(attention_mask.any(axis=0))
@@ -351,7 +350,7 @@ def _like(values: np.ndarray, inputs: torch.Tensor | np.ndarray) -> torch.Tensor
 
 
 class Graph:
-    """A compiled graph and its free requests, each of one thread at a time.
+    """A compiled graph and its free requests. A request serves one thread at a time.
 
     Args:
         compiled (`openvino.CompiledModel`): the graph.
@@ -363,7 +362,7 @@ class Graph:
         self.whole = None  # a graph of the same weights that selects no tokens
         sizes = compiled.inputs[0].partial_shape
         self.shape = [None if size.is_dynamic else size.get_length() for size in sizes]  # batch and length; None: any
-        self.requests = collections.deque()  # its methods are atomic
+        self.requests = collections.deque()  # pop and append are atomic
 
     def __call__(self, inputs: Sequence, shape: tuple[int, int, int], length_config: tuple[int, ...]) -> list[np.ndarray]:
         """See [`Request`]."""
@@ -379,8 +378,8 @@ class Graph:
 class Request:
     """An inference request with its length configuration, for one thread at a time.
 
-    Tensors are addressed by index, since looking up names and types takes a tenth of a millisecond per call. Making tensors
-    takes half of that, so the tensors of each shape are kept.
+    Tensors are addressed by index, since looking up names and types takes 0.1 ms per call. Making tensors takes half of
+    that, so the tensors of each shape are cached.
     """
 
     def __init__(self, model: openvino.CompiledModel, has_state: bool):
@@ -415,13 +414,13 @@ class Request:
         # Copies, since the next call overwrites the request's own arrays
         outputs = [self.request.get_output_tensor(index).data.copy() for index in range(len(self.columns))]
         for output, columns in zip(outputs, self.columns, strict=True):
-            # With one thread OpenVINO 2026.4 may swallow an error; the outputs are then those of the call before
+            # With one thread OpenVINO 2026.4 may hide an error and return the outputs of the previous call
             if output.shape != (batch, columns or width):
-                raise RuntimeError(f"OpenVINO answered {output.shape} instead of {(batch, columns or width)}.")
+                raise RuntimeError(f"OpenVINO returned outputs {output.shape} instead of {(batch, columns or width)}.")
         return outputs
 
     def _room(self, inputs: int, batch: int, width: int) -> np.ndarray:
-        """`(inputs, batch, width)`, which the next inference reads."""
+        """The array `(inputs, batch, width)` that the next inference reads."""
         shape = batch, width
         if shape not in self.rooms:
             if sum(rows * slots for rows, slots in self.rooms) + batch * width > ROOM:
@@ -528,5 +527,5 @@ def model_class(head: str) -> type:
         ValueError: there is no class for the head.
     """
     if head not in MODEL_CLASSES:
-        raise ValueError(f"OpenVINO has no class for models {head}; valid are {', '.join(MODEL_CLASSES)}.")
+        raise ValueError(f"There is no OpenVINO class for the head {head}; valid are {', '.join(MODEL_CLASSES)}.")
     return MODEL_CLASSES[head]
