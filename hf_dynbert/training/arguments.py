@@ -28,15 +28,15 @@ class DistillationArguments(TrainingArguments):
         length_drop (`bool`): Train at sampled length configurations (LengthDrop, arXiv 2010.07003), not at full length only.
         importance (`str`, *optional*): Importance that selects the tokens (`config.importance`); by default the model's own.
         num_sandwich (`int`): Sub-networks of a step between the full-length pass and the smallest.
-        budget_prob (`float`): Probability that such a sub-network is one of `config.budgets` and not a sampled one.
+        budget_prob (`float`): Probability that one of `config.budgets` replaces a sampled sub-network.
         always_smallest (`bool`): Train the smallest sub-network in each step too (sandwich rule).
         smallest_macs (`float`): Least cost of a sampled sub-network, as a share of the full model's operations.
         largest_macs (`float`): Largest cost of a sampled sub-network, as a share of the full model's operations.
-        layer_dropout_prob (`float`): Probability of LayerDrop, in all passes, the full-length one included.
+        layer_dropout_prob (`float`): Probability that a layer is left out (LayerDrop), in all passes, also at full length.
         preset (`str`, *optional*): Sampling and divergence of a paper's published code.
         temperature (`float`): Temperature of the in-place distillation.
-        prediction_weight (`float`): Weight of a teacher's answers: those in the features, else those of `teacher=`.
-        hard_label_weight (`float`): Weight of the labels; 0 learns from a teacher alone (TinyBERT, arXiv 1909.10351).
+        prediction_weight (`float`): Weight of a teacher's answers, from the features or else from `teacher=`.
+        hard_label_weight (`float`): Weight of the labels; 0 trains on a teacher alone (TinyBERT, arXiv 1909.10351).
         teacher_temperature (`float`): Temperature of a teacher's answers, as given to `teacher_predictions`.
         hidden_weight (`float`): Weight of the error of hidden states (TinyBERT, arXiv 1909.10351, equation 8).
         embedding_weight (`float`): Weight of the error of the embeddings (TinyBERT, equation 9).
@@ -47,23 +47,23 @@ class DistillationArguments(TrainingArguments):
         relations (`list[str]`): `query key value` (MiniLMv2, 2012.15828), or `attention value` (MiniLM, 2002.10957).
         relation_heads (`int`): Parts that queries, keys and values are split into; 0 is the student's attention heads.
         relation_layer (`int`): Layer of the teacher, counted from 1; 0 is its last.
-        importance_target (`str`): Answers that train learned importance: the student's `own` or the `teacher`'s (of spans).
+        importance_target (`str`): Answers that train learned importance: the student's `own` or the `teacher`'s (spans).
         importance_weight (`float`): Weight of the loss of learned importance, a mean over layers.
         importance_learning_rate (`float`): Peak learning rate of the scorers, which start untrained.
-        float32_weights (`bool`): Train weights that are stored in 16 bits in float32, the teacher's included. `False` keeps
-            their type, which loses small updates; for mixed precision use `bf16=True`.
+        float32_weights (`bool`): Convert 16-bit weights of student and teacher to float32. `False` keeps their type, which
+            loses small updates; for mixed precision use `bf16=True`.
         eval_budgets (`list[str]`, *optional*): Budgets that each evaluation also measures, as `eval_{budget}_loss`, ...
         early_stopping_patience (`int`, *optional*): Evaluations without improvement after which training stops.
-        overwrite_output_dir (`bool`): Start anew in a folder that holds another run (recipes only).
+        overwrite_output_dir (`bool`): Start anew in a folder that contains another run (recipes only).
     """
 
     length_drop: bool = True
     importance: str | None = field(default=None, metadata={"choices": list(IMPORTANCES)})
     num_sandwich: int = 1  # on CPUs every pass costs a full step's time
     budget_prob: float = 0.0
-    always_smallest: bool = False  # with one sampled sub-network a step costs 7.6, not 13.4 CPU seconds
+    always_smallest: bool = False  # `True` makes a step take 13.4 instead of 7.6 CPU seconds
     smallest_macs: float = 0.3
-    largest_macs: float = 0.7  # above, a budget saves too little to be used
+    largest_macs: float = 0.7  # larger sub-networks save too little time to be used
     layer_dropout_prob: float = 0.0
     preset: Preset | None = None
     temperature: float = 1.0
@@ -145,7 +145,7 @@ class DistillationArguments(TrainingArguments):
         if self.gradient_checkpointing and self.gradient_checkpointing_kwargs:
             if self.gradient_checkpointing_kwargs.get("use_reentrant"):
                 raise ValueError(
-                    "use_reentrant=True hides the layers from the objective, which would then train nothing of them. Use "
+                    "use_reentrant=True hides the layers from the objective, so that it would not train them. Use "
                     'gradient_checkpointing_kwargs={"use_reentrant": False}, or leave gradient_checkpointing_kwargs out.'
                 )
             self.gradient_checkpointing_kwargs["use_reentrant"] = False  # the default of transformers, but not of torch

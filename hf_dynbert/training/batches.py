@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Batches: columns that concern labels and a teacher, padding, and arguments of a call."""
+"""Batches: the columns of labels and of a teacher, padding, and the `budget` argument."""
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -23,12 +23,12 @@ TEACHER_INPUTS = (INPUTS, TYPES, MASK, PLACES)
 class DistillationCollator(DataCollatorWithPadding):
     """[`~transformers.DataCollatorWithPadding`] that also pads the columns of a teacher.
 
-    The teacher's distributions are padded with 0 and positions of tokens with -1, on the side of the tokenizer; the
-    teacher's tokens with 0 and a `teacher_attention_mask`.
+    The teacher's distributions are padded with 0 and `teacher_places` with -1, on the tokenizer's padding side. Tokens of the
+    teacher are padded with 0, and `teacher_attention_mask` is added.
     """
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """One padded batch."""
+        """Returns one padded batch."""
         features = [dict(feature) for feature in features]
         columns = [name for name in (*ANSWERS, INPUTS, TYPES, PLACES) if name in features[0]]
         rows = {name: [torch.as_tensor(feature.pop(name)) for feature in features] for name in columns}
@@ -37,7 +37,7 @@ class DistillationCollator(DataCollatorWithPadding):
             rows[MASK] = [torch.ones_like(row) for row in rows[INPUTS]]
         for name, values in rows.items():
             if name in (*TARGETS, PLACES):
-                widest = values[0].new_zeros(batch["input_ids"].shape[1])  # pads all rows as the tokens are padded
+                widest = values[0].new_zeros(batch["input_ids"].shape[1])  # a row as wide as the padded tokens
                 value, side = -1 if name == PLACES else 0, self.tokenizer.padding_side
                 batch[name] = pad_sequence([*values, widest], batch_first=True, padding_value=value, padding_side=side)[:-1]
             else:
@@ -51,5 +51,5 @@ def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def budget_argument(model, budget=FULL) -> dict:
-    """Argument of a call at this budget, whatever the model's default; none for other models of transformers."""
+    """Returns the `budget` argument of a call; no argument if the model is not length-adaptive."""
     return {"budget": budget} if hasattr(model.config, "resolve_budget") else {}

@@ -12,7 +12,7 @@ from torch import distributed
 from tqdm.auto import tqdm
 
 
-SHARD = 256  # rows stored at once: a killed pass loses at most this, a minute or two of a large teacher on two cores
+SHARD = 256  # rows of a file: an interrupted pass loses at most these, 1 to 2 minutes of a large teacher on two cores
 VERSION = 2  # raise it when the same models, data and settings give other answers
 # Fields of a configuration that do not change the outputs
 NOT_ANSWERS = ("transformers_version", "architectures", "id2label", "label2id", "auto_map")
@@ -29,7 +29,7 @@ def map_in_shards(
 ) -> Dataset:
     """Maps these columns of the data to rows with these features, and stores each shard under the key (see `fingerprint`).
 
-    Several processes that train together start at different shards, so processes that share the folder share the work.
+    Distributed processes start at different shards, so processes that share the folder divide the work.
     """
     folder = Path(cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "hf_dynbert") / key
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def map_in_shards(
             batch_size=SHARD,
             remove_columns=columns,
             cache_file_name=str(folder / f"{name}.arrow"),  # `datasets` writes a temporary file and renames it
-            load_from_cache_file=True,  # also where caching of `datasets` is switched off: this cache is a separate one
+            load_from_cache_file=True,  # also if caching of `datasets` is switched off: this cache is separate
             new_fingerprint=f"{key}-{name}",
             features=features,
         )
@@ -55,7 +55,7 @@ def map_in_shards(
 
 
 def fingerprint(model, tokenizers: list, settings: list) -> str:
-    """Hash of everything but the row that a model's outputs depend on: configuration, weights, tokenizers and settings."""
+    """Hash of all that decides a model's outputs for given data: configuration, weights, tokenizers and settings."""
     config = {name: value for name, value in model.config.to_diff_dict().items() if name not in NOT_ANSWERS}
     digest = hashlib.sha256(json.dumps([VERSION, type(model).__name__, config, settings], default=str).encode())
     for tokenizer in tokenizers:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Layers of a student and of a teacher: which are compared, and what a call of a model returns of them.
+"""Layers of a student and a teacher: which layers are compared, and their states and attention in a call.
 
 Layers are counted from 1; the states of layer 0 are the embeddings.
 """
@@ -21,8 +21,8 @@ PROJECTIONS = {"query": ("query", "q", "q_lin"), "key": ("key", "k", "k_lin"), "
 
 
 def layer_map(how: Sequence[str | int], student_layers: int, teacher_layers: int) -> list[int]:
-    """The teacher's layer for each layer of the student: `uniform`, every k-th (TinyBERT, arXiv 1909.10351, section 3.1),
-    `last`, the last layers, or the layers themselves.
+    """The teacher's layer for each layer of the student: `uniform` (every k-th; TinyBERT, arXiv 1909.10351, section 3.1),
+    `last` (the last layers), or a list of layers.
     """
     how = [str(entry) for entry in how]
     step, rest = divmod(teacher_layers, student_layers)
@@ -99,7 +99,7 @@ def encoder_layers(model: nn.Module) -> nn.ModuleList:
 
 
 def _attention(layer: nn.Module) -> tuple[nn.Module, dict[str, nn.Linear]] | None:
-    """The module of a layer that has projections of queries, keys and values, and these projections."""
+    """The attention module of a layer and its projections of queries, keys and values."""
     for module in layer.modules():
         children = dict(module.named_children())
         found = {part: children[name] for part, names in PROJECTIONS.items() for name in names if name in children}

@@ -22,7 +22,7 @@ from .terms import PassOutputs, Term, build_terms, head_of
 
 
 FEATURES = ("input_ids", "attention_mask", "token_type_ids")
-LARGEST_DROP = 0.2  # share of its incoming tokens that a layer drops at most in the papers of the presets
+LARGEST_DROP = 0.2  # largest share of its incoming tokens that a layer drops in the presets' papers
 
 
 class Objective(nn.Module):
@@ -58,7 +58,7 @@ class Objective(nn.Module):
                     total = weighted if total is None else total + weighted
         if total is None:
             raise ValueError(
-                f"Nothing to learn in {', '.join(batch)}; give labels, teacher=..., teacher_predictions or teacher_logits."
+                f"No loss can use {', '.join(batch)}; give labels, teacher=..., teacher_predictions or teacher_logits."
             )
         return {"loss": total} | losses
 
@@ -108,7 +108,7 @@ class Objective(nn.Module):
             output = teacher(**inputs, **budget_argument(teacher), output_hidden_states=self._compares_layers)
         if self._compares_layers:
             heads = teacher.config.num_attention_heads
-            places = None if positions is None else positions.clamp(min=0)  # tokens below 0 are not compared
+            places = None if positions is None else positions.clamp(min=0)  # -1: not compared, any position will do
             outputs.teacher_layers = LayerOutputs(output.hidden_states, attention, heads, places)
         if learns_answers and "logits" in output:
             order = label_order(self.student.config.id2label, teacher.config.id2label)
@@ -144,7 +144,7 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:
 
 
 def _drop_layers(rng: random.Random, sub_network: SubNetwork, num_layers: int, dropout: float) -> SubNetwork:
-    """LayerDrop: leaves out each layer with this probability, unless the sub-network names its layers; one layer runs."""
+    """LayerDrop: leaves out each layer with this probability, unless the sub-network lists its layers; at least one runs."""
     if dropout == 0 or sub_network.layers is not None:
         return sub_network
     kept = [layer for layer in range(num_layers) if rng.random() >= dropout]

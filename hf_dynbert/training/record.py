@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The record of a training: what repeats it and what it took, for the model card."""
+"""The record of a training run for the model card: its settings, data, time and machine."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from ..version import __version__
 from .arguments import DistillationArguments
 
 
-USUAL = (  # fields of TrainingArguments that repeat a training; paths, names and tokens are private
+USUAL = (  # fields of TrainingArguments that others need to repeat a run; paths, names and tokens are private
     "num_train_epochs",
     "max_steps",
     "per_device_train_batch_size",
@@ -32,7 +32,7 @@ USUAL = (  # fields of TrainingArguments that repeat a training; paths, names an
 
 
 def training_record(trainer, about: dict) -> dict:
-    """The settings that repeat a training, its time and its machine; `about` has what the trainer does not have."""
+    """The settings that repeat a training run, its time and its machine; `about` adds what the trainer does not have."""
     args, settings = trainer.args, trainer.args.to_dict()
     names = [name for name in USUAL if name != "max_steps" or args.max_steps > 0]
     for field in dataclasses.fields(DistillationArguments):

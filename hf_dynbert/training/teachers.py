@@ -20,7 +20,7 @@ from .cache import fingerprint, map_in_shards
 from .losses import log_probabilities
 
 
-ODD_TEXTS = 0.1  # share of texts that a teacher may not read as the student does; more means that the tokenizers differ
+ODD_TEXTS = 0.1  # largest share of texts that may be too long for the teacher, or that its tokenizer may split differently
 
 logger = logging.get_logger(__name__)
 
@@ -185,8 +185,8 @@ def label_order(labels: dict[int, str], teacher_labels: dict[int, str]) -> list[
     if sorted(positions) != sorted({name.lower() for name in names}) or len(positions) != len(names):
         raise ValueError(
             f"The student's labels are {', '.join(names)}, the teacher's {', '.join(teacher_names)}; they cannot be matched "
-            "by name. Name the teacher's in their order with teacher_class_names (or teacher.config.id2label), and "
-            "those of data that has only numbers with class_names."
+            "by name. Give the teacher's names in their order with teacher_class_names (or teacher.config.id2label), and "
+            "the names of data that has only numbers with class_names."
         )
     return [positions[name.lower()] for name in names]
 
@@ -201,7 +201,7 @@ def same_tokens(student: Tokens, teacher: Tokens) -> np.ndarray:
     """The position of each token of the student among the teacher's; -1 everywhere if the text is split differently.
 
     Special tokens between the same two words are matched in order; a special token without a counterpart gets the position
-    of the last one there, or -1.
+    of the teacher's last one there, or -1.
     """
     is_word, teacher_is_word = student.sequences >= 0, teacher.sequences >= 0
     positions = np.full(len(is_word), -1)
@@ -221,8 +221,8 @@ def same_tokens(student: Tokens, teacher: Tokens) -> np.ndarray:
 def move(probabilities: np.ndarray, teacher: Tokens, student: Tokens, last: bool) -> np.ndarray:
     """Probabilities of the teacher's context tokens, summed at the student's tokens and normalised.
 
-    A probability moves to the token with the first character of the teacher's token, or with its `last`. Where the student's
-    tokenizer left this character out, for example a combining accent, it moves to the next token, or to the previous one.
+    A probability moves to the student's token with the first character of the teacher's token, or with `last` its last
+    character. If no token has this character (a combining accent), it moves to the next token, or with `last` the previous.
     """
     source, target = (
         np.flatnonzero((tokens.sequences == 1) & (tokens.offsets[:, 1] > tokens.offsets[:, 0]))
@@ -301,7 +301,7 @@ def _input_columns(students: list[Tokens], teachers: list[Tokens], teacher_token
 
 
 def _check_few(odd: int, total: int, what: str, advice: str) -> None:
-    """Warns of a few texts that a teacher does not read as the student does, and refuses many."""
+    """Warns of a few texts from which nothing can be learned, and refuses many."""
     if odd > max(1, ODD_TEXTS * total):
         raise ValueError(f"{odd} of {total} texts {what}. {advice}")
     if odd:

@@ -111,9 +111,9 @@ class PredictionTerm(Term):
 
 
 class LayerTerm(Term):
-    """A loss between layers of the student and of the teacher, summed over pairs of layers and over what is read of them.
+    """A loss between layers of the student and of the teacher, summed over pairs of layers and over `reads`.
 
-    The loss takes what `reads`, methods of [`LayerOutputs`], return for both layers, and the mask of the tokens to compare.
+    `reads` are methods of [`LayerOutputs`]. The loss takes their results for both layers and the mask of compared tokens.
     """
 
     passes = "full"
@@ -136,8 +136,7 @@ class LayerTerm(Term):
 class InPlaceTerm(Term):
     """In-place distillation (arXiv 2010.07003, section 3.2): the smaller sub-networks learn the full-length answers.
 
-    A dropped token that returns with its last state may be an answer, so this term counts it; with `dropped_logits="mask"`
-    it cannot be an answer and does not count.
+    With `dropped_logits="restore"` a dropped token can be an answer, so this term counts it; with `"mask"` it does not.
     """
 
     name, passes = "in_place", "smaller"
@@ -197,7 +196,7 @@ class ImportanceTerm(Term):
         return candidates
 
     def _targets(self, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> dict[int, torch.Tensor]:
-        """For each layer, how much each token matters, `(B, L)`."""
+        """The target of each layer, `(B, L)`."""
         full, config = outputs.full, outputs.config
         if self.target == "teacher":
             if TARGETS[0] not in outputs.answers:
@@ -271,7 +270,7 @@ def _layer_terms(args, student, teacher) -> list[Term]:
 
 
 def head_of(model) -> str | None:
-    """What a model answers: `"spans"` of the text, `"classes"` (or real numbers), or `None` without such a head."""
+    """The kind of a model's outputs: `"spans"`, `"classes"` (also real numbers), or `None` without such a head."""
     parameters = inspect.signature(model.forward).parameters
     if "start_positions" in parameters:
         return "spans"
@@ -279,7 +278,7 @@ def head_of(model) -> str | None:
 
 
 def label_loss(output, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-    """The task's loss of one output; `None` without labels. That of spans leaves padding out, unlike transformers'."""
+    """The task's loss of one output; `None` without labels. The loss of spans leaves padding out, unlike in transformers."""
     if all(name in batch for name in SPANS) and "start_logits" in output:
         return mean_over_ends(losses.span_loss, output, *(batch[name] for name in SPANS), token_mask(batch))
     return output.get("loss")
@@ -291,5 +290,5 @@ def mean_over_ends(loss: Callable, output, start: torch.Tensor, end: torch.Tenso
 
 
 def problem_type(config) -> str:
-    """What a classifier's logits mean, as transformers decides it."""
+    """The problem type of a classifier, by default the one that transformers infers from `num_labels`."""
     return config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")

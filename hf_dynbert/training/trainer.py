@@ -34,8 +34,8 @@ class DistillationTrainer(Trainer):
     """A [`~transformers.Trainer`] for length-adaptive models.
 
     The loss of training is an [`Objective`]: LengthDrop with in-place distillation (arXiv 2010.07003, section 3.2), labels,
-    a teacher's answers and its layers. `evaluate` measures at `eval_budgets` too. The sub-networks of a step depend on the
-    seed and the step's number alone, so a resumed run and accumulated batches train the same ones. `train` prepares the
+    a teacher's answers and its layers. `evaluate` measures at `eval_budgets` too. The sub-networks of a step depend only
+    on the seed and the step's number, so a resumed run trains the same ones, as do accumulated batches. `train` prepares the
     model (importance, float32); constructing a trainer and `evaluate` change nothing.
 
     Args:
@@ -52,7 +52,7 @@ class DistillationTrainer(Trainer):
             Hub id), `data` (free text).
 
     Raises:
-        ValueError: a combination that cannot train, before any work.
+        ValueError: model, arguments, data and teacher do not fit together; raised before any work.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class DistillationTrainer(Trainer):
         self.teacher, self.extra_terms = teacher, list(extra_terms)
         self.about, self.resumed = about or {}, False
         self._losses, self._batches = {}, 0  # sums of each term's loss since the last log
-        self._budget: str | None = None  # at which an evaluation runs
+        self._budget: str | None = None  # of the evaluation that runs
         super().__init__(model, args, data_collator, *trainer_args, **kwargs)
         if data_collator is None and isinstance(self.processing_class, PreTrainedTokenizerBase):
             self.data_collator = DistillationCollator(self.processing_class)
@@ -108,7 +108,7 @@ class DistillationTrainer(Trainer):
         return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the loss of each term, a mean over the batches since the last time, without its weight."""
+        """Adds the loss of each term, a mean over the batches since the last log, without its weight."""
         if "loss" in logs and self._batches:
             for name, total in self._losses.items():
                 logs[f"loss_{name}"] = self.accelerator.reduce(total / self._batches, "mean").item()
@@ -131,14 +131,14 @@ class DistillationTrainer(Trainer):
         return output
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Gives the model its own columns and the budget of this evaluation."""
+        """Removes the columns of the objective and sets the budget of this evaluation."""
         inputs = self._model_inputs(inputs)
         if self._budget is not None:
             inputs["budget"] = self._budget
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignore_keys)
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True):
-        """Mixed precision in evaluation too: it calls the student, while accelerate prepares the objective."""
+        """Mixed precision for evaluation too, which calls the student; accelerate wraps only the objective."""
         return self.accelerator.autocast()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -208,7 +208,7 @@ class DistillationTrainer(Trainer):
         args, model = self.args, self.model
         if args.label_smoothing_factor or self.compute_loss_func:
             raise ValueError(
-                "label_smoothing_factor and compute_loss_func have no part in this objective; leave them out, or use "
+                "label_smoothing_factor and compute_loss_func do not apply to this objective; leave them out, or use "
                 "transformers' Trainer."
             )
         if not self._is_length_adaptive:
@@ -251,7 +251,7 @@ class DistillationTrainer(Trainer):
             )
 
     def _teacher_reads_same_tokens(self) -> bool:
-        """Whether the teacher numbers tokens as the student does, as far as its tokenizer is on this machine."""
+        """Whether the teacher numbers tokens as the student does; `True` if its tokenizer is not on this machine."""
         if self.model.config.vocab_size != self.teacher.config.vocab_size:
             return False
         source, tokenizer = self.teacher.name_or_path, self.processing_class
@@ -316,10 +316,10 @@ class TimeEstimate(TrainerCallback):
 
 
 def end_together(trainer: Trainer | None = None) -> None:
-    """Ends the process group; the last call of a script that several processes run. In a single process it does nothing.
+    """Ends the process group, as the last call of a script that several processes run. A single process does nothing.
 
-    Without it a launch may fail at its very end: a process exits while another process or a thread of Gloo still
-    communicates. The group ends only after the wrapped model is freed.
+    Without this call a launch may fail at its very end: a process may exit while another process or a thread of Gloo still
+    communicates. The group can end only after the wrapped model is freed.
 
     Args:
         trainer (`Trainer`, *optional*): a trainer that the script still holds. It can save afterwards, but not train.
@@ -336,5 +336,5 @@ def end_together(trainer: Trainer | None = None) -> None:
 
 
 def scorer_parameters(model) -> list[torch.nn.Parameter]:
-    """The parameters of learned importance; none in other models."""
+    """The parameters of learned importance; an empty list if the model has none."""
     return [parameter for name, parameter in model.named_parameters() if ".token_scorer." in name]
