@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""One package for each task: data, features, head, pipeline, metrics. `get_task` and `task_of` find the task of a verb."""
+"""A package for each task: data, features, head, pipeline, metrics. `get_task` finds a task by name, `task_of` by model."""
 
 from .base import DataOptions, Evaluator, Scores, Task, get_task, register_task, task_of
 from .measurement import Measurement, measure

@@ -19,14 +19,14 @@ from .inference import pad_batch, run_sorted
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How a task reads and tokenizes its data. A task uses the fields that concern it.
+    """How a task reads and tokenizes its data. A task ignores the fields that it does not need.
 
     Args:
         split (`str`): split of a data set on the Hub.
         config_name (`str`, *optional*): configuration of a data set on the Hub.
         text_columns (`tuple[str, ...]`): columns of a text, or of a pair of texts.
         label_column (`str`): column of the labels.
-        max_length (`int`, *optional*): most tokens of an input; the task's own default if `None`.
+        max_length (`int`, *optional*): largest number of tokens of an input; `None` is the task's default.
         stride (`int`): tokens that neighbouring windows of a context share.
         handle_impossible_answer (`bool`, *optional*): whether "no answer" is a valid answer; `None` refuses data that have
             questions without an answer.
@@ -130,13 +130,13 @@ class Evaluator(ABC):
 
 
 class Task(ABC):
-    """One task: its data, its head and its metrics. A verb takes everything from the task.
+    """One task: its data, its head and its metrics, for all verbs.
 
     Attributes:
         name (`str`): name in `--task`.
         head (`str`): end of the class names of models for this task, for example `ForQuestionAnswering`.
         primary_metric (`str`): default of the metric that budgets and searches use.
-        max_length (`int`): default of the most tokens of an input.
+        max_length (`int`): default of the largest number of tokens of an input.
         default_dataset (`str` or `None`): data set on the Hub that verbs read if no data are given.
         unit (`str`): what `validation_fraction` counts, for the model card.
         has_answers (`bool`): whether models have a head whose outputs a teacher can teach.
@@ -178,7 +178,7 @@ class Task(ABC):
 
         Args:
             sources (`list[str]`): files, or one data set on the Hub.
-            options ([`DataOptions`]): how.
+            options ([`DataOptions`]): how to read the data.
 
         Raises:
             ValueError: data that do not fit the task; the error names the file and the row.
@@ -207,7 +207,7 @@ class Task(ABC):
     def evaluator(
         self, tokenizer, data: Dataset, config, options: DataOptions, batch_size: int = 32, progress: bool = False
     ) -> Evaluator:
-        """The evaluator of these data.
+        """Makes the evaluator of these data.
 
         Args:
             tokenizer (`PreTrainedTokenizerFast`): tokenizer of the models.
@@ -222,7 +222,7 @@ class Task(ABC):
         return {} if max_length is None else {"max_length": max_length}
 
     def training_rows(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
-        """The rows that `training_features` and a teacher read; those of the data, unless a task cuts them anew."""
+        """The rows for `training_features` and for a teacher; by default the rows of the data."""
         return data
 
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
@@ -238,15 +238,15 @@ class Task(ABC):
         return data, options.text_columns
 
     def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
-        """Rows whose labels are numbers, in the order of `class_names`, or of another data set `like`."""
+        """Makes labels numbers, in the order of `class_names`, or of another data set `like`."""
         return data
 
     def follow(self, data: Dataset, config) -> Dataset:
-        """Rows whose labels have the numbers of a checkpoint's head, so that a trained head keeps its meaning."""
+        """Numbers labels as a checkpoint's head does, so that a trained head stays valid."""
         return data
 
     def label_fields(self, data: Dataset) -> dict:
-        """Fields of the model's configuration that the labels decide."""
+        """Fields of the model's configuration that depend on the labels."""
         return {}
 
 
@@ -254,13 +254,13 @@ TASKS: dict[str, Task] = {}
 
 
 def register_task(task: Task) -> Task:
-    """Makes a task known to all verbs, under its name."""
+    """Adds a task to those of all verbs."""
     TASKS[task.name] = task
     return task
 
 
 def get_task(name: str) -> Task:
-    """The task of a name."""
+    """Returns the task with this name."""
     if name not in TASKS:
         raise ValueError(f"task is {name!r}; valid are {', '.join(map(repr, TASKS))}.")
     return TASKS[name]
@@ -275,7 +275,7 @@ def task_of(config, name: str | None = None, source: str = "The model") -> Task:
         source (`str`, *optional*): folder or Hub id, for the error.
 
     Raises:
-        ValueError: a head of another task, or a head of no task and no name.
+        ValueError: the head is for another task, or for no task and no name is given.
     """
     task, fields = None if name is None else get_task(name), _fields(config)
     architectures, found = list(fields.get("architectures") or []), _tasks_of_head(fields)
@@ -312,7 +312,7 @@ def _tasks_of_head(fields: dict) -> list[Task]:
 
 
 def budget_arguments(model, budget) -> dict:
-    """The call's arguments for a budget, checked before any work."""
+    """Returns the arguments of a call at this budget, after a check."""
     if hasattr(model.config, "resolve_budget"):
         model.config.resolve_budget(budget)
         return {} if budget is None else {"budget": budget}

@@ -18,14 +18,14 @@ COUNTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelay
 
 
 def pad_batch(tokenizer, inputs: Sequence[dict], length: int | None = None) -> dict[str, torch.Tensor]:
-    """Pads inputs on the right, so that outputs can be cut by length, whatever the tokenizer's own side is.
+    """Pads inputs on the right, whatever the tokenizer's padding side, so that outputs can be cut by length.
 
-    The tokenizer itself is not called: its padding has a state, which threads would share.
+    The tokenizer is not called, since threads would share the state of its padding.
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): has the padding ids.
         inputs (`list[dict[str, list[int]]]`): unpadded inputs.
-        length (`int`, *optional*): width of the batch; the longest input's by default.
+        length (`int`, *optional*): width of the batch; by default the length of the longest input.
 
     Returns:
         `dict[str, torch.LongTensor]`: tensors of shape `(inputs, length)`.
@@ -83,7 +83,7 @@ def run_batch(model, tokenizer, inputs: Sequence[dict], **call) -> list[dict[str
         call: further arguments of the call, such as a budget.
 
     Returns:
-        `list[dict[str, np.ndarray]]`: for each input its outputs by name; those for each token have the input's length.
+        `list[dict[str, np.ndarray]]`: for each input its outputs by name; outputs for each token have the input's length.
 
     Raises:
         ValueError: an input is longer than the model's fixed shape.

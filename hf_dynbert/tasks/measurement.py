@@ -23,10 +23,10 @@ class Measurement:
         scores ([`Scores`]): metrics, and score and prediction of each example.
         primary_metric (`str`): the task's primary metric.
         examples (`int`): number of examples.
-        macs_mean (`float`): multiply-accumulates of an input, mean, counted on its real tokens.
-        macs_ratio (`float`): `macs_mean` divided by that of all tokens.
-        latency_ms_p50, latency_ms_p90 (`float` or `None`): percentiles over single calls at batch 1 without padding, one
-            input each; `None` if nothing was timed.
+        macs_mean (`float`): mean multiply-accumulates of an input, counted on its real tokens.
+        macs_ratio (`float`): `macs_mean` divided by its value at full length.
+        latency_ms_p50, latency_ms_p90 (`float` or `None`): percentiles over inputs, timed at batch 1 without padding;
+            `None` if nothing was timed.
         threads (`int`): threads of a call.
         length_config (`list` or `None`): the length configuration; `None` keeps all tokens.
     """

@@ -21,7 +21,7 @@ TOKENIZING = threading.Lock()
 
 
 class Stream(IterableDataset):
-    """Items that a pipeline reads one at a time: transformers reads a generator whole, before the first answer.
+    """Items that a pipeline reads one at a time; a generator would be read to its end before the first answer.
 
     Args:
         items (`Iterable`): the items.
@@ -40,7 +40,7 @@ def own_tokenizer(tokenizer, name: str):
     """Returns a copy of a tokenizer with truncation, padding and left padding switched off.
 
     A call of a fast tokenizer switches truncation and padding on and off. If two threads do so, one of the calls fails with
-    "Already borrowed". A pipeline with a tokenizer of its own does not meet calls of other pipelines and of users.
+    "Already borrowed". A pipeline's own copy is not used by other pipelines and users.
     """
     check_vocabulary(tokenizer, name)
     tokenizer = copy.deepcopy(tokenizer)
@@ -49,7 +49,7 @@ def own_tokenizer(tokenizer, name: str):
         tokenizer.backend_tokenizer.no_padding()
     ids = tokenizer("a")["input_ids"]
     if ids and ids[0] == tokenizer.cls_token_id:
-        tokenizer.padding_side = "right"  # such a model reads its first token, and counts positions from it
+        tokenizer.padding_side = "right"  # models with CLS in front count positions from it
     return tokenizer
 
 
@@ -60,7 +60,7 @@ def most_tokens(pipeline) -> int:
 
 
 def check_vocabulary(tokenizer, name: str) -> None:
-    """Refuses a tokenizer without words: transformers makes one of a folder without tokenizer files, without a warning."""
+    """Refuses a tokenizer without words, as transformers silently makes for a folder without tokenizer files."""
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ValueError(
             f"{name} has no tokenizer: its tokenizer.json or vocabulary file is missing. Save the tokenizer into the folder "
@@ -80,7 +80,7 @@ def budget_of_call(model, budget, length_config, limits: dict) -> dict:
         `dict`: keyword arguments of the call; empty for the model's default.
 
     Raises:
-        ValueError: more than one of the three, a model without budgets, or a budget that the model does not have.
+        ValueError: more than one of the three arguments, a model without budgets, or an unknown budget.
     """
     limits = {name: value for name, value in limits.items() if value is not None}
     given = {name: value for name, value in (("budget", budget), ("length_config", length_config)) if value is not None}

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Running text without labels: a student learns from a teacher's layers alone."""
+"""Plain text without labels: a student learns from a teacher's layers alone."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from .text_classification.data import MAX_TEXT_LENGTH, cut_texts, load_texts, te
 
 
 class PlainText(Task):
-    """Text of any length, cut into pieces that fill a window. The other verbs do not take this task: there is no metric."""
+    """Text of any length, cut into pieces that fill a window. Only `train` takes this task, which has no metric."""
 
     name, head, primary_metric, max_length, has_answers = "plain-text", "Model", "", MAX_TEXT_LENGTH, False
 
@@ -38,7 +38,7 @@ class PlainText(Task):
         raise ValueError("Plain text has no labels to measure on; give a task with labels.")
 
     def training_rows(self, tokenizer, data, options: DataOptions) -> Dataset | IterableDataset:
-        """Running text, cut anew between words into pieces as long as a window."""
+        """The text, joined and cut between words into pieces as long as a window."""
         [column] = options.text_columns
         return cut_texts(data.select_columns([column]), tokenizer, column, options.max_length or self.max_length)
 

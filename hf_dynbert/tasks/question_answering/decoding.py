@@ -44,9 +44,9 @@ def decode_answers(
 ) -> list[Answer]:
     """Finds the best spans over all windows of one question.
 
-    Logits are normalised over all windows together, so that scores of different windows compare as their logits do.
-    Windows with `words` give whole words, unless these have more than `max_answer_length` tokens or are of a script without
-    blanks between words. Answers neither begin nor end with a blank, and end behind a letter's combining marks.
+    Logits are normalised over all windows together, so that scores of different windows are comparable. If windows have
+    `words`, answers are whole words, unless these have more than `max_answer_length` tokens or a script without blanks
+    between words. Answers have no blanks at either end, and include the combining marks of their last letter.
 
     Args:
         context (`str`): text that contains the answers.
@@ -54,8 +54,8 @@ def decode_answers(
         start_logits (`list[np.ndarray]`): start logits of each window, of shape `(L,)` or longer (padding behind the
             L tokens is ignored).
         end_logits (`list[np.ndarray]`): end logits of each window, same shapes.
-        top_k (`int`, *optional*, defaults to 1): most answers to return.
-        max_answer_length (`int`, *optional*, defaults to 30): most tokens of an answer.
+        top_k (`int`, *optional*, defaults to 1): largest number of answers to return.
+        max_answer_length (`int`, *optional*, defaults to 30): largest number of tokens of an answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" is a candidate. Its score is
             the lowest CLS score of all windows.
 
@@ -116,7 +116,7 @@ def _best_spans(context: str, window: Window, start, end, top_k: int, max_answer
 
 
 def _characters(context: str, window: Window, first: int, last: int, max_answer_length: int) -> tuple[int, int]:
-    """First character of these tokens, and the character behind the last; the same one twice if they are blanks."""
+    """First character of these tokens, and the character behind the last; both are equal if the tokens are blanks."""
     if window.words is not None:
         left, right = window.words[first, 0], window.words[last, 1]
         between = context[window.offsets[left, 0] : window.offsets[right, 1]]

@@ -89,7 +89,7 @@ class QuestionAnsweringEvaluator(Evaluator):
 
 
 class QuestionAnswering(Task):
-    """Spans of contexts that answer questions."""
+    """Answers to questions as spans of contexts."""
 
     name, head, max_length = "question-answering", "ForQuestionAnswering", MAX_LENGTH
     primary_metric, default_dataset, unit = "f1", "rajpurkar/squad", "of the articles"

@@ -53,9 +53,9 @@ def encode_windows(
         tokenizer (`PreTrainedTokenizerFast`): tokenizer of the model.
         questions (`list[str]`): one per context. The end of a question longer than `max_question_length` is cut.
         contexts (`list[str]`): texts of any length.
-        max_length (`int`, *optional*, defaults to 384): most tokens of a window.
+        max_length (`int`, *optional*, defaults to 384): largest number of tokens of a window.
         stride (`int`, *optional*, defaults to 128): tokens that neighbouring windows of a context share.
-        max_question_length (`int`, *optional*, defaults to 64): most tokens of a question.
+        max_question_length (`int`, *optional*, defaults to 64): largest number of tokens of a question.
         whole_words (`bool`, *optional*, defaults to `False`): whether windows store the word of each token, with which
             `decode_answers` extends answers to whole words.
 
@@ -119,7 +119,7 @@ def shorten(tokenizer, questions: list[str], most: int) -> list[str]:
 
 
 def _stateless(tokenizer) -> Tokenizer:
-    """The tokenizer's backend without truncation and padding: a copy if the tokenizer has one of the two switched on.
+    """The tokenizer's backend without truncation and padding: a copy if the tokenizer has either switched on.
 
     Calls of a `PreTrainedTokenizerFast` switch both, and fail with "Already borrowed" if another thread tokenizes meanwhile.
     """

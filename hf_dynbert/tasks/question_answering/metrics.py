@@ -35,7 +35,7 @@ def squad_metrics(predictions: Mapping[str, str], answers: Mapping[str, Sequence
 def question_scores(
     metric: Callable[[str, str], float], predictions: Mapping[str, str], answers: Mapping[str, Sequence[str]]
 ) -> list[float]:
-    """What `squad_metrics` takes the mean of."""
+    """Scores of the questions, whose mean `squad_metrics` returns."""
     return [score_prediction(metric, predictions.get(question_id), golds) for question_id, golds in answers.items()]
 
 
@@ -56,7 +56,7 @@ def exact_match(prediction: str, gold: str) -> float:
 
 
 def token_f1(prediction: str, gold: str) -> float:
-    """F1 of the bags of words once normalised; an empty text agrees with an empty text only."""
+    """F1 of the bags of words once normalised; an empty text matches only an empty text."""
     predicted, wanted = normalize_answer(prediction).split(), normalize_answer(gold).split()
     if not predicted or not wanted:
         return float(predicted == wanted)

@@ -44,23 +44,23 @@ class ExtractiveQAPipeline(ChunkPipeline):
 
     Args:
         question (`str`, or several): the questions. Several are a list, a tuple, a column or an iterator.
-        context (`str`, or several): the texts that contain the answers. One context serves several questions.
-        budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
+        context (`str`, or several): the texts that contain the answers. Several questions may have one context.
+        budget, length_config (*optional*): budget of a length-adaptive model, see [`DynamicTinyBertConfig`].
         max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
             `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): answers per question. More than one are returned as a list.
-        doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of what a smaller window has
-            left for the context.
-        max_answer_len (`int`, *optional*, defaults to 15): most tokens of an answer.
-        max_seq_len (`int`, *optional*): tokens of a window; 384, or the most that the model reads.
-        max_question_len (`int`, *optional*): most tokens of a question, whose end is cut; 64, or a quarter of a smaller
-            window.
+        doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of the context's tokens in a
+            smaller window.
+        max_answer_len (`int`, *optional*, defaults to 15): largest number of tokens of an answer.
+        max_seq_len (`int`, *optional*): tokens of a window; 384, or the model's longest input.
+        max_question_len (`int`, *optional*): largest number of tokens of a question, whose end is cut; 64, or a
+            quarter of a smaller window.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`): whether "no answer" is a candidate.
         align_to_words (`bool`, *optional*, defaults to `True`): whether answers begin and end with whole words.
         batch_size (`int`, *optional*, defaults to 1): windows of a call of the model.
 
     Instead of `question` and `context`, the first argument can be a dict or row with both, a `(question, context)` tuple, a
-    list of these, a data frame, or a data set or generator of these, which is read while answers are used.
+    list of these, a data frame, or a data set or generator of these, which is read item by item.
 
     Returns:
         `dict` with `score`, `start`, `end` and `answer` (`top_k` of them as a list if `top_k` is above 1). Several questions
@@ -143,7 +143,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
         check_batching(batch_size, num_workers)
         inputs, several = read_inputs(args, question, context)
         if isinstance(inputs, list) and not inputs:
-            self._sanitize_parameters(**options)  # raises as any call does
+            self._sanitize_parameters(**options)  # checks the options
             return []
         answers = super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
         return answers if several else answers[0]
@@ -239,7 +239,7 @@ def _together(question, context) -> Iterable[tuple]:
 
 
 def _is_single(value) -> bool:
-    """Whether a value is no collection of questions or contexts."""
+    """Whether a value is one question or context, not several."""
     several = isinstance(value, Iterable) or (hasattr(value, "__getitem__") and hasattr(value, "__len__"))
     return isinstance(value, (str, bytes, Mapping)) or not several
 

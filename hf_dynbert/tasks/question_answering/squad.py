@@ -62,7 +62,7 @@ def load_squad(
 
 
 def check_rows(data: Dataset, source: str = "The data set") -> None:
-    """Refuses data without the needed columns, and rows that are no question with a context and answers in it."""
+    """Refuses data without the needed columns, and rows that are not a question, a context and answers in this context."""
     missing = [column for column in COLUMNS if column not in data.column_names and column != "title"]
     if missing:
         raise ValueError(
@@ -74,7 +74,7 @@ def check_rows(data: Dataset, source: str = "The data set") -> None:
 
 
 def _check_row(row: dict) -> None:
-    """Refuses a row that is no question."""
+    """Refuses an invalid row."""
     where = f"Question {row['id']}"
     for name in ("context", "question"):
         if not _is_text(row[name]) or not row[name].strip():
@@ -97,8 +97,8 @@ def _check_row(row: dict) -> None:
         found = row["context"][start : start + len(text)] if 0 <= start < len(row["context"]) else ""
         if found != text:
             raise ValueError(
-                f"{where}: the answer {_short(text)} does not stand at character {_short(start)} of its context, "
-                f"where {_short(found)} stands. answer_start counts characters from 0."
+                f"{where}: the answer {_short(text)} is not at character {_short(start)} of its context, which has "
+                f"{_short(found)} there. answer_start counts characters from 0."
             )
 
 
@@ -117,24 +117,24 @@ def _short(value) -> str:
 
 
 def spread_over(data: Dataset, most: int | None) -> Dataset:
-    """So many rows, spread evenly over the data; neighbours are of one article."""
+    """Returns `most` rows, spread evenly over the data, in which neighbouring rows are of one article."""
     if not most or len(data) <= most:
         return data
     return data.select([index * len(data) // most for index in range(most)])
 
 
 def split_by_article(data: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Holds out whole articles, so that no paragraph is on both sides.
+    """Splits by whole articles, so that no paragraph is in both splits.
 
-    Articles are shuffled, and each is held out if it still fits into the fraction.
+    Articles are shuffled, and each goes to the validation split if it still fits into the fraction.
 
     Args:
         data (`datasets.Dataset`): rows as `load_squad` returns them.
-        fraction (`float`): most of the questions to hold out, in (0, 1).
+        fraction (`float`): largest share of the questions in the validation split, in (0, 1).
         seed (`int`, *optional*, defaults to 0): of the shuffle.
 
     Returns:
-        `datasets.Dataset`, `datasets.Dataset`: questions to train on, questions held out.
+        `datasets.Dataset`, `datasets.Dataset`: training split, validation split.
 
     Raises:
         ValueError: a fraction out of range, or so small that no article fits.
@@ -223,7 +223,7 @@ def _read(path: Path) -> str:
 
 def _parse(text: str, where: str):
     def refuse(name: str):
-        raise ValueError(f"{where} is not JSON: {name} is no number of JSON.")
+        raise ValueError(f"{where} is not JSON: {name} is not a number of JSON.")
 
     try:
         return json.loads(text, parse_constant=refuse)
@@ -232,7 +232,7 @@ def _parse(text: str, where: str):
 
 
 def _flat_row(row, path: Path, place: str) -> dict:
-    """A row with its question's id."""
+    """The row of a flat item."""
     answers = _key(row, "answers", path, place)
     return {
         "id": _identifier(row, path, place),

@@ -177,7 +177,7 @@ def _trec_rows(sources: Sequence[str]) -> list[dict]:
 
 
 def _queries_and_passages(run: list[list[str]], texts: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The two files with texts, that of the queries first. Ids of queries and of passages may be the same numbers."""
+    """Returns the texts of the queries and of the passages. Queries and passages may have the same ids."""
     query_ids, passage_ids = {line[0] for line in run}, {line[2] for line in run}
     for queries, passages in (texts, texts[::-1]):
         if query_ids <= queries.keys() and passage_ids <= passages.keys():

@@ -32,7 +32,7 @@ class RerankingEvaluator(Evaluator):
             Learning uses 2.
 
     Raises:
-        ValueError: grades that are no integers.
+        ValueError: grades that are not integers.
         ImportError: the extra `ranking` is missing.
     """
 
@@ -93,7 +93,7 @@ class Reranking(Task):
         return data
 
     def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
-        """Tokens of each query with each of its passages. A passage that is too long loses its end.
+        """Tokens of each query with each of its passages. The end of a long passage is cut.
 
         Raises:
             ValueError: a query that leaves no room for a passage.
@@ -134,7 +134,7 @@ class Reranking(Task):
         return Dataset.from_list(pairs), ("query", "passage")
 
     def label_fields(self, data: Dataset) -> dict:
-        """One label: binary cross-entropy of relevant and not relevant, or the squared error of other grades and scores."""
+        """One label: with binary cross-entropy for grades 0 and 1, with the squared error for other grades and scores."""
         grades = {grade for row in data["relevance"] for grade in row if grade is not None}
         binary = grades <= {0.0, 1.0}
         return {"num_labels": 1, "problem_type": "multi_label_classification" if binary else "regression"}

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Texts and pairs of texts, from files or from the Hub: to classify, or plain, to learn from a teacher without labels."""
+"""Texts and pairs of texts, from files or from the Hub: with labels, or plain text to learn from a teacher."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def load_texts(
         columns (`list[str]`): the text's column, or two columns that make a pair.
         name (`str`, *optional*): configuration of a data set on the Hub, for example `qnli` of `nyu-mll/glue`.
         split (`str`, *optional*, defaults to `"train"`): split of a data set on the Hub.
-        streaming (`bool`, *optional*): read during training, for data that are too large to be stored.
+        streaming (`bool`, *optional*): read during training, for data that do not fit on the disk.
         label_column (`str`, *optional*, defaults to `"label"`): column of the labels, if there is one.
 
     Returns:
@@ -70,7 +70,7 @@ def check_texts(values: Iterable, column: str, where: str = "") -> None:
             continue
         raise ValueError(
             f"{where}row {row} has {value!r:.60} in column {column}; it must be a text that is not empty. Take such rows "
-            "out. Of a CSV file, cells such as NA, None and null are read as empty too."
+            "out. In a CSV file, cells such as NA, None and null are read as empty."
         )
 
 
@@ -94,7 +94,7 @@ def _read_files(files: Sequence[str], suffix: str, streaming: bool) -> Dataset |
 
 
 def _check_json_start(file: str, suffix: str) -> None:
-    """Refuses a JSON file whose first value is no object: the reader of data sets never ends on some of them."""
+    """Refuses a JSON file that does not begin with an object or list: `datasets` never returns for some of them."""
     if suffix not in (".json", ".jsonl"):
         return
     with Path(file).open("rb") as content:
@@ -126,7 +126,7 @@ def _check_present(labels: Sequence) -> None:
 
 
 def label_numbers(values: Sequence, feature, config) -> list:
-    """Labels as the outputs of a model number them."""
+    """Labels as numbers, in the order of a model's outputs."""
     _check_present(values)
     names = feature.names if isinstance(feature, ClassLabel) else None
     named = names is not None and not generic_names(names) and not generic_names(config.id2label.values())
@@ -208,7 +208,7 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Da
 
 
 def generic_names(names: Iterable[str]) -> bool:
-    """Whether labels are called what transformers calls labels without names."""
+    """Whether labels have the names that transformers gives to labels without names."""
     return all(name == f"LABEL_{number}" for number, name in enumerate(names))
 
 
@@ -221,7 +221,7 @@ def text_features(
         data (`datasets.Dataset` or `datasets.IterableDataset`): rows as `load_texts` returns them.
         tokenizer (`PreTrainedTokenizerBase`): of the model.
         columns (`list[str]`): the text, or two texts that make a pair.
-        max_length (`int`, *optional*, defaults to 128): most tokens; the longer text of a pair loses its end first.
+        max_length (`int`, *optional*, defaults to 128): largest number of tokens; the longer text of a pair is cut first.
 
     Returns:
         `datasets.Dataset` or `datasets.IterableDataset`: the model's inputs, `labels` where the data has them, and `length`
@@ -237,7 +237,7 @@ def text_features(
 
 
 def column_names(data: Dataset | IterableDataset) -> list[str]:
-    """Columns of the data; of a stream they may be unknown before its first row."""
+    """Columns of the data; those of a stream may be unknown before its first row."""
     return data.column_names or list(next(iter(data)))
 
 
@@ -246,14 +246,14 @@ def encode_texts(tokenizer, batch: dict, columns: Sequence[str], max_length: int
     for column in columns:
         if not all(isinstance(text, str) for text in batch[column]):
             raise ValueError(
-                f"A row has no text in column {column}; take such rows out. Of a CSV file, cells such as NA, None and null "
-                "are read as empty too."
+                f"A row has no text in column {column}; take such rows out. In a CSV file, cells such as NA, None and null "
+                "are read as empty."
             )
     return tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length, **options)
 
 
 def read_texts(encoding, batch: dict, columns: Sequence[str]) -> list[list[str]]:
-    """What is left of each text where tokens were cut off: a list of texts for each column."""
+    """The texts as the tokenizer truncated them: a list of texts for each column."""
     left = [[] for _ in columns]
     for index, row in enumerate(encoding.encodings):
         for text, column in enumerate(columns):
@@ -263,7 +263,7 @@ def read_texts(encoding, batch: dict, columns: Sequence[str]) -> list[list[str]]
 
 
 def cut_texts(data: Dataset | IterableDataset, tokenizer, column: str, max_length: int = MAX_TEXT_LENGTH):
-    """Running text joined and cut anew between words, so that every piece fills a window.
+    """Joins rows of text and cuts them between words into pieces that fill a window.
 
     Args:
         data (`datasets.Dataset` or `datasets.IterableDataset`): rows of text in their order.
@@ -272,8 +272,8 @@ def cut_texts(data: Dataset | IterableDataset, tokenizer, column: str, max_lengt
         max_length (`int`, *optional*, defaults to 128): tokens of a window, special ones included.
 
     Returns:
-        `datasets.Dataset` or `datasets.IterableDataset`: column `column`. A thousand rows are joined at a time, so one piece
-        in many is short.
+        `datasets.Dataset` or `datasets.IterableDataset`: column `column`. A thousand rows are joined at a time, so the last
+        piece of each thousand is short.
     """
     room = max_length - tokenizer.num_special_tokens_to_add()
 

@@ -58,7 +58,7 @@ class MultiLabelEvaluator(ClassificationEvaluator):
     primary_metric = "f1_macro"
 
     def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
-        """Compares the set labels; the score of a text is the share of its labels that are right."""
+        """Compares the labels; the score of a text is the share of its labels that are right."""
         predicted = np.array([output["logits"] > 0 for output in outputs])
         right = predicted == self.labels.astype(bool)
         metrics = {"accuracy": float(100 * right.all(axis=1).mean()), "f1_macro": _macro_f1(self.labels, predicted)}
@@ -73,7 +73,7 @@ class RegressionEvaluator(Evaluator):
         tokenizer, inputs, batch_size, progress: see [`Evaluator`].
         labels (`list[float]`): right numbers.
 
-    A correlation is no mean over examples: `per_example` is the negative squared error of each text.
+    A correlation is not a mean over examples, so `per_example` is the negative squared error of each text.
     """
 
     primary_metric = "spearmanr"
@@ -149,7 +149,7 @@ class TextClassification(Task):
         return text_features(data, tokenizer, options.text_columns, options.max_length or self.max_length)
 
     def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
-        """Names of classes as numbers; real numbers stay.
+        """Makes names of classes numbers, and keeps real numbers.
 
         Raises:
             ValueError: a row without a label, or a class that `like` does not have.
@@ -166,7 +166,7 @@ class TextClassification(Task):
         return renumber_labels(data, known)
 
     def follow(self, data: Dataset, config) -> Dataset:
-        """Classes in the order of the checkpoint's, if it has the same ones."""
+        """Numbers the classes as the checkpoint does, if it has the same classes."""
         theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
         names = class_labels(data)
         if not names or theirs == names or generic_names(theirs) or len(theirs) != len(names):
@@ -174,7 +174,7 @@ class TextClassification(Task):
         if sorted(name.lower() for name in theirs) == sorted(name.lower() for name in names):
             return renumber_labels(data, theirs)
         logger.warning(
-            f"The checkpoint's classes are {', '.join(theirs)}, the data's {', '.join(names)}: its head has to learn anew."
+            f"The checkpoint's classes are {', '.join(theirs)}, the data's {', '.join(names)}: its head must be retrained."
         )
         return data
 

@@ -28,18 +28,18 @@ FUNCTIONS = ("default", "sigmoid", "softmax", "none")
 class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
     """[`~transformers.TextClassificationPipeline`] with budgets, for length-adaptive models and for all others.
 
-    Threads can share a pipeline. Importing hf_dynbert makes it the class of `pipeline("text-classification")`. Results are
-    those of transformers' class; options that are not valid raise an error in place of reaching the tokenizer.
+    Threads can share a pipeline. Importing hf_dynbert makes this the class of `pipeline("text-classification")`. Results
+    are those of transformers' class; invalid options raise an error before they reach the tokenizer.
 
     Args:
         inputs (`str`, `dict` or several): a text, or a dict with `text` and `text_pair`; a list of these, or a data set or
-            generator, which is read while results are used.
-        budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
+            generator, which is read item by item.
+        budget, length_config (*optional*): budget of a length-adaptive model, see [`DynamicTinyBertConfig`].
         max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
             `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): labels to return; `None` returns all.
-        function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, which the model
-            decides.
+        function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, the model's
+            own.
         kwargs: options of the tokenizer, such as `truncation=True`.
 
     Returns:
@@ -73,7 +73,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         super().__init__(model=model, tokenizer=tokenizer, batch_size=batch_size, num_workers=num_workers, **kwargs)
 
     def check_model_type(self, supported_models) -> None:
-        """Skips transformers' list of supported classes for our models, which it does not name."""
+        """Skips transformers' list of supported classes for our models, which are not in it."""
         if not hasattr(self.model.config, "resolve_budget"):
             super().check_model_type(supported_models)
 
@@ -103,7 +103,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         if isinstance(inputs, list | tuple):
             inputs = list(inputs)
             if not inputs:
-                self._sanitize_parameters(**options)  # raises as any call does
+                self._sanitize_parameters(**options)  # checks the options
                 return []
         elif not isinstance(inputs, str | Mapping) and (isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__")):
             inputs = Stream(inputs, lambda item, index: item)

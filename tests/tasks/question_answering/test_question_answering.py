@@ -73,7 +73,7 @@ def broken(change):
         (broken(lambda c, p, q: q.pop("question")), 'question 1 .* has no "question"'),
         (broken(lambda c, p, q: q.pop("answers")), 'question 1 .* has no "answers"'),
         (broken(lambda c, p, q: q["answers"][0].pop("answer_start")), 'question 1 .* has no "answer_start"'),
-        (broken(lambda c, p, q: q["answers"][0].update(answer_start=4)), "Question 1: the answer 'Ada' does not stand"),
+        (broken(lambda c, p, q: q["answers"][0].update(answer_start=4)), "Question 1: the answer 'Ada' is not at"),
         (broken(lambda c, p, q: q["answers"][0].update(answer_start=-18)), "Question 1"),
         (broken(lambda c, p, q: c.update(data=[])), "no question"),
         ([], "no question"),
