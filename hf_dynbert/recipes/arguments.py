@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Arguments of a recipe: its model and its data. Those of the training are in `DistillationArguments`."""
+"""Arguments of a recipe: its model and its data. The arguments of the training are in `DistillationArguments`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,22 +20,22 @@ class ModelArguments:
             for example `{"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200}`.
         length_adaptive (`bool`): whether the model becomes a DynamicTinyBert; `False` fine-tunes a model of any architecture
             of transformers unchanged, for example a teacher (with `length_drop=False`).
-        teacher_model_name_or_path (`str`): folder or Hub id of a model for the same task, of any architecture and with any
-            tokenizer, whose answers are learned too (see `teacher_predictions` and `teacher_logits`), or whose layers.
+        teacher_model_name_or_path (`str`): folder or Hub id of a teacher for the same task, of any architecture and with any
+            tokenizer. The student learns its answers (see `teacher_predictions` and `teacher_logits`), its layers, or both.
         teacher_dtype (`str`): type of the teacher's weights; bfloat16 halves the time on CPUs with fast bfloat16 kernels.
         teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, if its configuration has
             only LABEL_0 and so on.
         protect_first_segment (`bool`): whether tokens of the first segment are dropped last. The default of this option and
             of the next eight is the checkpoint's own value, see [`DynamicTinyBertConfig`].
-        protect_first_segment_until (`int`): number of leading layers that do so; all if unset.
+        protect_first_segment_until (`int`): number of leading layers that do so.
         dropped_logits (`str`): logits of dropped tokens: `restore` or `mask`.
         early_selection_until (`int`): number of leading layers that select tokens before attention.
         importance_match (`int`): dimensions in which learned importance matches tokens with the first segment.
-        importance_match_until (`int`): number of leading layers that match; all if unset.
+        importance_match_until (`int`): number of leading layers that match.
         importance_windows (`list[int]`): tokens on each side in which a match is searched.
-        drop_layers (`list[int]`): layers that may drop tokens, from 0; all if unset.
+        drop_layers (`list[int]`): layers that may drop tokens, from 0.
         budgets (`str`): budgets by name, as JSON.
-        hidden_dropout_prob, attention_probs_dropout_prob (`float`): dropout in training; unset, the checkpoint's own.
+        hidden_dropout_prob, attention_probs_dropout_prob (`float`): dropout in training; by default the checkpoint's own.
         attn_implementation (`str`): attention kernel in training, see [`~transformers.PreTrainedModel`].
     """
 
@@ -66,10 +66,10 @@ class DataArguments:
     """The data that a recipe trains on.
 
     Args:
-        task (`str`): `question-answering`; `text-classification`, of texts or of pairs; or `plain-text`, general
-            distillation from a teacher's layers without labels.
-        train_file (`list[str]`): files: SQuAD's for questions; `.json`, `.jsonl`, `.csv` with `text_columns` (and `label`),
-            or `.txt` with a text a line, for texts. Unset, `dataset_name` is used.
+        task (`str`): `question-answering`, `text-classification`, `reranking`, or `plain-text`: text without labels, for
+            distillation from a teacher's layers.
+        train_file (`list[str]`): files: of SQuAD for questions; `.json`, `.jsonl`, `.csv` with `text_columns` (and `label`)
+            or `.txt` with a text in each line for texts. By default `dataset_name` is used.
         dataset_name, dataset_config_name (`str`): data set on the Hub; for questions `rajpurkar/squad` when not given.
         streaming (`bool`): read plain text while training (with `max_steps`), for data that do not fit on the disk.
         text_columns (`list[str]`): column of a text, or the two columns of a pair.
@@ -77,10 +77,11 @@ class DataArguments:
         class_names (`list[str]`): names of the labels, for data that have only numbers.
         max_train_samples (`int`): use at most this many rows, spread over the data.
         eval_file (`list[str]`): files of the same kind as `train_file`, measured during training, see `eval_strategy`.
-        validation_fraction (`float`): share of the data that training does not see: whole articles of questions, rows of
-            texts. With `eval_strategy` it is measured during training.
-        max_length, stride (`int`): of the windows of questions, see `encode_windows`; texts are truncated to `max_length`,
-            and plain text is split into pieces of it. When `max_length` is not given, 384 for questions and 128 for texts.
+        validation_fraction (`float`): share of the data in the validation split: whole articles of questions, rows of texts.
+            Training does not use it. With `eval_strategy` it is measured during training.
+        max_length, stride (`int`): size of the windows of questions, see `encode_windows`; texts are truncated to
+            `max_length`, and plain text is cut into pieces of it. The default is 384 for questions, 256 for
+            reranking, 128 for texts.
         teacher_cache_dir (`str`): folder of the cache of a teacher's answers; the cache folder of `datasets` when not given.
     """
 

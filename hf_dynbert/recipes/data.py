@@ -42,8 +42,8 @@ class RecipeData:
 
     Args:
         data_args ([`DataArguments`]): the data to load.
-        args ([`DistillationArguments`]): seed, and what is learned of a teacher.
-        config (`PreTrainedConfig`, *optional*): of the checkpoint that training starts from, whose labels the rows follow.
+        args ([`DistillationArguments`]): seed, and what is learned from a teacher.
+        config (`PreTrainedConfig`, *optional*): of the starting checkpoint, as whose labels those of the rows are numbered.
 
     Attributes:
         training, validation (`datasets.Dataset`): `validation` is `None` if nothing is measured.
@@ -89,7 +89,7 @@ class RecipeData:
         return self.task.training_features(tokenizer, self.validation, self.options)
 
     def with_teacher(self, features, teacher, source: str, tokenizer, student):
-        """The features, with the columns that the objective needs of a teacher: its tokens, its answers, or both."""
+        """The features, with the teacher's columns that the objective needs: its tokens, its answers, or both."""
         teacher_tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         teacher_tokenizer.model_max_length = readable_tokens(teacher, teacher_tokenizer)
         tokenizers, columns = (teacher_tokenizer, tokenizer), [features]

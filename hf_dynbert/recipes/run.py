@@ -30,13 +30,13 @@ logger = logging.get_logger(__name__)
 def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> Path:
     """Trains a model and saves it with its tokenizer in `args.output_dir`.
 
-    The folder records its run. The same run resumes from its last whole checkpoint, and does nothing if it has finished;
-    another run is refused, unless `args.overwrite_output_dir` is set.
+    The folder records its run. The same run resumes from its last complete checkpoint, or does nothing if it has finished.
+    Another run is refused, unless `args.overwrite_output_dir` is set.
 
     Args:
-        model_args ([`ModelArguments`]): where to start.
-        data_args ([`DataArguments`]): what to learn from.
-        args ([`DistillationArguments`]): how.
+        model_args ([`ModelArguments`]): the starting checkpoint and the teacher.
+        data_args ([`DataArguments`]): the data.
+        args ([`DistillationArguments`]): the objective and the training.
 
     Returns:
         `Path`: the folder with the model.
@@ -151,12 +151,12 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
     ]
     for module in frozen:  # MPNet keeps the position bias of all layers in its encoder
         module.requires_grad_(False)
-    for parameter in scorer_parameters(model):  # learned importance starts untrained
+    for parameter in scorer_parameters(model):  # scorers may be new
         parameter.requires_grad_(True)
 
 
 def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: Task) -> PreTrainedModel:
-    """The teacher, with its labels named."""
+    """Loads the teacher and names its labels."""
     source = model_args.teacher_model_name_or_path
     teacher, found = task.auto_class.from_pretrained(
         source, dtype=model_args.teacher_dtype, output_loading_info=True, trust_remote_code=False
@@ -243,8 +243,8 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
         ),
         (
             args.eval_strategy != "no" and not (data_args.eval_file or data_args.validation_fraction),
-            f"eval_strategy={args.eval_strategy} measures on data that training does not see; give eval_file, or "
-            "validation_fraction=0.1 to hold out a part, or leave eval_strategy out.",
+            f"eval_strategy={args.eval_strategy} needs data to measure on; give eval_file, or validation_fraction=0.1 "
+            "for a validation split, or leave eval_strategy out.",
         ),
         (
             args.eval_strategy == "no" and data_args.eval_file,
@@ -252,7 +252,7 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
         ),
         (
             data_args.task == "plain-text" and (args.length_drop or not args.learns_layers),
-            "plain text has no labels and no answers: all that is learned is in a teacher's layers. Use length_drop=False "
+            "plain text has no labels and no answers, so only a teacher's layers can be learned. Use length_drop=False "
             "and some of hidden_weight, embedding_weight, attention_weight and relation_weight.",
         ),
     ):

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Which run made a folder: what `train` records when it starts, and compares before it resumes."""
+"""The record of the run that made a folder: `train` writes it at the start, and compares it before it resumes."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from ..utils.atomic_files import replace_files
 from .arguments import DataArguments, ModelArguments
 
 
-RUN = "_run.json"  # the underscore keeps it off the Hub: it names local paths, and the Trainer uploads no such file
+RUN = "_run.json"  # it has local paths, so the name begins with an underscore: the Trainer does not upload such files
 # Settings that do not change what is trained: where things go, how progress is shown, how data are loaded
 OPERATIONAL = {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "teacher_cache_dir", "run_name", "report_to"}
 OPERATIONAL |= {"disable_tqdm", "push_to_hub", "prediction_loss_only", "per_device_eval_batch_size", "local_rank", "project"}
@@ -52,15 +52,15 @@ def run_contents(model, tokenizer, data, teacher=None) -> dict:
 
 
 def check_run(folder: Path, settings: dict, contents: dict | None = None) -> bool:
-    """Refuses a folder that another run made."""
+    """Refuses a folder that another run made; returns whether the run has finished."""
     found = sorted(path.name for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
     found += [name for name in ("model.safetensors", "openvino_model.xml") if (folder / name).exists()]
-    if not found:  # a run that ended before its first checkpoint leaves nothing to protect
+    if not found:  # the run ended before its first checkpoint
         return False
     known = _read(folder)
     if known is None:
         raise ValueError(
-            f"{folder} holds {', '.join(found)}, but no {RUN} says which run made them. Give another --output_dir, or "
+            f"{folder} holds {', '.join(found)}, but no {RUN}, the record of their run. Give another --output_dir, or "
             "--overwrite_output_dir true to start anew there."
         )
     differences = _differences(known.get("settings", {}), settings)
@@ -94,7 +94,7 @@ def finish_run(folder: Path) -> None:
 
 
 def checkpoint_to_resume(folder: Path, requested: str | None = None) -> str | None:
-    """The checkpoint that training resumes from: the requested one, or the last whole one in the folder."""
+    """The checkpoint that training resumes from: the requested one, or the last complete one in the folder."""
     paths = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.name.rpartition("-")[2].isdigit()]
     paths.sort(key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     if requested:
@@ -114,12 +114,12 @@ def checkpoint_to_resume(folder: Path, requested: str | None = None) -> str | No
             return str(path)
         if requested:
             raise ValueError(f"{path / damaged} is damaged or missing: training cannot resume from this checkpoint.")
-        logger.warning(f"{path / damaged} is damaged or missing: this checkpoint is left out.")
+        logger.warning(f"{path / damaged} is damaged or missing: this checkpoint is skipped.")
     return None
 
 
 def _damaged_file(checkpoint: Path) -> str | None:
-    """Name of a file that cannot be read; `None` if the checkpoint is whole."""
+    """Name of a file that cannot be read; `None` if the checkpoint is complete."""
     try:
         json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -145,7 +145,7 @@ def _damaged_file(checkpoint: Path) -> str | None:
 
 
 def _differences(known: dict, settings: dict) -> list[str]:
-    """Settings that differ; those that only another release has are left out."""
+    """Settings that differ; settings that the record does not have are ignored."""
     return [
         f"{name}: {known[name]!r} there, {value!r} now"
         for name, value in settings.items()

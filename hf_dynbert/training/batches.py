@@ -23,8 +23,8 @@ TEACHER_INPUTS = (INPUTS, TYPES, MASK, PLACES)
 class DistillationCollator(DataCollatorWithPadding):
     """[`~transformers.DataCollatorWithPadding`] that also pads the columns of a teacher.
 
-    The teacher's distributions are padded with 0 and `teacher_places` with -1, on the tokenizer's padding side. Tokens of the
-    teacher are padded with 0, and `teacher_attention_mask` is added.
+    The teacher's distributions are padded with 0 and `teacher_places` with -1, on the tokenizer's padding side. The
+    teacher's tokens are padded with 0, and `teacher_attention_mask` is added.
     """
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
