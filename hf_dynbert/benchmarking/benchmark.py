@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Latencies of several models on one machine. The models take turns, so that a disturbance affects all models alike."""
+"""Latencies of several models on one machine. The models take turns, so that other load affects all alike."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ def measure_entries(
 ) -> dict[str, dict[str, Latency]]:
     """Times every entry on every case, in turns, see [`~hf_dynbert.budgets.latency.time_in_turns`].
 
-    Each batch has been seen once before it is timed: a runtime compiles kernels for a length that it meets first.
+    Each batch runs once before it is timed, since a runtime compiles kernels for a new length.
     """
     measured = {}
     with tqdm(total=len(cases) * (repeats + 1), desc="Benchmark", disable=not progress) as bar:
@@ -60,7 +60,7 @@ def measure_entries(
 def benchmark_rows(
     entries: Sequence[BenchmarkEntry], measured: Mapping[str, Mapping[str, Latency]], references: Sequence[str]
 ) -> list[dict]:
-    """The measurements as one dict a entry: size, MACs, and for each case p50, p90 and speed-ups over the references."""
+    """One dict for each entry: size, MACs, and for each case p50, p90 and speed-ups over the references."""
     rows = []
     for entry in entries:
         row = {"name": entry.name, "size_mb": entry.size / 1e6, "macs_g": entry.macs / 1e9, "cases": {}}
@@ -90,7 +90,7 @@ def table_of(rows: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
 
 
 def plot_benchmark(rows: Sequence[dict], path: Path, title: str) -> Path:
-    """Draws the medians as bars, with a whisker to p90; a panel a case."""
+    """Draws the medians as bars, with a whisker to p90, in one panel for each case."""
     from matplotlib.figure import Figure  # in the `demo` extra; importing the package must not need it
 
     cases = list(rows[0]["cases"])

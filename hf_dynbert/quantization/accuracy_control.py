@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 logger = logging.getLogger(__name__)
 
-# Outputs of attention and of FFN: their inputs have the outliers
+# Output projections of attention and FFN, whose inputs have outliers
 SENSITIVE_PARTS = ("attention.output.dense", "output.dense")
 
 

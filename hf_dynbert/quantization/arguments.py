@@ -23,13 +23,13 @@ class QuantizeArguments(TaskArguments):
         drop_layers (`list[int]`, *optional*): layers of the int8 model that may drop tokens, from 0; by default those of the
             checkpoint. The int8 model has no token scorers in other layers.
         dropped_logits (`str`, *optional*): logits of dropped tokens in the int8 model, see [`DynamicTinyBertConfig`]; by
-            default those of the checkpoint. `mask` is faster, since no states of dropped tokens have to be kept.
+            default those of the checkpoint. `mask` is faster, since it stores no states of dropped tokens.
         train_file (`list[str]`, *optional*): files with training data.
         dataset_name (`str`, *optional*): data set on the Hub, if there is no `train_file`; for question answering,
             `rajpurkar/squad` by default.
         validation_fraction (`float`): share of the data in the validation split, as in training. Calibration uses the
-            training split, accuracy is measured on the validation split. With 0, other examples than those of the
-            calibration measure accuracy.
+            training split, accuracy is measured on the validation split. With 0, it is measured on examples that
+            calibration does not use.
         calibration_samples (`int`): number of inputs to calibrate with.
         smooth_quant_alpha (`float`): how much of the activations' outliers moves into the weights, from 0 to 1 (SmoothQuant,
             arXiv 2211.10438, section 4); -1 switches SmoothQuant off. Only for `openvino`.

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Inputs that a quantizer calibrates with: training data of every length, at every budget."""
+"""Calibration inputs of a quantizer: training data of every length, at every budget."""
 
 import random
 
@@ -25,7 +25,7 @@ def calibration_inputs(
         tokenizer (`PreTrainedTokenizerFast`): tokenizer of the model.
         data (`datasets.Dataset`): rows of `task.load`, never those that the model is evaluated on.
         options ([`DataOptions`]): how to tokenize.
-        samples (`int`): how many inputs; fewer if there are fewer.
+        samples (`int`): largest number of inputs.
         seed (`int`, *optional*, defaults to 0): seed of the draw.
 
     Returns:
@@ -42,7 +42,7 @@ def calibration_inputs(
 
 
 def calibration_calls(config, inputs: list[dict[str, list[int]]], seed: int = 0) -> list:
-    """Gives each input a length configuration.
+    """Pairs each input with a length configuration.
 
     A third of the inputs keeps all tokens, a third has the named budgets in turn, and a third has sampled length
     configurations, down to a third of the operations.

@@ -48,7 +48,7 @@ class NeuralCompressorInt8(PyTorchInt8):
         layers = range(exact.config.num_hidden_layers)
 
         def relative_score(candidate) -> float:
-            """Worst over the budgets; 1 for the graph in fp32, which `autotune` measures first."""
+            """The least ratio to fp32 over the budgets; 1 for the graph in fp32, which `autotune` measures first."""
             found = quantized_layers(candidate)
             if not found:
                 return 1.0

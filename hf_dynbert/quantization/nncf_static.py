@@ -69,7 +69,7 @@ def graph_input(inputs: dict[str, list[int]], length_config: list) -> dict[str, 
 
 
 def quantize_graph(model, inputs: list, smooth_quant_alpha: float, kept: list[str] | None = None) -> None:
-    """Makes static int8 of any OpenVINO model of Optimum-Intel, in place."""
+    """Quantizes an OpenVINO model of Optimum-Intel to static int8, in place."""
     fix = overflow_fix()
     quantization_config = OVQuantizationConfig(
         num_samples=len(inputs),

@@ -39,7 +39,7 @@ def quantize(args: QuantizeArguments) -> Path:
         args ([`QuantizeArguments`]): the model, the data, and how to quantize.
 
     Returns:
-        `Path`: the folder. It appears whole or not at all.
+        `Path`: the folder. All files are written or none.
 
     Raises:
         ValueError: bad data, a checkpoint of another architecture or without the head of a task, or budgets that drop tokens
@@ -151,13 +151,13 @@ def _sources(task: Task, args: QuantizeArguments) -> list[str]:
 
 
 def _split(task: Task, data: Dataset, args: QuantizeArguments) -> tuple[Dataset, Dataset | None]:
-    """Data to calibrate with, and other data to measure accuracy on."""
+    """The data for calibration, and other data for measuring accuracy."""
     if args.validation_fraction:
         training, validation = task.split(data, args.validation_fraction)
     else:
         data = data.shuffle(seed=args.seed)
         middle = max(1, min(args.calibration_samples, len(data) // 2))
-        # a list, since `datasets` refuses an empty range behind the last row
+        # a list, since `datasets` raises for an empty range behind the last row
         training, validation = data.select(range(middle)), data.select(list(range(middle, len(data))))
     validation = validation.shuffle(seed=args.seed).select(range(min(args.accuracy_samples, len(validation))))
     return training, validation if len(validation) else None
@@ -179,7 +179,7 @@ def _measure_with(evaluator: Evaluator | None, config) -> Callable[[object], dic
 
 
 def _recorded_arguments(args: QuantizeArguments) -> dict:
-    """The arguments without places of files, which would publish names of folders and users."""
+    """The arguments without paths, which would publish names of folders and users."""
     arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("model", "output_dir")}
     arguments["train_file"] = [Path(name).name for name in args.train_file or []]
     if args.train_file:
