@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What verbs check before work, and how they print."""
+"""Checks of verbs before any work, and printing."""
 
 import importlib.util
 import json

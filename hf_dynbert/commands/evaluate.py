@@ -26,9 +26,9 @@ class EvaluateArguments(TaskArguments):
         model (`str`): folder or Hub id of a model with a head for the task.
         data (`list[str]`): files, or a data set on the Hub.
         split (`str`): split of a data set on the Hub.
-        budget (`list[str]`): names, full, lists such as 0.9,0.6,0.5,0.4; named: full and all with a name.
+        budget (`list[str]`): names, lists such as 0.9,0.6,0.5,0.4, or named, which means full and all named budgets.
         limit (`int`, *optional*): number of examples, spread over the data.
-        validation_fraction (`float`): use only the validation split of a training with this value.
+        validation_fraction (`float`): use only the validation split of a training run with this value.
         batch_size (`int`): inputs of a batch, padded to the longest.
         latency_samples (`int`): number of inputs to time at batch 1.
         dtype (`str`): type of a PyTorch model's weights.
@@ -106,7 +106,7 @@ def run(args: EvaluateArguments) -> None:
 
 
 def _check_outputs(args: EvaluateArguments) -> None:
-    """Tries the outputs before the work."""
+    """Refuses outputs that cannot be written, before any work."""
     if args.save:
         check_writable(args.model)
     if args.predictions:
@@ -137,7 +137,7 @@ def _read_budgets(model, args: EvaluateArguments) -> dict:
 
 
 def _data_record(args: EvaluateArguments, task, examples: int) -> dict:
-    """The data of an evaluation, without the place of their files."""
+    """The data of an evaluation, without paths."""
     names = [Path(name).name if Path(name).exists() else f"{name} {args.split}" for name in args.data]
     dataset = args.data[0] if len(args.data) == 1 and not Path(args.data[0]).exists() else None
     return {

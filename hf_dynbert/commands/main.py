@@ -23,7 +23,7 @@ USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 
 {verbs}
 
-A recipe is a YAML file of options; options of the command line win over it.
+A recipe is a YAML file of options; options of the command line override it.
 hf-dynbert VERB --help (or hf-dynbert help VERB) shows the options of a verb, hf-dynbert --version the version.
 --debug shows the traceback of every error.
 
@@ -31,7 +31,7 @@ example: hf-dynbert predict --model outputs/model --question "Who built it?" --c
 
 
 def main(argv: list[str] | None = None, before_work: Callable[[], None] | None = None) -> int:
-    """Runs the command with the arguments of the process, or with `argv`. Not for help, `before_work` is called first.
+    """Runs the command with the arguments of the process, or with `argv`. Calls `before_work` before a verb runs.
 
     Returns:
         `int`: exit status: 0; 2 for wrong input, with one line on standard error; 130 after Ctrl-C. A fault of the program
@@ -78,7 +78,7 @@ def _dispatch(argv: list[str], before_work: Callable[[], None] | None) -> int:
     if before_work is not None:
         before_work()
     verb.run(*arguments)
-    if os.environ.get("RANK", "0") == "0":  # of several processes that train together, one reports
+    if os.environ.get("RANK", "0") == "0":  # one of several training processes reports
         print(f"{name} took {(time.perf_counter() - begin) / 60:.1f} minutes", file=sys.stderr)
     return 0
 

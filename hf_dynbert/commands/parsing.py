@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(argv: Sequence[str], classes: Sequence[type], prog: str = "hf-dynbert") -> tuple:
-    """Reads a recipe, if the first word is none of the options, and options, which win over the recipe.
+    """Reads a recipe, if the first word is not an option, and the options, which override the recipe.
 
     Args:
         argv (`list[str]`): `[RECIPE.yaml] --option value ...`.
@@ -101,12 +101,12 @@ def make_parser(
 ) -> Parser:
     """The parser of a verb; `format_help` returns its help.
 
-    An option that is not given leaves no trace in the result, so that the dataclass sets the default.
+    The result has no entry for an option that is not given, so the dataclass sets the default.
 
     Args:
         prog, description, example (`str`): name of the command, what it does, and a call that works.
         classes (`list[type]`): dataclasses whose fields are the options.
-        groups (`dict[str, list[str]]`, *optional*): title to options; options of no group follow under "other options".
+        groups (`dict[str, list[str]]`, *optional*): title to options; options without a group follow under "other options".
     """
     fields, descriptions = option_fields(classes), option_descriptions(classes)
     required = [name for name, (field, _) in fields.items() if _default(field) is dataclasses.MISSING]
@@ -216,7 +216,7 @@ def _reader(annotation: object) -> tuple[typing.Callable, bool, list | None]:
             return str, False, [member.value for member in kind]
     if set(kinds) == {bool, str}:
         return _read_bool_or_text, False, None
-    for kind in (str, float):  # of transformers' arguments, mappings too are texts, which they read as JSON
+    for kind in (str, float):  # mappings of TrainingArguments are texts too, which it reads as JSON
         if kind in kinds:
             return kind, False, None
     return {bool: _read_bool, int: int}.get(kinds[0], _read_json), False, None

@@ -22,7 +22,7 @@ GROUPS = {
     "data": tuple(option_fields([DataArguments])),
     "objective": tuple(OBJECTIVE.split()),
 }
-# The options that most runs set: the short help describes these, and names the others
+# The options that most runs set: the short help describes these, and lists the names of the others
 FREQUENT = ("model_name_or_path", "task", "train_file", "dataset_name", "teacher_model_name_or_path")
 TRAINING = {
     "output_dir": "Folder of the trained model; a killed run resumes from it.",

@@ -40,8 +40,8 @@ def push_folder(
 ) -> str:
     """Uploads the model in a folder: weights, configuration, tokenizer, card, plots.
 
-    All files come with one commit, so that nobody pulls half of them. After a broken connection, the same call sends the
-    missing large files only. A card in the repository that a person wrote stays.
+    All files go into one commit, so that the repository is never incomplete. After a broken connection, the same call sends
+    only the missing large files. A card in the repository that a person wrote stays.
 
     Args:
         folder (`str` or `Path`): a PyTorch model in safetensors, or an OpenVINO model, with its tokenizer.
@@ -54,11 +54,11 @@ def push_folder(
         `str`: address of the commit.
 
     Raises:
-        ValueError: a folder that could not be pulled as a model, before anything is sent.
+        ValueError: a folder that could not be loaded as a model, before anything is sent.
         OSError: the Hub refused, or could not be reached.
     """
     folder = Path(folder)
-    model_files(folder)  # or an error, before anything is written
+    model_files(folder)  # raises before anything is written
     write_card(folder)
     paths = model_files(folder)
     api = HfApi(library_name="hf_dynbert", token=token)
@@ -66,7 +66,7 @@ def push_folder(
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if private and not api.model_info(repo_id).private:
             raise ValueError(f"{repo_id} is public. Make it private on the Hub first, or leave out private.")
-        if revision and not revision.startswith("refs/"):  # those are there, or cannot be made
+        if revision and not revision.startswith("refs/"):  # such branches exist, or cannot be made
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         there = api.list_repo_files(repo_id, revision=revision)
         if "README.md" in there:
@@ -79,14 +79,14 @@ def push_folder(
             changes += [CommitOperationDelete(name) for name in sorted(left)]
         return api.create_commit(repo_id, changes, commit_message=message, revision=revision).commit_url
     except RepositoryNotFoundError as error:
-        raise OSError(f"{repo_id} is not there, or not yours to write: {LOG_IN} ({_first_line(error)})") from error
+        raise OSError(f"{repo_id} does not exist, or you cannot write to it: {LOG_IN} ({_first_line(error)})") from error
     except HfHubHTTPError as error:
         refused = error.response is not None and error.response.status_code in (401, 403)
         raise OSError(f"The Hub refused {repo_id}: {_first_line(error)}{' ' + LOG_IN if refused else ''}") from error
-    except (HTTPError, RuntimeError) as error:  # RuntimeError: of one of the threads that upload large files
+    except (HTTPError, RuntimeError) as error:  # RuntimeError: from threads that upload large files
         raise OSError(
             f"{folder} did not reach {repo_id} ({_first_line(error)} {_first_line(error.__cause__ or '')}). Nothing was "
-            "published; the same call goes on with what is missing."
+            "published; the same call sends the rest."
         ) from error
 
 
@@ -107,7 +107,7 @@ def model_files(folder: Path) -> list[Path]:
     links = [path for path in paths if folder.resolve() / path.relative_to(folder) != path.resolve()]
     for path in links:
         if path.name == "config.json" or fnmatch(path.name, "model*.safetensors") or path.name in OPENVINO_FILES:
-            raise InputError(f"{path} is a link, and push follows none: copy the file it points to into the folder.")
+            raise InputError(f"{path} is a link, which push does not follow: copy the file it points to into the folder.")
         logger.warning(f"{path} is a link: it is not uploaded.")
     check_folder(folder)
     if is_ours(folder):

@@ -36,7 +36,7 @@ def is_ours(folder: Path) -> bool:
 
 
 def remove_stale_records(folder: str | Path, keep: Iterable[str] = ()) -> None:
-    """Removes the files of an earlier model from a folder with a new model of this package, but for those in `keep`."""
+    """Removes the files of an earlier model from a folder with a new model of this package, except those in `keep`."""
     folder = Path(folder)
     if is_ours(folder):
         for name in set(OF_A_MODEL) - set(keep):
@@ -44,7 +44,7 @@ def remove_stale_records(folder: str | Path, keep: Iterable[str] = ()) -> None:
 
 
 def hub_id(name: object) -> str | None:
-    """The name, if it can be a `user/name` of the Hub and is no folder here: paths of this machine are not published."""
+    """The name if it can be a Hub id, else `None`: names of local folders are not published."""
     if not isinstance(name, str) or "/" not in name or name[0] in "./~" or Path(name).exists():
         return None
     try:
