@@ -1,13 +1,13 @@
-# Six verbs. Each makes the environment it needs; python3 (3.11 or newer) and pip are all that must be there.
+# Each target makes the environment that it needs; only python3 (3.11 or newer) and pip must be installed.
 
 PYTHON ?= python3
 VENV := .venv
 NEWEST := .venv-newest
 STAMP := $(VENV)/.installed
 NEWEST_STAMP := $(NEWEST)/.installed
-# A worker a core, each with one thread: tiny models gain nothing from more. A file's tests share what they set up.
+# One thread for each worker: tiny models are not faster with more.
 WORKERS := OMP_NUM_THREADS=1
-# Files in their own order, in which the last ones are short, so that no worker waits long for the other.
+# A worker for each core. The tests of a file share fixtures; the last files are short, so that no worker waits long.
 PYTEST_OPTIONS := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: install demo demo-train test test-newest style
@@ -20,18 +20,18 @@ $(STAMP): setup.cfg pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --editable ".[intel,neural-compressor,search,demo,dev]"
 	touch $@
 
-# the starter checkpoint, measured and asked; results in outputs/demo
+# measures the starter checkpoint and asks it questions; results in outputs/demo
 demo: $(STAMP)
 	$(VENV)/bin/python recipes/demo/demo.py
 
-# the main job on two cores in a few minutes: training, and the same with what came out
+# trains a model on two cores in a few minutes, then measures it and asks it questions
 demo-train: $(STAMP)
 	$(VENV)/bin/python recipes/demo/train_demo.py
 
 test: $(STAMP)
 	$(WORKERS) $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 
-# the core alone, with the newest transformers 5 that there is
+# the core alone, with the newest transformers 5
 test-newest: $(NEWEST_STAMP)
 	$(WORKERS) $(NEWEST)/bin/python -m pytest $(PYTEST_OPTIONS)
 

@@ -1,16 +1,16 @@
-# Stages of a recipe as real files. The Makefile of a recipe folder includes this file.
+# Rules that make the folders of a recipe's stages. The Makefile of a recipe folder includes this file.
 #
 #   make -C recipes/quala-minilm-squad DATA="train.json" EVAL="dev.json"     runs what is missing or out of date
 #   make -n -C ...                                                           shows the plan
 #   make -C ... STAGE                                                        runs up to one stage
-#   make -C ... STAGE_OPTIONS="--num_train_epochs 1"                         options of one stage; they win over its recipe
-#   make -t -C ... STAGE                                                     takes what lies in the stage's folder as done
+#   make -C ... STAGE_OPTIONS="--num_train_epochs 1"                         options of one stage, which override its recipe
+#   make -t -C ... STAGE                                                     marks the stage as done with the files in its folder
 #
 # DATA, EVAL: files, relative to WORK or absolute; without them the data sets that the recipes name.
-# WORK: the folder in which the commands run and which holds outputs/; the repository when not given.
+# WORK: the folder in which the commands run and outputs/ is made; the repository by default.
 #
-# A stage runs again when its options, its recipe, its data or an earlier stage changed: the folder of the run before is then
-# renamed to FOLDER.old-TIME. A stage that was killed goes on: nothing changed, but its result is missing.
+# A stage runs again if its options, its recipe, its data or an earlier stage changed; the folder of the previous run is then
+# renamed to FOLDER.old-TIME. A stage that was killed resumes.
 
 WORK ?= $(abspath $(dir $(lastword $(MAKEFILE_LIST)))/..)
 HF_DYNBERT ?= hf-dynbert
@@ -25,8 +25,8 @@ TRAIN_FILES := $(if $(DATA),--train_file $(DATA))
 DATA_FILES := $(wildcard $(call in_work,$(DATA) $(EVAL)))
 
 # $(eval $(call stage,NAME,VERB,FOLDER,RESULT,RECIPE,EARLIER)) for a stage whose options are in NAME_WORDS and NAME_OPTIONS.
-# RESULT is the file that the verb writes last into FOLDER, RECIPE a YAML file or nothing, EARLIER the stages it starts from.
-# NAME_BEGUN marks with which options and after which inputs the run in FOLDER began.
+# RESULT is the file that the verb writes last into FOLDER, RECIPE a YAML file or nothing, EARLIER the stages that it starts from.
+# NAME_BEGUN is an empty file of the time at which the run in FOLDER began; its name has a checksum of the command.
 define stage
 $(1)_COMMAND := $(HF_DYNBERT) $(2) $(abspath $(5)) $($(1)_WORDS) $($(1)_OPTIONS)
 $(1)_RESULT := $(call in_work,$(3))/$(4)
