@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Linear and embedding layers that hold int8 weights.
+"""Linear and embedding layers with int8 weights.
 
 Activations are rounded row by row, with a scale for each row (ZeroQuant, arXiv 2206.01861, section 4.1: token-wise), or by a
 range that calibration has set. Either way the output of a row depends on this row alone, bit for bit. The floats between

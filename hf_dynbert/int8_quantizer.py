@@ -14,7 +14,7 @@ from .int8_layers import Int8Embedding, Int8Linear
 # and budget; this int8 gains nothing from compiling. Batch 1 and 8, full and half, 160 tokens; Xeon with AMX, two threads,
 # PyTorch 2.13, torchao 0.18: recipes/quala-minilm-squad/compare_torchao.py
 METHOD = "dynamic_int8"
-# Under 2 % of the operations; their outputs decide which token stays or answers
+# Under 2 % of the operations; their outputs select the tokens and the answers
 KEPT_EXACT = ("token_scorer", "qa_outputs", "classifier", "pooler")
 INT8_CLASSES = {nn.Linear: Int8Linear, nn.Embedding: Int8Embedding}
 

@@ -10,7 +10,7 @@ from pickle import UnpicklingError
 
 import torch
 import transformers
-from huggingface_hub.errors import HfHubHTTPError, HTTPError  # which HTTP library it stands on, its release decides
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # its HTTP library depends on its release
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
@@ -141,12 +141,12 @@ def convert_config(config_class, config: PreTrainedConfig, **overrides):
 
 
 def convert_state_dict(model: PreTrainedModel, layers: Sequence[int] | None = None) -> dict[str, torch.Tensor]:
-    """Weights of a supported model under BERT's names, head included; with `layers`, these alone, numbered anew."""
+    """Weights of a supported model under BERT's names, head included; with `layers`, only these, renumbered from 0."""
     weights = model.state_dict()
     if model.base_model is model:
         weights = {f"{model.base_model_prefix}.{name}": weight for name, weight in weights.items()}
     weights = {_rename(name, RENAMES.get(model.config.model_type, [])): weight for name, weight in weights.items()}
-    if model.config.model_type == "distilbert":  # it has no token types: all of them add nothing
+    if model.config.model_type == "distilbert":  # it has no token types: zeros add nothing
         embeddings = weights["bert.embeddings.word_embeddings.weight"]
         weights["bert.embeddings.token_type_embeddings.weight"] = embeddings.new_zeros(2, model.config.hidden_size)
     if layers is None:
@@ -166,8 +166,8 @@ def one_clear_error(name: str):
     """Turns the errors of loading weights into a few clear ones.
 
     Raises:
-        OSError: weights that are damaged, incomplete, a pickle of more than tensors, or broke off on their way, and a folder
-            with an OpenVINO model alone.
+        OSError: weights that are damaged, not fully downloaded, or a pickle with objects other than tensors, and a folder
+            with only an OpenVINO model.
         ValueError: weights of other shapes than the configuration's.
     """
     try:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""A checkpoint that people already have, as a length-adaptive model in a folder: no training, the same answers."""
+"""Converts an existing checkpoint to a length-adaptive model in a folder, without training."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..utils.atomic_files import replace_files
 from .convert import convert_config, describe_tokenizer
 
 
-BUDGETS = {"three-quarters": 0.75, "half": 0.5}  # of the operations; what was not trained to drop should not drop more
+BUDGETS = {"three-quarters": 0.75, "half": 0.5}  # of the operations; without training, smaller budgets lose too much
 
 
 def convert(
@@ -29,10 +29,10 @@ def convert(
     Args:
         source (`str`): folder or Hub id of a BERT, RoBERTa or DistilBERT checkpoint, in safetensors or in an old
             `pytorch_model.bin`, which is read as data alone.
-        output_dir (`str` or `Path`): folder to write; whole or not at all.
-        task (`str`, *optional*): for example `question-answering`; what the checkpoint's head is for when not given.
-        budgets (`dict`, *optional*): named length configurations; when not given, three quarters and half of the operations
-            with the same part dropped in each layer. The attention that a token receives decides, as in the papers.
+        output_dir (`str` or `Path`): folder to write; all files are written or none.
+        task (`str`, *optional*): for example `question-answering`; by default the task of the checkpoint's head.
+        budgets (`dict`, *optional*): named length configurations; by default three quarters and half of the operations,
+            with the same share dropped in each layer by received attention, as in the papers.
         revision (`str`, *optional*): branch, tag or commit of a Hub id.
 
     Returns:

@@ -1,2 +1,2 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Helpers that use nothing of models: files, errors, tables."""
+"""Helpers that do not depend on models: files, errors, tables."""

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Files that appear whole or not at all, folders that one process writes at a time, and checks of outputs."""
+"""Atomic writes of files, locks of folders, and checks of output folders."""
 
 import os
 import platform
@@ -15,18 +15,18 @@ from .errors import InputError
 
 try:
     import fcntl
-except ImportError:  # Windows has none: there, two processes may work at the same time
+except ImportError:  # Windows has no fcntl: two processes may write at the same time
     fcntl = None
 
 
 CONFIG = "config.json"
 WRITING = ".writing-"
-MACHINE = re.sub(r"\W", "_", platform.node())  # a number of a process means something on its own machine only
+MACHINE = re.sub(r"\W", "_", platform.node())  # process ids are valid on one machine only
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Waits until no other process or thread is inside for the same folder, which must exist. The lock leaves no file."""
+    """Locks an existing folder against other processes and threads that use this function. The lock leaves no file."""
     if fcntl is None:
         yield
         return
@@ -42,8 +42,8 @@ def locked(folder: Path) -> Iterator[None]:
 def replace_files(folder: Path) -> Iterator[Path]:
     """Yields an empty folder; its files move to `folder` when all are written, and not at all if writing fails.
 
-    In a model folder, `config.json` is removed first and moved last: until then nothing loads, rather than a mixture of two
-    models. `folder` is made if it is missing; other files in it stay. Folders of killed processes are removed.
+    In a model folder, `config.json` is removed first and moved last, so that a mixture of two models is never loaded.
+    `folder` is made if it is missing; other files in it stay. Folders of killed processes are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale_folders(folder)
@@ -68,7 +68,7 @@ def _remove_stale_folders(folder: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
-    if os.name == "nt":  # there, os.kill(pid, 0) ends the process
+    if os.name == "nt":  # on Windows os.kill(pid, 0) ends the process
         return True
     try:
         os.kill(process, 0)

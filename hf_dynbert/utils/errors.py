@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Which errors are about input, and which are faults of the program."""
+"""Distinguishes errors of input from faults of the program, and checks values."""
 
 import dis
 import math

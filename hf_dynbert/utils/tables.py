@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 
-WIDEST = 10_000  # columns of output that is no terminal: a file or a pipe wraps and shortens nothing
+WIDEST = 10_000  # columns if the output is a file or a pipe, so that no line is wrapped or cut
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
