@@ -1,9 +1,9 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What a model still reads: a question and its passage once for each place where tokens are dropped, the dropped ones faded.
+"""Draws the tokens of a question and its passage before and after each layer that drops some; dropped tokens are grey.
 
 python recipes/demo/draw_tokens.py --model outputs/demo/dynamic-minilm --length_config half --output tokens.png
 
-The model is one in PyTorch; this one is what `make demo-train` makes.
+The model is a PyTorch model, by default the one of `make demo-train`.
 """
 
 import argparse
@@ -25,11 +25,11 @@ KEPT, DROPPED, ANSWER = "black", "0.8", "tab:green"
 
 
 def main() -> None:
-    """Asks, and draws."""
+    """Answers a question and draws the tokens."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="outputs/demo/dynamic-minilm")
     parser.add_argument("--length_config", default="half")
-    parser.add_argument("--number", type=int, default=0, help="which of the questions of recipes/data/held-out.json")
+    parser.add_argument("--number", type=int, default=0, help="index of the question in recipes/data/held-out.json")
     parser.add_argument("--output", default="tokens.png")
     args = parser.parse_args()
     question, context = pair(args.number)
@@ -63,14 +63,14 @@ def pair(number: int) -> tuple[str, str]:
 
 @torch.no_grad()
 def surviving(model, encoded, name: str) -> dict[str, list[bool]]:
-    """Which tokens go on, from the input on and after each layer that drops some."""
+    """Marks the tokens that are left in the input and after each layer that drops some."""
     length_config = model.config.resolve_budget(name).length_config
     everyone = [True] * encoded["input_ids"].shape[1]
     levels = {f"layer 1 reads {len(everyone)} tokens": everyone}
     for layer, entry in enumerate(length_config):
         if layer and entry == length_config[layer - 1]:
             continue
-        # As if nothing were dropped later: what a layer drops does not depend on the layers above it
+        # No drops after this layer: they do not change which tokens this layer drops
         until_here = [*length_config[:layer], *[entry] * (len(length_config) - layer)]
         kept = model(**encoded, length_config=until_here).kept_tokens[0].tolist()
         levels[f"layer {layer + 1} drops, {sum(kept)} go on"] = kept
@@ -78,7 +78,7 @@ def surviving(model, encoded, name: str) -> dict[str, list[bool]]:
 
 
 def draw(tokens: list[str], levels: dict[str, list[bool]], answer: list[bool], path: Path) -> None:
-    """The text once a level."""
+    """Draws the text once for each level."""
     places = wrapped(tokens)
     lines = 1 + places[-1][0]
     figure = Figure(figsize=(INCHES, LINE * (lines + 1.6) * len(levels)), layout="constrained")

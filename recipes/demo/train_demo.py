@@ -1,10 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The main job in a few minutes: fine-tune once, save, pull back, answer at three budgets.
+"""Fine-tunes a model in a few minutes, saves and loads it, and answers at three budgets.
 
     make demo-train        or        python recipes/demo/train_demo.py
 
-Everything lands in outputs/demo. The data are 64 short original texts with 512 questions (recipes/data), far too few for a
-good model: the demo shows the way, recipes/dynamic-minilm-squad shows what it is worth on SQuAD.
+All files are written to outputs/demo. The data are 64 short original texts with 512 questions (recipes/data), too few for a
+good model; recipes/dynamic-minilm-squad has results on SQuAD.
 """
 
 import time

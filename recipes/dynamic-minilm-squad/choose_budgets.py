@@ -1,11 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Which placement of the drops loses least at a given cost, on the held-out tenth of the articles.
+"""Finds the placement of drops that loses least at a given cost, on the validation split.
 
 python choose_budgets.py --model outputs/compare-importances/learned --train_file FILE.json [FILE.json ...]
 
 Tries equal drops in every layer and random placements (seeded), or with --near NAME neighbours of a budget of the model, and
-whatever --length_configs lists. The model must not have been trained on the held-out articles (compare_importances.py makes
-one). Prints the best of each cost.
+those of --length_configs. The model must not have been trained on the validation split (compare_importances.py makes such a
+model). Prints the best configurations of each cost.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--train_file", nargs="+", required=True)
     parser.add_argument("--held_out", type=float, default=0.1)
-    parser.add_argument("--limit", type=int, default=400, help="held-out questions to evaluate on")
+    parser.add_argument("--limit", type=int, default=400, help="validation questions to evaluate on")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.5, 1 / 3], help="parts of the full operations")
     parser.add_argument("--draws", type=int, default=20, help="random placements for each cost")
     parser.add_argument("--near", help="a budget of the model: draw its neighbours, at its cost")
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def is_at(config, ratio: float, length_config: list[float]) -> bool:
-    """Whether it costs so much: few late drops, or shares that are as small as they get, cannot always spend as little."""
+    """Whether it has this cost, which few late drops cannot always reach."""
     return count_macs(config, length_config, NOMINAL_LENGTH) < 1.02 * ratio * count_macs(config, None, NOMINAL_LENGTH)
 
 
@@ -74,7 +74,7 @@ def candidates(config, ratio: float, draws: int):
 
 
 def neighbours(config, ratio: float, draws: int, budget: list[float]):
-    """The budget itself at exactly this cost, and others that divide the drop a little differently among the layers."""
+    """The budget at exactly this cost, and configurations that divide the drop a little differently among the layers."""
     rng, before = random.Random(0), [1.0, *budget]
     drops = {layer: math.log(before[layer] / budget[layer]) for layer in range(len(budget))}
     yield fit_length_config(config, ratio, drops)

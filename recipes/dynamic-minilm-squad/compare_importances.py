@@ -1,10 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""One LengthDrop run for each importance, all else equal; each evaluated at three placements of the drops of equal cost.
+"""One LengthDrop run for each importance with equal settings, evaluated at placements of drops of equal cost.
 
 python compare_importances.py --start outputs/minilm-squad-nine-tenths --train_file FILE.json [FILE.json ...]
 
-Trains on a sample of nine tenths of the articles and evaluates on the tenth held out (choices are never made on dev). A run
-that is there is not repeated; a killed one resumes. Prints a table and writes results.json.
+Trains on a sample of the training split and evaluates on the validation split; dev is not used. A finished run is not
+repeated; a killed run resumes. Prints a table and writes results.json.
 """
 
 import argparse
@@ -31,11 +31,11 @@ RATIOS = (0.5, 1 / 3)
 def main() -> None:
     """Trains, evaluates and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--start", required=True, help="plain fine-tune on the nine tenths (finetune.yaml --held_out 0.1)")
+    parser.add_argument("--start", required=True, help="plain fine-tune (finetune.yaml --validation_fraction 0.1)")
     parser.add_argument("--train_file", nargs="+", required=True)
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--held_out", type=float, default=0.1)
-    parser.add_argument("--limit", type=int, help="evaluate on so many of the held-out questions, spread over them")
+    parser.add_argument("--limit", type=int, help="number of validation questions to evaluate on")
     parser.add_argument("--output", type=Path, default=Path("outputs/compare-importances"))
     parser.add_argument("--importances", nargs="+", default=list(IMPORTANCES))
     args, options = parser.parse_known_args()
@@ -83,7 +83,7 @@ def budgets(config):
         for placement, layers in PLACEMENTS.items():
             length_config = fit_length_config(config, ratio, layers)
             cost = count_macs(config, length_config, NOMINAL_LENGTH) / count_macs(config, None, NOMINAL_LENGTH)
-            if cost < 1.05 * ratio:  # these layers alone cannot always spend as little
+            if cost < 1.05 * ratio:  # drops in these layers alone cannot always reach the cost
                 yield placement, ratio, length_config
 
 

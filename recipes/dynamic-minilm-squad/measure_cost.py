@@ -1,10 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What dropping tokens costs: our model against upstream BERT, side by side, for every importance.
+"""Latency of token dropping: our model and upstream BERT in turns, for every importance.
 
 python measure_cost.py [--lengths 384 164] [--repeats 40] [--threads 2]
 
 Random weights of MiniLM-L6's shape (latency does not need trained ones), PyTorch fp32, batch 1 and 8 without padding. All
-variants take turns within each repeat, so a noisy machine disturbs them alike; the table has medians as ratios to upstream.
+variants take turns within each repeat, so other load affects all alike; the table has medians as ratios to upstream.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 
 python report.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--budgets full half third] [--plot curve.png]
 
-Prints Markdown, writes the curve as a PNG and the numbers as JSON beside it. With --held_out 0.1 the data are training
-files, of which only the tenth that a run with the same option never saw is used: where choices are made.
+Prints Markdown, writes the curve as a PNG and the numbers as JSON next to it. With --held_out 0.1 the data are training
+files, of which only the validation split of a run with the same value is used.
 """
 
 import argparse
@@ -31,8 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", nargs="+", required=True)
-    parser.add_argument("--held_out", type=float, help="of the data, only this part, by article")
-    parser.add_argument("--limit", type=int, help="only so many questions, spread over the data")
+    parser.add_argument("--held_out", type=float, help="use only the validation split of this share, by article")
+    parser.add_argument("--limit", type=int, help="number of questions, at random")
     parser.add_argument("--budgets", nargs="+", help="names, or lists such as 1.0,0.5,0.5,0.3,0.3,0.3; all names by default")
     parser.add_argument("--plot", type=Path, default=Path("outputs/curve.png"))
     parser.add_argument("--title", default="F1 at every budget of one model")

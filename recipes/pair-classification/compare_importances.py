@@ -3,8 +3,8 @@
 
 python compare_importances.py --start sentence-transformers/all-MiniLM-L6-v2 --train_file FILE.json [FILE.json ...]
 
-Pairs are those of make_pairs.py. One plain fine-tune, then one LengthDrop run for each importance; accuracy on held-out
-articles. Prints a table and writes results.json.
+Pairs are those of make_pairs.py. One plain fine-tune, then one LengthDrop run for each importance; accuracy on
+the validation split. Prints a table and writes results.json.
 """
 
 import argparse

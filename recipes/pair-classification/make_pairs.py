@@ -4,9 +4,9 @@
 python make_pairs.py --train_file FILE.json [FILE.json ...] --output outputs/pairs
 
 Pairs are made from SQuAD-shaped questions as GLUE's QNLI makes them (arXiv 1804.07461, section 3.3): the sentence with the
-answer is right, the other sentence of the paragraph that shares most words with the question is wrong. Writes train.jsonl,
-two pairs a question, and held-out.jsonl, of articles that training does not see, with all sentences of each question's
-paragraph: to be ranked. Labels are called as QNLI's.
+answer is right, the other sentence of the paragraph that shares most words with the question is wrong. Writes train.jsonl
+with two pairs for each question, and held-out.jsonl of the validation split with all sentences of each question's paragraph,
+to be ranked. Labels have the names of QNLI.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def take(data: Dataset, most: int | None) -> Dataset:
-    """So many questions, at random."""
+    """Returns `most` questions, drawn at random."""
     return data.shuffle(seed=0).select(range(min(most or len(data), len(data))))
 
 

@@ -1,11 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Answers to many questions, with `datasets.map`: how many a second, and how that grows with processes.
+"""Answers many questions with `datasets.map`, and measures questions per second for each number of processes.
 
 python answer_corpus.py --model outputs/quala-minilm-squad --data dev-v1.1.json --length_config balanced --processes 1 2 \
     --output outputs/answers.parquet [--shard 0 --num_shards 8]
 
-The data are SQuAD's files (.json), or rows with question and context (.jsonl, .csv, .parquet). A machine takes a shard; what
-was written is not answered again. Prints a table, a row for each number of processes, which share the cores.
+The data are SQuAD's files (.json), or rows with question and context (.jsonl, .csv, .parquet). A machine takes a
+shard. Stored answers are not computed again. Prints a table with a row for each number of processes, which share the cores.
 """
 
 import argparse
@@ -26,7 +26,7 @@ READERS = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 
 
 class Answerer:
-    """Answers a batch of `datasets.map`; every process loads the model for itself, when it is first asked.
+    """Answers a batch of `datasets.map`; each process loads the model at its first batch.
 
     Args:
         model (`str`): folder or Hub id, of any runtime.
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=1, help="windows of a batch, padded to the longest")
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--num_shards", type=int, default=1)
-    parser.add_argument("--limit", type=int, help="only so many questions")
+    parser.add_argument("--limit", type=int, help="number of questions")
     parser.add_argument("--output", type=Path, help="a .parquet file; nothing is written when not given")
     args = parser.parse_args()
     if args.output and args.output.suffix != ".parquet":

@@ -1,11 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""The exported model against the eager one, in fp32, on real questions: at every budget, alone and in padded batches.
+"""Compares the exported and the eager model in fp32 on real questions, at every budget, alone and in padded batches.
 
 python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200] [--dropped_logits mask]
 
-Takes a model that answers, or one that classifies pairs of a question and a passage. Prints how many examples agree within
-1e-4 in every logit. Each other one is looked into: its two runs part where a token that stays and one that goes are tied in
-importance, within the rounding of two kernels, or the export is wrong.
+Takes a model for question answering, or a classifier of pairs of question and passage. Prints how many
+examples agree within 1e-4 in every logit. For any other example, either a kept and a dropped token have equal importance within the rounding of the
+two kernels, or the export is wrong.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def compare(eager, exported, tokenizer, batch: list, budget: str) -> list[tuple[
 
 
 def nearest_ties(config, inputs, output) -> torch.Tensor:
-    """`(B,)`: over the layers, the least difference of score between a token that stays and one that goes."""
+    """`(B,)`: over the layers, the least difference of score between a kept and a dropped token."""
     real = inputs["attention_mask"].bool()
     segment = first_segment(real, inputs.get("token_type_ids"), inputs["input_ids"], config.sep_token_id)
     free = real & ~segment & ~first_token(real)  # tokens whose place is decided by their score

@@ -1,9 +1,9 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""What int8 costs in F1 and saves in size: a checkpoint beside what `hf-dynbert quantize` made of it, at every budget.
+"""Compares F1 and size of a checkpoint and its int8 folders from `hf-dynbert quantize`, at every budget.
 
 python compare_int8.py --model outputs/dynamic-minilm-squad --int8 outputs/quala-minilm-squad ... --data dev-v1.1.json
 
-Prints Markdown. The same questions for all; --limit takes so many, spread over the data.
+Prints Markdown. All models get the same questions; --limit is their number, spread over the data.
 """
 
 import argparse

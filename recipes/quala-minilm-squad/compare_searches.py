@@ -3,8 +3,8 @@
 python recipes/quala-minilm-squad/compare_searches.py measure --data train.json ... --table outputs/searches.json
 python recipes/quala-minilm-squad/compare_searches.py compare --table outputs/searches.json
 
-`measure` runs the model at each node of a 12 x 12 table on questions that training held out, and stores each node at once: a
-second call continues. `compare` runs every search method on the table, which costs no model call; between the nodes F1 is
+`measure` runs the model at each node of a 12 x 12 table on validation questions, and stores each node at once: a second
+call continues. `compare` runs every search method on the table, without calls of the model; F1 between the nodes is
 interpolated linearly. The cost is the share of full length's MACs, which has no timing noise.
 """
 
@@ -27,7 +27,7 @@ from evolution import evolve  # noqa: E402 (a script of this folder)
 
 
 LEVELS = 12  # of each drop
-SMALLEST = 0.06  # smallest share of the tokens that a drop keeps: the least that training practised (the budget `third`)
+SMALLEST = 0.06  # smallest share of the tokens that a drop keeps: as in training (the budget `third`)
 HELD_OUT = 0.1  # as in distil.yaml and length_drop.yaml
 EVALUATIONS = (36, 64, 100, 144)  # grids of 6 x 6 to 12 x 12
 SEEDS = 5  # of each method with chance; the grid has none
@@ -172,8 +172,8 @@ def main() -> None:
     parser.add_argument("part", choices=["measure", "compare"])
     parser.add_argument("--table", type=Path, required=True, help="JSON file of measured nodes")
     parser.add_argument("--model", default="recipes/quala-minilm-squad/checkpoint", help="folder of the model")
-    parser.add_argument("--data", nargs="+", help="SQuAD training files, of which a tenth of the articles was held out")
-    parser.add_argument("--questions", type=int, default=300, help="held-out questions that score a node")
+    parser.add_argument("--data", nargs="+", help="SQuAD training files; a tenth of the articles is the validation split")
+    parser.add_argument("--questions", type=int, default=300, help="validation questions that score a node")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     args = parser.parse_args()

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-r"""How far int8's distributions of starts and ends are from fp32's: finer than F1, so calibration can be compared by it.
+r"""Divergence of int8's start and end distributions from fp32's, to compare calibrations more precisely than by F1.
 
 python compare_spans.py --model outputs/quala-minilm-squad-fp32 --int8 outputs/quala-minilm-squad ... --held_out 0.1 \
     --data TRAIN.json ...
@@ -20,8 +20,8 @@ from hf_dynbert.tasks.question_answering.squad import split_by_article
 from hf_dynbert.utils.tables import markdown_table
 
 
-# A token that has gone answers the lowest float, and one that int8 alone drops would make the divergence infinite: cut far
-# below what any token that is left says, and the same for all that is compared
+# A dropped token has the lowest float as logit. If only int8 drops it, the divergence would be infinite, so logits are cut
+# at a value far below those of kept tokens
 LOWEST_LOGIT, LOWEST_LOG = -1e4, -30.0
 BATCH = 16
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--int8", nargs="+", required=True, help="folders that hf-dynbert quantize made of the model")
-    parser.add_argument("--data", nargs="+", required=True, help="training files; dev is for reports alone")
+    parser.add_argument("--data", nargs="+", required=True, help="training files")
     parser.add_argument("--held_out", type=float, required=True, help="as in training")
     parser.add_argument("--limit", type=int, default=500)
     parser.add_argument("--budgets", nargs="+", default=["full", "half", "third"])

@@ -1,12 +1,12 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Would easy questions do with fewer tokens? A threshold on learned importance, as in Learned Token Pruning (arXiv
-2107.00910), beside length configurations that are the same for all, on the articles that training held out.
+"""Compares a threshold on learned importance (Learned Token Pruning, arXiv 2107.00910), which keeps fewer tokens of easy
+questions, with fixed length configurations, on the validation split.
 
 python compare_thresholds.py --model outputs/quala-minilm-squad-fp32 --train_file FILE.json ... --output thresholds.png
 
-At a drop the scores become a distribution over the passage's tokens. `threshold` keeps the tokens whose part of it is above
-a multiple of what each had if all were alike; `mass` keeps the fewest tokens that have so much of it together. What is timed
-is the pass with the lengths that came out, alone at batch 1: deciding them is not, so in one pass it could only be slower.
+At a drop, a softmax of the scores gives each token of the passage a probability. `threshold` keeps the tokens above a
+multiple of the uniform probability; `mass` keeps the fewest tokens with this total probability. Only the pass with the
+resulting lengths is timed, at batch 1. The time for the decision is not included, so the rules are slower in practice.
 """
 
 import argparse
@@ -105,21 +105,21 @@ def measure(model, tokenizer, windows, data) -> dict:
 
 
 class Scores:
-    """Learned importance at both drops for one question; what has been computed is kept."""
+    """Learned importance at both drops for one question, cached."""
 
     def __init__(self, model, inputs):
         self.model, self.inputs, self.known = model, inputs, {}
         self.passage = inputs["token_type_ids"][0].bool()
 
     def lengths(self, rule: str, first: float, second: float) -> list[int]:
-        """How many tokens go on; those of the question go with the second drop."""
+        """Numbers of tokens that leave the layers; the second drop removes the question."""
         kept = int((~self.passage).sum()) + how_many(self.at(FIRST, None)[self.passage], rule, first)
         scores = self.at(SECOND, kept)
         last = 1 + how_many(scores[self.passage & torch.isfinite(scores)], rule, second)
         return [kept] * SECOND + [min(last, kept)] * (6 - SECOND)
 
     def at(self, layer: int, kept: int | None) -> torch.Tensor:
-        """The scores at a layer, when so many tokens are left."""
+        """The scores at a layer that `kept` tokens enter."""
         if (layer, kept) not in self.known:
             length_config = "full" if kept is None else [kept] * 6
             output = self.model(**self.inputs, output_token_scores=True, length_config=length_config)
@@ -136,7 +136,7 @@ def how_many(scores: torch.Tensor, rule: str, setting: float) -> int:
 
 
 def front(results: dict, rule: str) -> list[tuple]:
-    """Setting, F1, operations and milliseconds of what no other setting of the rule beats in F1 and operations."""
+    """Setting, F1, operations and milliseconds of the settings that no other setting beats in F1 and operations."""
     points = [(setting, *found) for (name, setting), found in results.items() if name == rule]
     best = pareto_front([(point[2], point[1]) for point in points])
     return sorted((points[index] for index in best), key=lambda point: point[2])

@@ -3,8 +3,8 @@
 python recipes/quala-minilm-squad/to_floats.py recipes/quala-minilm-squad/checkpoint outputs/quala-minilm-squad-floats
 python recipes/quala-minilm-squad/compare_torchao.py --model outputs/quala-minilm-squad-floats --data train.json ...
 
-The questions are those of the validation split of training. All forms are timed in turns by the package's clock. Prints
-Markdown; latencies are also given as ratios to this package's int8, which a busy machine changes less.
+The questions are those of the validation split of training. All forms are timed in turns. Prints Markdown;
+latencies are also given as ratios to this package's int8, which a busy machine changes less.
 """
 
 import argparse

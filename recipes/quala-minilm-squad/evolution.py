@@ -1,7 +1,7 @@
 """The Length-Adaptive Transformer's evolutionary search (arXiv 2010.07003, section 3.3), for compare_searches.py.
 
-The package had this search until a grid and Optuna did as well at equal numbers of evaluations, see docs/search.md.
-Beyond the paper a child may also have one layer's drop made larger or smaller, and parents in gaps of the front come first.
+docs/search.md compares it with the package's searches. In addition to the paper, a child may have a larger or smaller drop
+in one layer, and parents in gaps of the front come first.
 """
 
 import random

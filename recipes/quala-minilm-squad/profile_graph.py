@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Where the time of OpenVINO models goes: milliseconds by kind of operation, from the runtime's own counters.
+"""Milliseconds of OpenVINO models by kind of operation, from the runtime's own counters.
 
 python profile_graph.py --model outputs/quala-minilm-squad [--plain outputs/benchmark/models/minilm-l6/int8]
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def request_of(folder: str, threads: int) -> openvino.InferRequest:
-    """A request that counts."""
+    """A request with performance counters."""
     options = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **PRECISION}
     return openvino.Core().compile_model(Path(folder) / "openvino_model.xml", "CPU", options).create_infer_request()
 
@@ -76,7 +76,7 @@ def measure(requests: dict, inputs: dict, repeats: int) -> tuple[dict[str, float
     wall = defaultdict(list)
     for _ in range(repeats):
         for name, request in requests.items():
-            request.infer(inputs)  # not timed: it finds the caches full of the others' weights
+            request.infer(inputs)  # not timed: the caches have the weights of other models
             begin = time.perf_counter()
             request.infer(inputs)
             wall[name].append(1000 * (time.perf_counter() - begin))
@@ -96,7 +96,7 @@ def counters_of(request: openvino.InferRequest, calls: int) -> dict:
 
 
 def by_kind(counters: dict) -> Counter:
-    """Sums over what a person would call one thing."""
+    """Sums over the operations of each kind."""
     sums = Counter()
     for (name, kind), milliseconds in counters.items():
         if "scaled_dot_product" in name or kind == "Subgraph":  # in f32 the runtime compiles all of attention into one

@@ -1,4 +1,4 @@
-"""Writes an int8 OpenVINO folder as a PyTorch checkpoint in float32: to fine-tune where only the int8 file is left.
+"""Writes an int8 OpenVINO folder as a PyTorch checkpoint in float32: to fine-tune if only the int8 file exists.
 
 python recipes/quala-minilm-squad/to_floats.py recipes/quala-minilm-squad/checkpoint outputs/quala-minilm-squad-floats
 """

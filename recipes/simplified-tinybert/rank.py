@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""How well models rank the sentences of a paragraph by whether they answer a question.
+"""Measures how well models rank the sentences of a paragraph by whether they answer a question.
 
 python rank.py --data outputs/pairs/held-out.jsonl --models DIR [DIR ...]
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-import hf_dynbert  # noqa: F401 (so that transformers knows our models)
+import hf_dynbert  # noqa: F401 (registers our models with transformers)
 from hf_dynbert.utils.tables import markdown_table
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", required=True)
     args = parser.parse_args()
     for folder in args.models:
-        AutoConfig.from_pretrained(folder)  # one that is missing is missed before any work
+        AutoConfig.from_pretrained(folder)  # raises for a missing folder before any work
     rows = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()]
     table = [[folder, *map("{:.3g}".format, measure(folder, rows))] for folder in args.models]
     questions = len({row["group"] for row in rows})

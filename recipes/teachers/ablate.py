@@ -1,11 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Which term of the objective helps a student? One run for each mixture, all else equal.
+"""Trains a student with several mixtures of terms of the objective, with equal settings.
 
 python ablate.py --student sentence-transformers/paraphrase-MiniLM-L3-v2 --teacher outputs/mpnet-squad --train_file FILE ...
 
-Trains on a sample of nine tenths of the articles and evaluates on the tenth held out (choices are never made on dev). A run
-that is there is not repeated; a killed one resumes. Options of `hf-dynbert train` may follow. Prints a table and writes
-results.json.
+Trains on a sample of the training split and evaluates on the validation split; dev is not used. A finished run is not
+repeated; a killed run resumes. Options of `hf-dynbert train` may follow. Prints a table and writes results.json.
 """
 
 import argparse
@@ -48,7 +47,7 @@ def main() -> None:
     parser.add_argument("--train_file", nargs="+", required=True)
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--held_out", type=float, default=0.1)
-    parser.add_argument("--limit", type=int, default=1000, help="evaluate on so many of the held-out questions")
+    parser.add_argument("--limit", type=int, default=1000, help="number of validation questions to evaluate on")
     parser.add_argument("--mixtures", nargs="+", default=list(MIXTURES), help="some of the table's rows")
     parser.add_argument("--output", type=Path, default=Path("outputs/ablation"))
     args, options = parser.parse_known_args()
