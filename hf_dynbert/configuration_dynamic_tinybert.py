@@ -88,8 +88,8 @@ class DynamicTinyBertConfig(BertConfig):
             Whether the first token is never dropped.
         protect_first_segment (`bool`, *optional*, defaults to `False`), protect_first_segment_until (`int`, *optional*):
             Whether the first segment (the question) is dropped only after all other tokens, and number of leading layers
-            that protect it (`None`: all layers). Later layers drop the first segment before all other tokens (CLS stays):
-            their states of the second segment carry enough of the question.
+            that protect it (`None`: all layers). Later layers drop the first segment before all other tokens (not CLS),
+            since states of the second segment then contain enough of the question.
         min_tokens_to_drop (`int`, *optional*):
             An example with fewer real tokens keeps all of them at every budget, since dropping would be slower. The default
             is 128, and 0 for configuration files that were saved without this field.

@@ -154,7 +154,7 @@ def attention_received(
     """Attention probability that each real token receives, summed over heads and over the rows of `query_mask`, `(B, N)`.
 
     These rows are computed a second time, without dropout and gradients: fused attention returns no probabilities. If
-    `query_mask` marks no token of an example, all its rows count. Queries and keys are `(B, A, N, H / A)`.
+    `query_mask` marks no token of an example, all its tokens count. Queries and keys are `(B, A, N, H / A)`.
     """
     with torch.no_grad():
         query_mask = query_mask & token_mask

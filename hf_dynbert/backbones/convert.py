@@ -180,7 +180,7 @@ def one_clear_error(name: str):
             raise OSError(f"{name} is an OpenVINO model. Load it with hf_dynbert.load({str(name)!r}).") from error
         if broke is None:
             raise
-        raise OSError(f"{name} did not arrive whole ({broke}). Nothing was kept; the same call tries again.") from error
+        raise OSError(f"{name} was not fully downloaded ({broke}). Nothing was kept; the same call tries again.") from error
     except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
         if type(error) is RuntimeError and "ignore_mismatched_sizes" in str(error):
             raise ValueError(

@@ -23,7 +23,7 @@ def print_json(value: object) -> None:
 
 
 def need_packages(what: str, packages: Sequence[str], extra: str) -> None:
-    """Refuses a verb whose packages are not installed, and names the extra that brings them."""
+    """Refuses a verb whose packages are not installed, and names the extra that installs them."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise InputError(f'{what} needs the package {package}: pip install "hf_dynbert[{extra}]"')

@@ -26,7 +26,7 @@ class EvaluateArguments(TaskArguments):
         model (`str`): folder or Hub id of a model with a head for the task.
         data (`list[str]`): files, or a data set on the Hub.
         split (`str`): split of a data set on the Hub.
-        budget (`list[str]`): names, lists such as 0.9,0.6,0.5,0.4, or named, which means full and all named budgets.
+        budget (`list[str]`): names, lists such as 0.9,0.6,0.5,0.4, or `named` for full and all named budgets.
         limit (`int`, *optional*): number of examples, spread over the data.
         validation_fraction (`float`): use only the validation split of a training run with this value.
         batch_size (`int`): inputs of a batch, padded to the longest.

@@ -207,7 +207,7 @@ class LengthAdaptiveOVModel:
     def _outputs_apart(self, inputs: dict, short: np.ndarray, encoded: tuple[int, ...]) -> list[np.ndarray]:
         """Outputs of a batch in which the `short` examples `(B,)` keep all tokens and the other examples do not.
 
-        Each part runs as a batch of its own, so the other part does not change its outputs.
+        The outputs of an example do not depend on examples of the other kind.
         """
         everything = (SHARE_UNIT,) * len(encoded)
         if not self.is_dynamic:  # the batch has a fixed size

@@ -68,8 +68,8 @@ class DataArguments:
     Args:
         task (`str`): `question-answering`, `text-classification`, `reranking`, or `plain-text`: text without labels, for
             distillation from a teacher's layers.
-        train_file (`list[str]`): files: of SQuAD for questions; `.json`, `.jsonl`, `.csv` with `text_columns` (and `label`)
-            or `.txt` with a text in each line for texts. By default `dataset_name` is used.
+        train_file (`list[str]`): files of questions or texts: SQuAD's format; or `.json`, `.jsonl` and `.csv` with
+            `text_columns` (and `label`), and `.txt` with a text in each line. By default `dataset_name` is used.
         dataset_name, dataset_config_name (`str`): data set on the Hub; for questions `rajpurkar/squad` when not given.
         streaming (`bool`): read plain text while training (with `max_steps`), for data that do not fit on the disk.
         text_columns (`list[str]`): column of a text, or the two columns of a pair.

@@ -251,7 +251,7 @@ class DistillationTrainer(Trainer):
             )
 
     def _teacher_reads_same_tokens(self) -> bool:
-        """Whether the teacher numbers tokens as the student does; `True` if its tokenizer is not on this machine."""
+        """Whether the teacher numbers tokens as the student does; by size alone if its tokenizer is not on this machine."""
         if self.model.config.vocab_size != self.teacher.config.vocab_size:
             return False
         source, tokenizer = self.teacher.name_or_path, self.processing_class

@@ -4,8 +4,8 @@
 python check_export.py --model outputs/dynamic-minilm-squad --data dev-v1.1.json [--limit 200] [--dropped_logits mask]
 
 Takes a model for question answering, or a classifier of pairs of question and passage. Prints how many
-examples agree within 1e-4 in every logit. For any other example, either a kept and a dropped token have equal importance within the rounding of the
-two kernels, or the export is wrong.
+examples agree within 1e-4 in every logit. For any other example, either a kept and a dropped token have equal importance
+within the rounding of the two kernels, or the export is wrong.
 """
 
 import argparse

@@ -265,7 +265,7 @@ def test_int8_in_openvino(hub, folder, pull, tokenizer, tmp_path):
     ask = ["predict", "--question", "who lit the tower?", "--context-file", str(tmp_path / "notes.txt")]
     assert main([*ask, "--model", "ada/openvino", "--length-config", "half"]) == 0  # by its name, without saying its runtime
     hub.fail("GET", "/large/", after=100, times=99)
-    with pytest.raises(OSError, match="did not arrive whole"):
+    with pytest.raises(OSError, match="was not fully downloaded"):
         pull("ada/openvino", OVDynamicTinyBertForQuestionAnswering, cache_dir=tmp_path / "empty")
     hub.faults.clear()
     again = pull("ada/openvino", OVDynamicTinyBertForQuestionAnswering, cache_dir=tmp_path / "empty")
@@ -365,7 +365,7 @@ def test_a_download_that_is_cut_once_goes_on_where_it_was(hub, folder, pull, mon
 def test_a_download_that_breaks_off_leaves_nothing_to_load(hub, folder, pull, tmp_path):
     push_folder(folder, "ada/tiny")
     hub.fail("GET", "/large/", after=1000, times=99)
-    with pytest.raises(OSError, match="ada/tiny did not arrive whole"):
+    with pytest.raises(OSError, match="ada/tiny was not fully downloaded"):
         pull("ada/tiny", DynamicTinyBertForQuestionAnswering)
     assert not list((tmp_path / "cache").rglob("snapshots/*/model.safetensors"))
     hub.faults.clear()

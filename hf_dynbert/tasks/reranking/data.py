@@ -186,7 +186,7 @@ def _queries_and_passages(run: list[list[str]], texts: list[dict[str, str]]) -> 
     raise ValueError(
         f"The run has {missing[0]!r}, which is in none of the files with texts."
         if missing
-        else "One file must have the texts of all queries of the run, the other one those of all its passages."
+        else "One file must have the texts of all queries of the run, the other file the texts of all its passages."
     )
 
 
