@@ -250,7 +250,7 @@ def test_int8_of_a_cpu_with_vnni_is_told_on_one_without(exported, cpuinfo, tmp_p
     OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "int8", compile=False)
     assert "made on a CPU with VNNI, and this CPU has none" in caplog.text
     caplog.clear()
-    assert cpu.overflow_fix() == "enable" and "weights get 7 bits" in caplog.text
+    assert cpu.overflow_fix() == "enable" and "get 7-bit weights" in caplog.text
 
 
 @pytest.mark.parametrize(("importance", "early"), [("learned", 1), ("question", 0)])
