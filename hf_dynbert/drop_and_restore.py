@@ -215,7 +215,7 @@ def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.
     """Returns the marked tokens' slots in order and the mask of filled entries, `(B, width)`; the rest have valid slots."""
     counted, order = mask.long().cumsum(dim=1), torch.arange(width, device=mask.device)
     total = counted[:, -1:]
-    before = torch.minimum(order, total - 1)  # marked tokens before each entry's; empty entries repeat the last
+    before = torch.minimum(order, total - 1)  # marked tokens before each slot; the rest repeat the last
     if torch.jit.is_tracing():  # count instead of search, which is slow in graphs (OpenVINO 2026.4)
         slots = torch.where(counted[:, None, :] <= before[:, :, None], 1, 0).sum(dim=2)
     else:

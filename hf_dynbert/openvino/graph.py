@@ -119,7 +119,7 @@ class GraphTokenState(TokenState):
         priority = self.priority
         decided = priority != 0
         if layer.segment_goes == "first":
-            priority = priority - (CLS + SEGMENT) / 2  # below all scores, the first token above
+            priority = priority - (CLS + SEGMENT) / 2  # the segment below all scores, the first token above
         elif layer.segment_goes == "by importance":
             decided = priority.abs() > SEGMENT
         # A graph that computes the widths of all layers at its start is slower (OpenVINO 2026.4)
