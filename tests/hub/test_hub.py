@@ -334,7 +334,7 @@ def test_unknown_revisions(hub, folder, pull):
 @pytest.mark.parametrize("fault", [{"status": 500}, {"after": 1000}], ids=["500", "cut"])
 def test_an_upload_that_breaks_off_publishes_nothing(hub, folder, pull, fault):
     hub.fail("PUT", "/large/", times=99, **fault)
-    with pytest.raises(OSError, match="Nothing was published; the same call goes on"):
+    with pytest.raises(OSError, match="Nothing was published; the same call sends the rest"):
         push_folder(folder, "ada/tiny")
     assert set(hub.files("ada/tiny")) == {".gitattributes"}
     hub.faults.clear()
