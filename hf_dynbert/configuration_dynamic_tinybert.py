@@ -220,13 +220,13 @@ class DynamicTinyBertConfig(BertConfig):
         Raises:
             ValueError: no text, no token, more tokens than positions, or a value outside of its embedding.
         """
-        name, texts, valid = "input_ids", input_ids, "(batch, length)"
-        if input_ids is None:
-            name, texts, valid = "inputs_embeds", inputs_embeds, "(batch, length, hidden_size)"
-        shape = tuple(texts.shape)
-        if len(shape) != valid.count(",") + 1 or 0 in shape:
+        if input_ids is not None:
+            name, shape, axes = "input_ids", tuple(input_ids.shape), ("batch", "length")
+        else:
+            name, shape, axes = "inputs_embeds", tuple(inputs_embeds.shape), ("batch", "length", "hidden_size")
+        if len(shape) != len(axes) or 0 in shape:
             raise ValueError(
-                f"{name} has the shape {shape}; valid is {valid} with at least one text of one token, as in "
+                f"{name} has the shape {shape}; valid is ({', '.join(axes)}) with at least one text of one token, as in "
                 'model(**tokenizer(question, context, return_tensors="pt")).'
             )
         tokens = shape[1]
@@ -297,13 +297,17 @@ def _check_field(name: str, value) -> None:
     elif name == "importance_windows" and not _are_indices(value, LARGEST):
         valid = "lists of integers from 0, for example [0, 4, 12, 36]"
     elif name == "budgets" and value is not None:
-        full = value.get(FULL, {}) if isinstance(value, dict) else {}
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             valid = 'a dict by names, for example {"half": [...]}, and None'
-        elif not isinstance(full, dict) or any(full.get(field) is not None for field in SubNetwork.__dataclass_fields__):
+        elif _selects_subnetwork(value.get(FULL, {})):
             raise ValueError(f'"{FULL}" always keeps all tokens and cannot be redefined: choose another budget name.')
     if valid is not None:
         raise ValueError(f"{name} is {value!r}; valid are {valid}.")
+
+
+def _selects_subnetwork(entry) -> bool:
+    """Whether the entry of a budget has more than measured values."""
+    return not isinstance(entry, dict) or any(entry.get(field) is not None for field in SubNetwork.__dataclass_fields__)
 
 
 def _check_new_names(budgets: dict | None, before: dict | None = None) -> None:

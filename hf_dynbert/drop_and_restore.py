@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .subnetwork import MIN_TOKENS, SHARE_UNIT, SubNetwork, share_units, token_count
+from .subnetwork import MIN_TOKENS, SHARE_UNIT, SubNetwork, divide_up, share_units, token_count
 
 
 # Exported graphs keep a multiple of this number of tokens: matrix kernels process 16 rows at a time, and a runtime compiles
@@ -65,9 +65,9 @@ class TokenState:
         """Selects the tokens that the layer keeps: protected tokens, then the tokens of the highest importance `(B, N)`."""
         importance = importance.detach()
         protected = self.first if layer.keep_cls else torch.zeros_like(self.first)
-        if layer.segment_goes == "last":
+        if layer.segment_drop_order == "last":
             protected = protected | self.segment
-        elif layer.segment_goes == "first":
+        elif layer.segment_drop_order == "first":
             importance = importance.masked_fill(self.segment, torch.finfo(importance.dtype).min)
         kept = select_tokens(importance, self.token_mask, protected, plan.counts)
         return Selection(*compact_slots(kept, plan.width))
@@ -101,19 +101,21 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> lis
     counts = torch.stack([lengths if entry is None else _counts(entry, lengths) for _, entry in entries])  # (layers, B)
     counts = torch.where(lengths < config.min_tokens_to_drop, lengths, counts)
     if torch.compiler.is_compiling():  # shapes must not depend on data: the widths of an unpadded batch are an upper bound
-        full = token_mask.shape[1]
-        widths = [full if entry is None else token_count(entry, full) for _, entry in entries]
+        length = token_mask.shape[1]
+        widths = [length if entry is None else token_count(entry, length) for _, entry in entries]
         if config.min_tokens_to_drop:  # shorter examples keep all their tokens
-            widths = [max(width, min(full, config.min_tokens_to_drop - 1)) for width in widths]
-        drops = [width < before for width, before in zip(widths, [full, *widths], strict=False)]
+            widths = [max(width, min(length, config.min_tokens_to_drop - 1)) for width in widths]
+        entering_widths = [length, *widths[:-1]]
+        drops = [width < entering for width, entering in zip(widths, entering_widths, strict=True)]
     else:
-        before = torch.cat([lengths[None], counts[:-1]])
+        entering_counts = torch.cat([lengths[None], counts[:-1]])
         widths = counts.max(dim=1).values.tolist()
-        drops = (counts < before).any(dim=1).tolist()
+        drops = (counts < entering_counts).any(dim=1).tolist()
         if bool(_has_gaps(token_mask).any()):
             # The first layer that may drop always closes the gaps. Otherwise another example of the batch that loses a token
             # would decide whether they close, and so change which tokens are neighbours, and learned importance.
-            drops[[entry is None for _, entry in entries].index(False)] = True
+            first_that_may_drop = next(index for index, (_, entry) in enumerate(entries) if entry is not None)
+            drops[first_that_may_drop] = True
     return [
         (layer, LayerPlan(counts[index], max(1, widths[index])) if drops[index] else None)
         for index, (layer, _) in enumerate(entries)
@@ -225,5 +227,8 @@ def compact_slots(mask: torch.Tensor, width: int | torch.Tensor) -> tuple[torch.
 
 def _counts(entry: int | float, lengths: torch.Tensor) -> torch.Tensor:
     """`subnetwork.token_count` for one layer and many examples: `(B,)` to `(B,)`."""
-    wanted = torch.full_like(lengths, entry) if isinstance(entry, int) else -(-lengths * share_units(entry) // SHARE_UNIT)
+    if isinstance(entry, int):
+        wanted = torch.full_like(lengths, entry)
+    else:
+        wanted = divide_up(lengths * share_units(entry), SHARE_UNIT)
     return torch.minimum(lengths, wanted.clamp(min=MIN_TOKENS))

@@ -177,10 +177,10 @@ def window_coverage(matches: torch.Tensor, weights: torch.Tensor, windows: Seque
     The result is `(B, N)`. Matches `(B, J, N)` are 0 where a token does not count, weights `(B, J, W)` in empty slots.
     A window is a number of slots on each side of a token.
     """
-    best, near = {0: matches}, 0
-    for window in sorted(set(windows) - {0}):  # a wide window's maximum is the maximum of narrower windows' maxima
-        wider = window - near
-        best[window], near = F.max_pool1d(best[near], 2 * wider + 1, stride=1, padding=wider), window
-    best = [best[window] for window in windows]
+    maxima, narrower = {0: matches}, 0  # window -> best matches, (B, J, N)
+    for window in sorted(set(windows) - {0}):  # a wide window's maximum is the maximum of a narrower window's maxima
+        added = window - narrower
+        maxima[window] = F.max_pool1d(maxima[narrower], 2 * added + 1, stride=1, padding=added)
+        narrower = window
     by_window = weights.transpose(1, 2).flatten(1)[:, None]  # (B, 1, W * J): one product for all windows
-    return (by_window @ torch.cat(best, dim=1)).squeeze(1).float()
+    return (by_window @ torch.cat([maxima[window] for window in windows], dim=1)).squeeze(1).float()

@@ -52,11 +52,13 @@ except ImportError:  # this file was loaded from a repository, and the package i
     class PackageMethods:
         """Placeholders for the methods that need the package."""
 
-        def choose_budget(self, *args, **kwargs):
+        def _needs_package(*args, **kwargs):
             """Raises an `ImportError`."""
             raise ImportError("This method needs the package: pip install hf_dynbert")
 
-        from_backbone = set_importance = choose_budget
+        from_backbone = _needs_package
+        choose_budget = _needs_package
+        set_importance = _needs_package
 
 
 # Never executed: where this package is not installed, transformers finds here the other files that it must load
@@ -243,9 +245,11 @@ class DynamicTinyBertLayer(BertLayer):
         self.keep_cls = config.keep_cls
         until = config.protect_first_segment_until
         if not config.protect_first_segment:
-            self.segment_goes = "by importance"
+            self.segment_drop_order = "by importance"
+        elif until is None or layer_idx < until:
+            self.segment_drop_order = "last"
         else:
-            self.segment_goes = "last" if until is None or layer_idx < until else "first"
+            self.segment_drop_order = "first"
 
     @property
     def selects_early(self) -> bool:
@@ -271,40 +275,41 @@ class DynamicTinyBertEncoder(nn.Module):
     def forward(
         self, hidden_states, tokens, attention_mask, subnetwork, output_hidden_states, output_token_scores, **kwargs
     ) -> DynamicTinyBertModelOutput:
-        restored, whole = hidden_states, tokens
-        states, scores = [hidden_states], []
+        input_tokens = tokens
+        last_states = hidden_states  # (B, L, H): the state of every input token before the last drop
+        all_hidden_states, token_scores = [hidden_states], []
         tokens.attention_mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
         for index, plan in plan_layers(self.config, subnetwork, tokens.token_mask):
             if plan is not None:
-                restored = self._restore(restored, hidden_states, tokens, whole)
-            before = tokens
+                last_states = self._restore(last_states, hidden_states, tokens, input_tokens)
+            entering = tokens
             layer = self.layer[index]
-            hidden_states, tokens, importance, _ = layer(hidden_states, tokens, plan, output_token_scores, **kwargs)
-            if tokens is not before:
+            hidden_states, tokens, scores, _ = layer(hidden_states, tokens, plan, output_token_scores, **kwargs)
+            if tokens is not entering:
                 tokens.attention_mask = create_bidirectional_mask(self.config, hidden_states, tokens.token_mask.long())
             if output_token_scores and layer.may_drop:
-                absent = importance.new_full(whole.token_mask.shape, -torch.inf)
-                importance = importance.masked_fill(~before.token_mask, -torch.inf)
-                scores.append(restore_tokens(absent, importance, before.positions, before.token_mask))
+                absent = scores.new_full(input_tokens.token_mask.shape, -torch.inf)
+                scores = scores.masked_fill(~entering.token_mask, -torch.inf)
+                token_scores.append(restore_tokens(absent, scores, entering.positions, entering.token_mask))
             if output_hidden_states:
-                states.append(self._restore(restored, hidden_states, tokens, whole))
-        kept = None
-        if tokens is not whole:
-            nothing = torch.zeros_like(whole.token_mask)
-            kept = restore_tokens(nothing, tokens.token_mask, tokens.positions, tokens.token_mask)
+                all_hidden_states.append(self._restore(last_states, hidden_states, tokens, input_tokens))
+        kept_tokens = None
+        if tokens is not input_tokens:
+            nothing = torch.zeros_like(input_tokens.token_mask)
+            kept_tokens = restore_tokens(nothing, tokens.token_mask, tokens.positions, tokens.token_mask)
         return DynamicTinyBertModelOutput(
-            last_hidden_state=self._restore(restored, hidden_states, tokens, whole),
-            hidden_states=tuple(states) if output_hidden_states else None,
-            token_scores=tuple(scores) if output_token_scores else None,
-            kept_tokens=kept,
+            last_hidden_state=self._restore(last_states, hidden_states, tokens, input_tokens),
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            token_scores=tuple(token_scores) if output_token_scores else None,
+            kept_tokens=kept_tokens,
         )
 
     @staticmethod
-    def _restore(restored, hidden_states, tokens: TokenState, whole: TokenState) -> torch.Tensor:
-        """The latest state of every token of the input."""
-        if tokens is whole:
+    def _restore(last_states, hidden_states, tokens: TokenState, input_tokens: TokenState) -> torch.Tensor:
+        """The latest state of every token of the input: `hidden_states` of kept tokens, `last_states` of dropped tokens."""
+        if tokens is input_tokens:
             return hidden_states
-        return restore_tokens(restored, hidden_states, tokens.positions, tokens.slot_mask)
+        return restore_tokens(last_states, hidden_states, tokens.positions, tokens.slot_mask)
 
 
 class DynamicTinyBertPreTrainedModel(PackageMethods, BertPreTrainedModel):

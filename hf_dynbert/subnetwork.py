@@ -198,6 +198,11 @@ def _check_layers(layers: Sequence[int], num_layers: int) -> None:
         raise ValueError(f"layers is {given!r}; valid are increasing indices from 0 to {num_layers - 1}, for example [0].")
 
 
+def divide_up(number, divisor: int):
+    """Returns the quotient of an integer, or of a tensor of integers, rounded up."""
+    return -(-number // divisor)
+
+
 def share_units(share: float) -> int:
     """A share as an integer number of ten-thousandths (at least one)."""
     return max(1, round(share * SHARE_UNIT))
@@ -205,7 +210,7 @@ def share_units(share: float) -> int:
 
 def token_count(entry: int | float, length: int) -> int:
     """Tokens that leave a layer with this entry, for an example of `length` real tokens: from `MIN_TOKENS` to `length`."""
-    count = entry if isinstance(entry, int) else -(-length * share_units(entry) // SHARE_UNIT)
+    count = entry if isinstance(entry, int) else divide_up(length * share_units(entry), SHARE_UNIT)
     return min(length, max(MIN_TOKENS, count))
 
 

@@ -189,29 +189,34 @@ def without_drops(model: openvino.Model) -> openvino.Model | None:
     for sink in plain.get_sinks():
         plain.remove_sink(sink)
     nodes = plain.get_ordered_ops()
-    drops = {node: index for node in nodes for name, index in DROPS.items() if _is_called(node, name)}
-    if not drops:
+    if not any(_named_nodes(nodes, name) for name in DROPS):
         return None
-    for node, index in drops.items():
-        if _is_called(node, "restored_tokens"):  # read the last states instead of the table
-            table = node
-            while table.get_type_name() != "Concat":
-                table = table.input_value(0).get_node()
-            _replace(table, table.input_value(table.get_input_size() - 1))
-        _replace(node, node.input_value(index))
-    (bias,) = (node for node in nodes if _is_called(node, BIAS))
-    for node in nodes:
-        if _is_called(node, BIAS_OF_KEPT):
-            _replace(node, bias.output(0))
+    for restored in _named_nodes(nodes, "restored_tokens"):  # read the last states instead of the table
+        table = _state_table(restored)
+        _replace(table, table.input_value(table.get_input_size() - 1))
+    for name, index in DROPS.items():
+        for node in _named_nodes(nodes, name):
+            _replace(node, node.input_value(index))
+    (bias,) = _named_nodes(nodes, BIAS)
+    for node in _named_nodes(nodes, BIAS_OF_KEPT):
+        _replace(node, bias.output(0))
     for variable in plain.get_variables():
         plain.remove_variable(variable)
     plain.validate_nodes_and_infer_types()
     return plain
 
 
-def _is_called(node, name: str) -> bool:
-    """Whether a node has this name; OpenVINO appends numbers to equal names."""
-    return re.fullmatch(rf"{name}(_\d+)?", node.get_friendly_name()) is not None
+def _named_nodes(nodes: list, name: str) -> list:
+    """The nodes with this name; OpenVINO appends numbers to equal names."""
+    return [node for node in nodes if re.fullmatch(rf"{name}(_\d+)?", node.get_friendly_name())]
+
+
+def _state_table(restored):
+    """The Concat of states from which the head computes what a node `restored_tokens` reads. It has no name of its own."""
+    node = restored
+    while node.get_type_name() != "Concat":
+        node = node.input_value(0).get_node()
+    return node
 
 
 def _replace(node, output) -> None:

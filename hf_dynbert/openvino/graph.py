@@ -25,10 +25,11 @@ from torch import nn
 from ..drop_and_restore import WIDTH_STEP, Selection, TokenState, first_segment, first_token
 from ..modeling_dynamic_tinybert import Attention, BertAdapter, layer_step
 from ..subnetwork import MAX_COUNT, MIN_TOKENS, SHARE_UNIT
-from .graph_operations import LOWEST, put_tokens, take_tokens, top_slots
+from .graph_operations import LOWEST, OPS
 
 
-# Priorities above and below all scores: exact in float32, and further apart than any two scores
+# Priorities of tokens that no score decides, exact in float32. Scores are far from all of them, so a sort gives the order:
+# CLS, the first segment, other tokens by score (near 0), slots without a real token
 CLS, SEGMENT, ABSENT = 4e6, 2e6, -8e6
 
 
@@ -37,9 +38,10 @@ def token_priorities(token_mask: torch.Tensor, first: torch.Tensor, segment: tor
 
     The order is: the first token, the first segment by position, other tokens, slots without a real token.
     """
-    places = torch.arange(token_mask.shape[1], device=token_mask.device)
-    ahead = torch.where(first, CLS, torch.where(segment, SEGMENT - places, 0.0))
-    return torch.where(token_mask, ahead, ABSENT)
+    positions = torch.arange(token_mask.shape[1], device=token_mask.device)
+    priorities = torch.where(segment, SEGMENT - positions, 0.0)
+    priorities = torch.where(first, CLS, priorities)
+    return torch.where(token_mask, priorities, ABSENT)
 
 
 def token_counts(encoded: torch.Tensor, lengths: torch.Tensor, min_tokens_to_drop: int = 0) -> torch.Tensor:
@@ -112,48 +114,51 @@ class GraphTokenState(TokenState):
 
     def terms(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """States and mask of the first segment. Its slots are stored: finding them again would need dynamic shapes."""
-        return take_tokens(states, self.term_slots), self.term_mask
+        return OPS.take_tokens(states, self.term_slots), self.term_mask
 
     def select(self, importance: torch.Tensor, layer, plan: GraphPlan) -> GraphSelection:
         """Selects the same tokens as eager mode, by one sort. The width is a tensor."""
         priority = self.priority
         decided = priority != 0
-        if layer.segment_goes == "first":
-            priority = priority - (CLS + SEGMENT) / 2  # the segment below all scores, the first token above
-        elif layer.segment_goes == "by importance":
+        if layer.segment_drop_order == "first":
+            # The new order: CLS (1e6), other tokens by score (near 0), the first segment (near -1e6), empty slots (-11e6)
+            priority = priority - (CLS + SEGMENT) / 2
+        elif layer.segment_drop_order == "by importance":
             decided = priority.abs() > SEGMENT
         # A graph that computes the widths of all layers at its start is slower (OpenVINO 2026.4)
         width = _width(plan.counts, self.width)
-        slots = top_slots(torch.where(decided, priority, importance.float()), width)
+        slots = OPS.top_slots(torch.where(decided, priority, importance.float()), width)
         slot_mask = torch.arange(width, device=slots.device) < plan.counts[:, None]
         if plan.in_order:
-            places = torch.where(slot_mask, slots, slots + self.width)
-            slots = take_tokens(slots, top_slots(-places.float(), width))
+            empty_last = torch.where(slot_mask, slots, slots + self.width)
+            order = OPS.top_slots(-empty_last.float(), width)
+            slots = OPS.take_tokens(slots, order)
         return GraphSelection(slots, slot_mask, width)
 
     def drop(self, states: torch.Tensor, selection: GraphSelection) -> torch.Tensor:
         """The states of the selected tokens, by an operation that `export.without_drops` removes."""
-        return torch.ops.hf_dynbert.drop_tokens(states, selection.slots)
+        return OPS.drop_tokens(states, selection.slots)
 
     def take(self, selection: GraphSelection) -> "GraphTokenState":
         """The state of the selected tokens. Empty slots hold dropped tokens, which keep their rows in the table."""
         slots, slot_mask, width = selection.slots, selection.slot_mask, selection.width
         order = torch.arange(width, device=slots.device)
-        gone = torch.full_like(self.rows, -1)
-        terms = take_tokens(put_tokens(gone, slots, torch.where(slot_mask, order, -1)), self.term_slots)
-        new_rows = self.table_rows + torch.arange(width, device=slots.device)
+        # By old slot, the new slot of its token, or -1 if the token is dropped
+        new_slots = OPS.put_tokens(torch.full_like(self.rows, -1), slots, torch.where(slot_mask, order, -1))
+        term_slots = OPS.take_tokens(new_slots, self.term_slots)
+        new_rows = self.table_rows + order
         return GraphTokenState(
-            positions=slots if self.positions is None else take_tokens(self.positions, slots),
+            positions=slots if self.positions is None else OPS.take_tokens(self.positions, slots),
             token_mask=slot_mask,
             slot_mask=slot_mask,
-            first=take_tokens(self.first, slots) & slot_mask,
-            segment=take_tokens(self.segment, slots) & slot_mask,
-            attention_mask=torch.ops.hf_dynbert.attention_bias_of_kept(slot_mask)[:, None, None, :],
+            first=OPS.take_tokens(self.first, slots) & slot_mask,
+            segment=OPS.take_tokens(self.segment, slots) & slot_mask,
+            attention_mask=OPS.attention_bias_of_kept(slot_mask)[:, None, None, :],
             width=width,
-            priority=torch.where(slot_mask, take_tokens(self.priority, slots), ABSENT),
-            term_slots=terms,
-            term_mask=self.term_mask & (terms >= 0),
-            rows=torch.where(slot_mask, new_rows, take_tokens(self.rows, slots)),
+            priority=torch.where(slot_mask, OPS.take_tokens(self.priority, slots), ABSENT),
+            term_slots=term_slots,
+            term_mask=self.term_mask & (term_slots >= 0),
+            rows=torch.where(slot_mask, new_rows, OPS.take_tokens(self.rows, slots)),
             table_rows=self.table_rows + width,
         )
 
@@ -194,40 +199,42 @@ class LengthAdaptiveGraph(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.config, self.bert = model.config, model.base_model
-        self.answers = hasattr(model, "qa_outputs")
-        # A classifier pools the first token after it is restored
-        self.head = model.qa_outputs if self.answers else nn.Identity()
-        self.restores = not self.answers or model.config.dropped_logits == "restore"
-        self.classifier = None if self.answers else nn.Sequential(model.bert.pooler, model.classifier)
+        self.is_classifier = hasattr(model, "classifier")
+        if self.is_classifier:  # it pools the first token after the token is restored
+            self.head, self.classifier = nn.Identity(), nn.Sequential(model.bert.pooler, model.classifier)
+        else:
+            self.head, self.classifier = model.qa_outputs, None
+        self.has_table = self.is_classifier or model.config.dropped_logits == "restore"
         self.default = torch.tensor(model.config.resolve_budget().encode(model.config), dtype=torch.int32)
 
     def forward(self, input_ids, attention_mask, token_type_ids=None):
         """`(B, L)` each; gives start and end logits `(B, L)`, or logits `(B, labels)`."""
         token_mask = attention_mask > 0
-        encoded = torch.ops.hf_dynbert.length_config(self.default, input_ids)
+        encoded = OPS.length_config(self.default, input_ids)
         counts = token_counts(encoded, token_mask.sum(dim=1), self.config.min_tokens_to_drop)
         counts = running_minimum(counts, self.config.num_hidden_layers)
         states = self.bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         tokens = self._token_state(input_ids, token_mask, token_type_ids)
-        rows, table = tokens.rows, []  # each input token's row in the table; the table's parts
+        rows, table_parts = tokens.rows, []  # `rows` has each input token's row in the table
         for index, layer in enumerate(BertAdapter.layers(self.bert)):
             plan = GraphPlan(counts[index], self._looks_at_neighbours(index + 1)) if layer.may_drop else None
-            if plan is not None and self.restores:
-                table.append(states)
+            if plan is not None and self.has_table:
+                table_parts.append(states)
             states, tokens, _, _ = layer_step(layer, states, tokens, plan, attend_in_graph)
             if plan is not None:
-                rows = put_tokens(rows, tokens.positions, tokens.rows)
-        if not self.restores and tokens.positions is not None:
-            return self._placed(self.head(states), tokens, token_mask)
-        if not table:  # no layer drops
+                rows = OPS.put_tokens(rows, tokens.positions, tokens.rows)
+        if tokens.positions is None:  # no layer drops
             return self._answer(self.head(states))
-        if not self.answers:
+        if not self.has_table:
+            return self._placed(self.head(states), tokens, token_mask)
+        if self.is_classifier:
             rows = rows[:, :1]
-        return self._answer(torch.ops.hf_dynbert.restore_tokens(self.head(torch.cat([*table, states], dim=1)), rows))
+        table = torch.cat([*table_parts, states], dim=1)
+        return self._answer(OPS.restore_tokens(self.head(table), rows))
 
     def _token_state(self, input_ids, token_mask, token_type_ids) -> GraphTokenState:
         """The state of the input's tokens."""
-        width = _scalar(input_ids.shape[1])
+        width = torch.as_tensor(input_ids.shape[1])  # in a trace it is a tensor
         first = first_token(token_mask)
         segment = first_segment(token_mask, token_type_ids, input_ids, self.config.sep_token_id)
         in_segment = segment.long().sum(dim=1)
@@ -238,10 +245,10 @@ class LengthAdaptiveGraph(nn.Module):
             slot_mask=token_mask,
             first=first,
             segment=segment,
-            attention_mask=torch.ops.hf_dynbert.attention_bias(token_mask)[:, None, None, :],
+            attention_mask=OPS.attention_bias(token_mask)[:, None, None, :],
             width=width,
             priority=token_priorities(token_mask, first if self.config.keep_cls else torch.zeros_like(first), segment),
-            term_slots=top_slots(segment.long(), most_terms),
+            term_slots=OPS.top_slots(segment.long(), most_terms),
             term_mask=torch.arange(most_terms, device=input_ids.device) < in_segment[:, None],
             # Padding has no state to restore, so any row will do
             rows=torch.arange(input_ids.shape[1], device=input_ids.device) * token_mask,
@@ -255,21 +262,17 @@ class LengthAdaptiveGraph(nn.Module):
 
     def _answer(self, outputs):
         """Returns start and end logits, or the logits of a classifier."""
-        return (outputs[..., 0], outputs[..., 1]) if self.answers else self.classifier(outputs)
+        return self.classifier(outputs) if self.is_classifier else (outputs[..., 0], outputs[..., 1])
 
     @staticmethod
     def _placed(outputs, tokens: GraphTokenState, token_mask):
         """Writes the outputs of kept tokens to their positions; dropped tokens get the lowest number."""
-        logits = torch.ops.hf_dynbert.keep_outputs(outputs.transpose(1, 2), tokens.token_mask[:, None])  # (B, 2, K)
+        logits = OPS.keep_outputs(outputs.transpose(1, 2), tokens.token_mask[:, None])  # (B, 2, K)
         lowest = torch.full_like(token_mask, LOWEST, dtype=outputs.dtype)[:, None].expand(-1, 2, -1)
-        logits = torch.ops.hf_dynbert.place_outputs(lowest, tokens.positions[:, None].expand(-1, 2, -1), logits)
+        logits = OPS.place_outputs(lowest, tokens.positions[:, None].expand(-1, 2, -1), logits)
         return logits[:, 0], logits[:, 1]
 
 
 def _width(counts: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
     """The number of slots for these token counts `(B,)`: a scalar, a multiple of `WIDTH_STEP` up to `most`."""
     return torch.minimum((counts.max() + (WIDTH_STEP - 1)) & -WIDTH_STEP, most)
-
-
-def _scalar(size: int | torch.Tensor) -> torch.Tensor:
-    return size if isinstance(size, torch.Tensor) else torch.tensor(size)  # sizes are tensors in a trace
