@@ -102,17 +102,17 @@ def _best_spans(context: str, window: Window, start, end, top_k: int, max_answer
     scores = start[:, None] + np.lib.stride_tricks.sliding_window_view(end, reach)[:length]  # (start, answer length - 1)
     flat = scores.ravel()
     possible = int(np.isfinite(flat).sum())
-    few = min(top_k, possible)
-    while True:  # several token spans may be the same characters: take more until `top_k` differ
-        spans: dict[tuple[int, int], float] = {}
-        for index in np.argpartition(-flat, few - 1)[:few] if few else []:
+    spans: dict[tuple[int, int], float] = {}
+    taken = 0
+    while len(spans) < top_k and taken < possible:  # token spans may be the same characters: take more until `top_k` differ
+        taken = min(max(top_k, 4 * taken), possible)
+        spans = {}
+        for index in np.argpartition(-flat, taken - 1)[:taken]:
             first, more = divmod(int(index), reach)
             place = _characters(context, window, first, first + more, max_answer_length)
             if place[0] < place[1]:
                 spans[place] = max(spans.get(place, -np.inf), flat[index])
-        if len(spans) >= top_k or few == possible:
-            return spans
-        few = min(4 * few, possible)
+    return spans
 
 
 def _characters(context: str, window: Window, first: int, last: int, max_answer_length: int) -> tuple[int, int]:

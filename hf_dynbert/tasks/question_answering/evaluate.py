@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from ..base import DataOptions, Evaluator, Scores, Task, budget_arguments, register_task
 from ..inference import check_lengths, check_max_length
-from ..measurement import Measurement, measure
+from ..measurement import measure
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
 from .features import MAX_LENGTH, STRIDE, encode_windows, training_features
 from .metrics import exact_match, score_prediction, token_f1
@@ -159,12 +159,6 @@ class SquadEvaluation:
     length_config: list | None
     predictions: dict[str, str]
 
-    @classmethod
-    def from_measurement(cls, measurement: Measurement, ids: Sequence[str]) -> "SquadEvaluation":
-        """The results by question id."""
-        predictions = dict(zip(ids, measurement.scores.predictions, strict=True))
-        return cls(**measurement.to_dict(), predictions=predictions)
-
     def to_dict(self) -> dict:
         """Everything but the predictions."""
         fields = asdict(self)
@@ -214,4 +208,6 @@ def evaluate_squad(
     evaluator = QuestionAnsweringEvaluator(
         tokenizer, data, max_length, stride, max_answer_length, handle_impossible_answer, batch_size, progress
     )
-    return SquadEvaluation.from_measurement(measure(model, evaluator, budget, latency_samples), data["id"])
+    measurement = measure(model, evaluator, budget, latency_samples)
+    predictions = dict(zip(data["id"], measurement.scores.predictions, strict=True))
+    return SquadEvaluation(**measurement.to_dict(), predictions=predictions)

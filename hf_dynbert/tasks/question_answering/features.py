@@ -67,7 +67,7 @@ def encode_windows(
     """
     backend = _stateless(tokenizer)
     _check_room(tokenizer, max_length, stride, max_question_length)
-    pairs = list(zip(_shorten(backend, questions, max_question_length), contexts, strict=True))
+    pairs = list(zip(shorten(tokenizer, questions, max_question_length), contexts, strict=True))
     return [
         _window(tokenizer, encoding, kept, example, whole_words)
         for example, encoding in enumerate(backend.encode_batch(pairs))
@@ -115,7 +115,12 @@ def training_features(
 
 def shorten(tokenizer, questions: list[str], most: int) -> list[str]:
     """Returns the questions without leading blanks, cut behind their first `most` tokens of this tokenizer."""
-    return _shorten(_stateless(tokenizer), questions, most)
+    questions = [question.lstrip() for question in questions]
+    encodings = _stateless(tokenizer).encode_batch(questions, add_special_tokens=False)
+    return [
+        question[: encoding.offsets[most - 1][1]] if len(encoding) > most else question
+        for question, encoding in zip(questions, encodings, strict=True)
+    ]
 
 
 def _stateless(tokenizer) -> Tokenizer:
@@ -145,15 +150,6 @@ def _check_room(tokenizer, max_length: int, stride: int, max_question_length: in
             f"A window of {max_length} tokens has no room for a question of {max_question_length}, {special} special "
             f"tokens and a stride of {stride}: it must have at least {needed}, or question or stride must be shorter."
         )
-
-
-def _shorten(backend: Tokenizer, questions: list[str], most: int) -> list[str]:
-    questions = [question.lstrip() for question in questions]
-    encodings = backend.encode_batch(questions, add_special_tokens=False)
-    return [
-        question[: encoding.offsets[most - 1][1]] if len(encoding) > most else question
-        for question, encoding in zip(questions, encodings, strict=True)
-    ]
 
 
 def _cut(encoding: Encoding, max_length: int, stride: int, max_question_length: int) -> list[np.ndarray]:
@@ -188,7 +184,8 @@ def _words(word_ids: np.ndarray, in_context: np.ndarray) -> np.ndarray:
     """For each token, the first and the last token of its word in this window; itself if it has no word."""
     words = np.repeat(np.arange(len(word_ids))[:, None], 2, axis=1)
     for token in range(1, len(word_ids)):
-        if in_context[token] and in_context[token - 1] and word_ids[token] == word_ids[token - 1] is not None:
+        same_word = word_ids[token] is not None and word_ids[token] == word_ids[token - 1]
+        if same_word and in_context[token] and in_context[token - 1]:
             words[token, 0] = words[token - 1, 0]
     for token in range(len(word_ids) - 2, -1, -1):
         if words[token + 1, 0] <= token:

@@ -28,15 +28,9 @@ def squad_metrics(predictions: Mapping[str, str], answers: Mapping[str, Sequence
     """
     if not answers:
         raise ValueError("There are no questions to score: answers is empty. Give {question id: [gold text, ...]}.")
-    exact, f1 = (question_scores(metric, predictions, answers) for metric in (exact_match, token_f1))
+    exact = [score_prediction(exact_match, predictions.get(name), golds) for name, golds in answers.items()]
+    f1 = [score_prediction(token_f1, predictions.get(name), golds) for name, golds in answers.items()]
     return {"exact_match": sum(exact) / len(answers), "f1": sum(f1) / len(answers)}
-
-
-def question_scores(
-    metric: Callable[[str, str], float], predictions: Mapping[str, str], answers: Mapping[str, Sequence[str]]
-) -> list[float]:
-    """Scores of the questions, whose mean `squad_metrics` returns."""
-    return [score_prediction(metric, predictions.get(question_id), golds) for question_id, golds in answers.items()]
 
 
 def score_prediction(metric: Callable[[str, str], float], prediction: str | None, golds: Sequence[str]) -> float:

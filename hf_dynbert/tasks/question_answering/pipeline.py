@@ -23,18 +23,9 @@ from .features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, Window, encode_wi
 
 
 USAGE = 'Call it as pipe(question="Who wrote it?", context="Ada wrote it."), or with lists of the same length.'
-OPTIONS = (
-    "budget",
-    "length_config",
-    *LIMITS,
-    "top_k",
-    "doc_stride",
-    "max_answer_len",
-    "max_seq_len",
-    "max_question_len",
-    "handle_impossible_answer",
-    "align_to_words",
-)
+PREPROCESSING = ("doc_stride", "max_seq_len", "max_question_len", "align_to_words")
+POSTPROCESSING = ("top_k", "max_answer_len", "handle_impossible_answer")
+OPTIONS = ("budget", "length_config", *LIMITS, *PREPROCESSING, *POSTPROCESSING)
 
 
 class ExtractiveQAPipeline(ChunkPipeline):
@@ -100,42 +91,20 @@ class ExtractiveQAPipeline(ChunkPipeline):
         tokenizer = own_tokenizer(tokenizer, name)
         super().__init__(model=model, tokenizer=tokenizer, batch_size=batch_size, num_workers=num_workers, **kwargs)
 
-    def _sanitize_parameters(
-        self,
-        budget=None,
-        length_config=None,
-        top_k=None,
-        doc_stride=None,
-        max_answer_len=None,
-        max_seq_len=None,
-        max_question_len=None,
-        handle_impossible_answer=None,
-        align_to_words=None,
-        **others,
-    ):
-        check_options(others, OPTIONS)
-        check_count("top_k", top_k)
-        check_count("doc_stride", doc_stride, least=0)
-        check_count("max_answer_len", max_answer_len)
-        check_count("max_seq_len", max_seq_len, most=most_tokens(self))
-        check_count("max_question_len", max_question_len)
-        check_flag("handle_impossible_answer", handle_impossible_answer)
-        check_flag("align_to_words", align_to_words)
-        preprocess = {
-            "doc_stride": doc_stride,
-            "max_seq_len": max_seq_len,
-            "max_question_len": max_question_len,
-            "align_to_words": align_to_words,
-        }
-        postprocess = {
-            "top_k": top_k,
-            "max_answer_len": max_answer_len,
-            "handle_impossible_answer": handle_impossible_answer,
-        }
+    def _sanitize_parameters(self, **options):
+        check_options(options, OPTIONS)
+        options = {name: value for name, value in options.items() if value is not None}
+        for name in ("top_k", "max_answer_len", "max_question_len"):
+            check_count(name, options.get(name))
+        check_count("doc_stride", options.get("doc_stride"), least=0)
+        check_count("max_seq_len", options.get("max_seq_len"), most=most_tokens(self))
+        for name in ("handle_impossible_answer", "align_to_words"):
+            check_flag(name, options.get(name))
+        limits = {name: options[name] for name in LIMITS if name in options}
         return (
-            {name: value for name, value in preprocess.items() if value is not None},
-            budget_of_call(self.model, budget, length_config, others),
-            {name: value for name, value in postprocess.items() if value is not None},
+            {name: options[name] for name in PREPROCESSING if name in options},
+            budget_of_call(self.model, options.get("budget"), options.get("length_config"), limits),
+            {name: options[name] for name in POSTPROCESSING if name in options},
         )
 
     def __call__(self, *args, question=None, context=None, batch_size=None, num_workers=None, **options):
@@ -173,7 +142,8 @@ class ExtractiveQAPipeline(ChunkPipeline):
         batched = isinstance(inputs["window"], list)
         windows = inputs["window"] if batched else [inputs["window"]]
         outputs = run_batch(self.model, self.tokenizer, [window.inputs for window in windows], **call)
-        starts, ends = ([output[name] for output in outputs] for name in ("start_logits", "end_logits"))
+        starts = [output["start_logits"] for output in outputs]
+        ends = [output["end_logits"] for output in outputs]
         return {**inputs, "start": starts if batched else starts[0], "end": ends if batched else ends[0]}
 
     def postprocess(self, model_outputs, top_k=1, max_answer_len=15, handle_impossible_answer=False):
@@ -193,7 +163,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
 
 
 def read_inputs(args: tuple, question, context) -> tuple[list[dict] | Stream, bool]:
-    """Reads the questions and contexts of a call."""
+    """Reads the questions and contexts of a call, and whether there are several."""
     if args and (question is not None or context is not None):
         raise ValueError(f"Got questions or contexts both by position and by name; give them in one way. {USAGE}")
     if not args:
@@ -203,10 +173,10 @@ def read_inputs(args: tuple, question, context) -> tuple[list[dict] | Stream, bo
     items = args[0] if len(args) == 1 else list(args)
     if hasattr(items, "columns") and hasattr(items, "to_dict"):  # a data frame; iterating over it gives its columns
         items = items.to_dict("records")
-    if isinstance(items, list) or (isinstance(items, tuple) and not _is_pair(items) and not hasattr(items, "question")):
-        return [_read(item, index) for index, item in enumerate(items)], True
-    if _is_single(items) or _is_pair(items) or hasattr(items, "question") or hasattr(items, "get"):
+    if _is_item(items):
         return [_read(items)], False
+    if isinstance(items, (list, tuple)):
+        return [_read(item, index) for index, item in enumerate(items)], True
     return Stream(_in_order(items), _read), True
 
 
@@ -214,7 +184,8 @@ def _by_name(question, context) -> tuple[list[dict] | Stream, bool]:
     if _is_single(question) and _is_single(context):
         return [_checked(question, context)], False
     if all(_is_single(values) or isinstance(values, Sized) for values in (question, context)):
-        questions, contexts = ([values] if _is_single(values) else list(_in_order(values)) for values in (question, context))
+        questions = [question] if _is_single(question) else list(_in_order(question))
+        contexts = [context] if _is_single(context) else list(_in_order(context))
         if len(contexts) == 1:
             contexts = contexts * len(questions)
         elif len(questions) == 1:
@@ -244,8 +215,11 @@ def _is_single(value) -> bool:
     return isinstance(value, (str, bytes, Mapping)) or not several
 
 
-def _is_pair(value) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(text, str) for text in value)
+def _is_item(value) -> bool:
+    """Whether a value is one question with its context: a pair of texts, a row of a data frame, or an object with both."""
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(text, str) for text in value):
+        return True
+    return _is_single(value) or hasattr(value, "get") or hasattr(value, "question")
 
 
 def _in_order(values) -> Iterable:

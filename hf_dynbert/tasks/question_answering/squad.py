@@ -12,7 +12,6 @@ from datasets import Dataset, Features, List, Value, concatenate_datasets, load_
 from ...utils.errors import check_number
 
 
-COLUMNS = ("id", "title", "context", "question", "answers")
 FEATURES = Features(
     {
         "id": Value("string"),
@@ -22,6 +21,7 @@ FEATURES = Features(
         "answers": {"text": List(Value("string")), "answer_start": List(Value("int32"))},
     }
 )
+COLUMNS = tuple(FEATURES)
 FORMAT = (
     'SQuAD\'s format is {"data": [{"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", '
     '"answer_start"}]}]}]}]}.'
@@ -190,7 +190,7 @@ def _read_file(path: Path) -> Dataset:
     except RecursionError:
         raise ValueError(f"{path} is not JSON: it is nested too deeply.") from None
     except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+        raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
     if not rows:
         raise ValueError(f"{path}: no question in it.")
     return Dataset.from_list(rows, features=FEATURES)
@@ -201,17 +201,15 @@ def _rows(path: Path) -> Iterator[dict]:
     if path.suffix.lower() == ".jsonl":
         for number, line in enumerate(_read(path).split("\n"), start=1):
             if line.strip():
-                yield _flat_row(_parse(line, f"{path}, line {number}"), path, f"line {number}")
+                yield _flat_row(_parse(line, f"{path}, line {number}"), f"line {number}")
         return
     content = _parse(_read(path), str(path))
-    items = content if isinstance(content, list) else _key(content, "data", path, "")
-    if not isinstance(items, list):
-        raise ValueError(f'{path}: "data" is {_short(items)}; it must be a list. {FORMAT}')
+    items = content if isinstance(content, list) else _list(content, "data", "the top level")
     for number, item in enumerate(items):
         if isinstance(item, dict) and "paragraphs" not in item and "context" in item:
-            yield _flat_row(item, path, f"data[{number}]")
+            yield _flat_row(item, f"data[{number}]")
         else:
-            yield from _article_rows(item, path, f"data[{number}]")
+            yield from _article_rows(item, f"data[{number}]")
 
 
 def _read(path: Path) -> str:
@@ -231,66 +229,65 @@ def _parse(text: str, where: str):
         raise ValueError(f"{where} is not JSON: {error}.") from None
 
 
-def _flat_row(row, path: Path, place: str) -> dict:
-    """The row of a flat item."""
-    answers = _key(row, "answers", path, place)
+def _flat_row(row, place: str) -> dict:
+    """The row of a flat item. Here and below, `_read_file` adds the path to errors."""
     return {
-        "id": _identifier(row, path, place),
-        "title": _title(row, path, place),
-        "context": _key(row, "context", path, place),
-        "question": _key(row, "question", path, place),
-        "answers": answers,
+        "id": _identifier(row, place),
+        "title": _title(row, place),
+        "context": _key(row, "context", place),
+        "question": _key(row, "question", place),
+        "answers": _key(row, "answers", place),
     }
 
 
-def _article_rows(article, path: Path, place: str) -> Iterator[dict]:
+def _article_rows(article, place: str) -> Iterator[dict]:
     """Flattens an article of SQuAD's format."""
-    title = _title(article, path, place)
-    for p, paragraph in enumerate(_list(article, "paragraphs", path, place)):
-        where = f"{place}.paragraphs[{p}]"
-        context = _key(paragraph, "context", path, where)
-        for q, question in enumerate(_list(paragraph, "qas", path, where)):
-            spot = f"{where}.qas[{q}]"
-            identifier = _identifier(question, path, spot)
-            spot = f"question {identifier} ({spot})"
+    title = _title(article, place)
+    for p, paragraph in enumerate(_list(article, "paragraphs", place)):
+        paragraph_place = f"{place}.paragraphs[{p}]"
+        context = _key(paragraph, "context", paragraph_place)
+        for q, question in enumerate(_list(paragraph, "qas", paragraph_place)):
+            question_place = f"{paragraph_place}.qas[{q}]"
+            identifier = _identifier(question, question_place)
+            question_place = f"question {identifier} ({question_place})"
             impossible = question.get("is_impossible", False)
             if not isinstance(impossible, bool):
-                raise ValueError(f"{path}: {spot}: is_impossible is {_short(impossible)}; it must be true or false.")
-            answers = [] if impossible else _list(question, "answers", path, spot)
+                raise ValueError(f"{question_place}: is_impossible is {_short(impossible)}; it must be true or false.")
+            answers = [] if impossible else _list(question, "answers", question_place)
             yield {
                 "id": identifier,
                 "title": title,
                 "context": context,
-                "question": _key(question, "question", path, spot),
+                "question": _key(question, "question", question_place),
                 "answers": {
-                    "text": [_key(answer, "text", path, spot) for answer in answers],
-                    "answer_start": [_key(answer, "answer_start", path, spot) for answer in answers],
+                    "text": [_key(answer, "text", question_place) for answer in answers],
+                    "answer_start": [_key(answer, "answer_start", question_place) for answer in answers],
                 },
             }
 
 
-def _identifier(item, path: Path, place: str) -> str:
-    value = _key(item, "id", path, place)
+def _identifier(item, place: str) -> str:
+    value = _key(item, "id", place)
     if isinstance(value, bool) or not (isinstance(value, int) or _is_text(value)):
-        raise ValueError(f"{path}: {place}: the id is {_short(value)}; it must be a text or an integer.")
+        raise ValueError(f"{place}: the id is {_short(value)}; it must be a text or an integer.")
     return str(value)
 
 
-def _title(item, path: Path, place: str) -> str:
+def _title(item, place: str) -> str:
     title = item.get("title") if isinstance(item, dict) else None
     if title is not None and not _is_text(title):
-        raise ValueError(f"{path}: {place}: the title is {_short(title)}; it must be a text.")
+        raise ValueError(f"{place}: the title is {_short(title)}; it must be a text.")
     return title or ""
 
 
-def _list(item, key: str, path: Path, place: str) -> list:
-    value = _key(item, key, path, place)
+def _list(item, key: str, place: str) -> list:
+    value = _key(item, key, place)
     if not isinstance(value, list):
-        raise ValueError(f'{path}: {place}: "{key}" is {_short(value)}; it must be a list. {FORMAT}')
+        raise ValueError(f'{place}: "{key}" is {_short(value)}; it must be a list. {FORMAT}')
     return value
 
 
-def _key(item, key: str, path: Path, place: str):
+def _key(item, key: str, place: str):
     if not isinstance(item, dict) or key not in item:
-        raise ValueError(f'{path}: {place or "the top level"} has no "{key}". {FORMAT}')
+        raise ValueError(f'{place} has no "{key}". {FORMAT}')
     return item[key]
