@@ -45,8 +45,7 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
     ```
     """
     name = str(name)
-    hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
-    config = _read_config(name, hub)
+    config = _read_config(name, kwargs)
     if config.get("architectures"):
         task_of(config, source=name)  # refuses a model without a head
     task = task_of(config, task, name)
@@ -118,14 +117,15 @@ class TextClassificationLoader(QuestionAnsweringLoader):
             name (`str`): a folder or a Hub id.
             kwargs: what `pipeline` passes to the `from_pretrained` of a model.
         """
-        config = _read_config(name, {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
+        config = _read_config(name, kwargs)
         if is_openvino(name, config) or config.get("model_type") == DynamicTinyBertConfig.model_type:
             return super().from_pretrained(name, **kwargs)
         return AutoModelForSequenceClassification.from_pretrained(name, **kwargs)
 
 
-def _read_config(name: str, hub: dict) -> dict:
+def _read_config(name: str, arguments: dict) -> dict:
     """The config.json of a folder or a repository."""
+    hub = {key: arguments[key] for key in HUB_ARGUMENTS if key in arguments}
     config, _ = PreTrainedConfig.get_config_dict(name, **hub)
     if not config:
         raise OSError(f"{name} has no config.json: it is not a model's folder, or its download or save was interrupted.")

@@ -22,7 +22,7 @@ from ..budgets.choosing import choose_budget_of
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
 from ..hub.push import push_folder
-from ..subnetwork import SHARE_UNIT, SubNetwork, refuse_unknown_arguments, resolve_arguments
+from ..subnetwork import SHARE_UNIT, SubNetwork, divide_up, refuse_unknown_arguments, resolve_arguments
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
 from .cpu import warn_of_overflow
@@ -41,13 +41,11 @@ FOREIGN_TYPE = "bert"
 # Precision of all operations that are not int8. OpenVINO's default is bf16 if the CPU has it: outputs would differ between
 # CPUs, and at these sizes bf16 is slower (4 % on a Xeon with AVX512-BF16, OpenVINO 2026.4)
 PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
-ROOM = 2**17  # tokens in the input tensors that a request caches: 3 MB, enough for all lengths to 512 at a batch of 8
+BUFFERED_TOKENS = 2**17  # tokens in the buffers of a request: 3 MB, enough for all lengths to 512 at a batch of 8
 DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # values of the inputs that a caller leaves out
 # Arguments of Optimum's from_pretrained, in addition to those for the Hub. Optimum ignores any other name
-LOADING_ARGUMENTS = (
-    *("export", "config", "trust_remote_code", "file_name", "from_onnx", "load_in_8bit", "quantization_config", "task"),
-    *("compile", "compile_only", "device", "dynamic_shapes", "ov_config", "variant", "preprocessors", "generation_config"),
-)
+LOADING_ARGUMENTS = """export config trust_remote_code file_name from_onnx load_in_8bit quantization_config task compile
+compile_only device dynamic_shapes ov_config variant preprocessors generation_config""".split()
 CALL_ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "budget", "length_config", "return_dict")
 
 
@@ -66,8 +64,10 @@ class LengthAdaptiveOVModel:
             elif not has_length_config_state(model):  # Optimum's own export has only the default budget
                 add_length_config_state(model)
             warn_of_overflow(model)
-        self._compiling, self._compiling_whole = threading.Lock(), threading.Lock()
-        self._graph, self._last_encoded, self._named_runtime = None, (None, ()), (None, "")
+        self._compiling, self._compiling_without_drops = threading.Lock(), threading.Lock()
+        self._graph = None
+        self._last_encoded = None, ()  # see `_encoded`
+        self._named_runtime = None, ""  # see `runtime_name`
         kwargs["ov_config"] = PRECISION | (kwargs.get("ov_config") or {})
         super().__init__(model, config, **kwargs)
 
@@ -146,10 +146,10 @@ class LengthAdaptiveOVModel:
         """
         super().save_pretrained(save_directory, *args, **kwargs)
         if length_config_as_input:
-            with replace_files(Path(save_directory)) as beside:
+            with replace_files(Path(save_directory)) as staging:
                 # By default OpenVINO would store floats in 16 bits
                 openvino.save_model(
-                    state_to_input(self.model.clone()), beside / self._ov_model_paths["model"], compress_to_fp16=False
+                    state_to_input(self.model.clone()), staging / self._ov_model_paths["model"], compress_to_fp16=False
                 )
 
     def push_to_hub(
@@ -172,8 +172,42 @@ class LengthAdaptiveOVModel:
         values.pop("auto_map", None)
         if values["model_type"] == DynamicTinyBertConfig.model_type:
             values |= {"model_type": FOREIGN_TYPE, "dynamic_model_type": DynamicTinyBertConfig.model_type}
-            with replace_files(path.parent) as beside:
-                (beside / path.name).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            with replace_files(path.parent) as staging:
+                (staging / path.name).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | np.ndarray,
+        attention_mask: torch.Tensor | np.ndarray | None = None,
+        token_type_ids: torch.Tensor | np.ndarray | None = None,
+        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
+        length_config: str | Sequence[int | float] | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> QuestionAnsweringModelOutput | SequenceClassifierOutput | tuple:
+        r"""
+        Args:
+            input_ids, attention_mask, token_type_ids (of shape `(batch, L)`): as for the PyTorch model.
+            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the name of a budget, a length configuration, a
+                `dict` or a [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
+            length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
+            return_dict (`bool`, *optional*): `False` returns a tuple.
+
+        Returns:
+            [`~transformers.modeling_outputs.QuestionAnsweringModelOutput`] with logits `(batch, L)`, or
+            [`~transformers.modeling_outputs.SequenceClassifierOutput`] with logits `(batch, labels)`. Padding behind all
+            texts of a batch is not computed; its logits are the lowest number.
+
+        Raises:
+            ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, inputs of
+                unequal shapes, no token at all, inputs that do not fit a fixed shape, or inputs outside of the embeddings,
+                see [`DynamicTinyBertConfig.check_inputs`].
+            TypeError: an unknown keyword argument.
+        """
+        refuse_unknown_arguments(kwargs, CALL_ARGUMENTS)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        output = self._head_output(self._outputs(budget, length_config, inputs), input_ids)
+        return output.to_tuple() if return_dict is False else output
 
     def _outputs(self, budget, length_config, inputs: dict) -> list[np.ndarray]:
         """The model's outputs as arrays. Outputs of tokens have the graph's width, see `_width`.
@@ -211,21 +245,16 @@ class LengthAdaptiveOVModel:
         """
         everything = (SHARE_UNIT,) * len(encoded)
         if not self.is_dynamic:  # the batch has a fixed size
-            both = self._run(inputs, everything), self._run(inputs, encoded)
-            return [np.where(short[:, None], *pair) for pair in zip(*both, strict=True)]
-        parts = []
-        for rows, config in ((short, everything), (~short, encoded)):
-            part = {name: values[rows] for name, values in inputs.items()}
-            if "attention_mask" in part:
-                length = _without_padding(part["attention_mask"])
-                part = {name: values[:, :length] for name, values in part.items()}
-            parts.append((rows, self._run(part, config)))
+            of_short, of_long = self._run(inputs, everything), self._run(inputs, encoded)
+            return [np.where(short[:, None], *arrays) for arrays in zip(of_short, of_long, strict=True)]
+        of_short = self._run(_rows(inputs, short), everything)
+        of_long = self._run(_rows(inputs, ~short), encoded)
         outputs = []
-        for index in range(len(parts[0][1])):
-            width = max(arrays[index].shape[1] for _, arrays in parts)
+        for short_array, long_array in zip(of_short, of_long, strict=True):
+            width = max(short_array.shape[1], long_array.shape[1])
             output = np.empty((len(short), width), dtype=np.float32)
-            for rows, arrays in parts:
-                output[rows] = _of_length(arrays[index], width)
+            output[short] = _of_length(short_array, width)
+            output[~short] = _of_length(long_array, width)
             outputs.append(output)
         return outputs
 
@@ -241,16 +270,17 @@ class LengthAdaptiveOVModel:
 
         The last result is cached, since parsing a budget takes 0.1 ms.
         """
-        value = length_config if budget is None else budget
-        if isinstance(value, (Mapping, SubNetwork)) or (budget is not None and length_config is not None):
-            return tuple(resolve_arguments(self.config, budget, length_config).encode(self.config))
-        meaning = self.config.length_config if value is None else value
-        if isinstance(value, str):  # the key has the entry, so that a changed budget takes effect
-            entry = (self.config.budgets or {}).get(value)
-            meaning = (entry.get("length_config"), entry.get("layers")) if isinstance(entry, Mapping) else entry
-        key = value if isinstance(value, str) else None, repr(meaning)  # repr distinguishes 1, a token, from 1.0, all tokens
-        last, encoded = self._last_encoded
-        if key != last:
+        requested = length_config if budget is None else budget
+        if requested is None:
+            requested = self.config.length_config
+        entry = None
+        if isinstance(requested, str):  # the key contains the budget's entry, so that a changed budget takes effect
+            entry = (self.config.budgets or {}).get(requested)
+            if isinstance(entry, Mapping):
+                entry = entry.get("length_config"), entry.get("layers")
+        key = repr((budget, length_config, requested, entry))  # repr distinguishes 1, a token, from 1.0, all tokens
+        last_key, encoded = self._last_encoded
+        if key != last_key:
             encoded = tuple(resolve_arguments(self.config, budget, length_config).encode(self.config))
             self._last_encoded = key, encoded  # one assignment, so that no thread sees a mixed pair
         return encoded
@@ -264,7 +294,7 @@ class LengthAdaptiveOVModel:
             ValueError: the inputs do not fit the fixed shape of the graph.
         """
         if self.is_dynamic:
-            return min(-(-length // WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_tokens))
+            return min(divide_up(length, WIDTH_STEP) * WIDTH_STEP, max(length, self.config.max_tokens))
         fixed_batch, fixed_length = graph.shape
         if batch != (fixed_batch or batch) or length > (fixed_length or length):
             raise ValueError(
@@ -281,23 +311,33 @@ class LengthAdaptiveOVModel:
             graph = self._compiled_graph()
         if self._compile_only or not _keeps_all(encoded):
             return graph
-        return graph.whole or self._compile_whole(graph)
+        return graph.without_drops or self._compile_without_drops(graph)
 
     def _compiled_graph(self) -> "Graph":
         """The model as it is, compiled by the first thread that needs it."""
         with self._compiling:
             super().compile()
             if self._graph is None or self._graph.compiled is not self.request:
-                self._graph = Graph(self.request)
+                graph = Graph(self.request)
+                if graph.requests[0].variable is None:
+                    raise ValueError(
+                        "This compiled model has its default budget alone: it was exported without the length_config state. "
+                        "Load it without compile_only=True, and save it with save_pretrained."
+                    )
+                self._graph = graph
             return self._graph
 
-    def _compile_whole(self, graph: "Graph") -> "Graph":
+    def _compile_without_drops(self, graph: "Graph") -> "Graph":
         """The graph that keeps all tokens, compiled when it is first needed; other budgets do not wait for it."""
-        with self._compiling_whole:
-            if graph.whole is None:
-                plain, how = without_drops(self.model), (self._device, {**self.ov_config}, self.model_save_dir)
-                graph.whole = graph if plain is None else Graph(self._compile_model(plain, *how), has_state=False)
-        return graph.whole
+        with self._compiling_without_drops:
+            if graph.without_drops is None:
+                model = without_drops(self.model)
+                if model is None:
+                    graph.without_drops = graph
+                else:
+                    compiled = self._compile_model(model, self._device, {**self.ov_config}, self.model_save_dir)
+                    graph.without_drops = Graph(compiled)
+        return graph.without_drops
 
 
 @contextlib.contextmanager
@@ -331,6 +371,15 @@ def _without_padding(attention_mask: np.ndarray) -> int:
     return int(used[-1]) + 1
 
 
+def _rows(inputs: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The inputs of some examples, without the padding that all of them have at their end."""
+    inputs = {name: values[rows] for name, values in inputs.items()}
+    if "attention_mask" in inputs:
+        length = _without_padding(inputs["attention_mask"])
+        inputs = {name: values[:, :length] for name, values in inputs.items()}
+    return inputs
+
+
 def _array(values) -> np.ndarray:
     """Tensors or lists as an array."""
     return values.numpy() if isinstance(values, torch.Tensor) else np.asarray(values)  # np.asarray(tensor) is slower
@@ -354,22 +403,21 @@ class Graph:
 
     Args:
         compiled (`openvino.CompiledModel`): the graph.
-        has_state (`bool`): whether the graph has the `length_config` state.
     """
 
-    def __init__(self, compiled: openvino.CompiledModel, has_state: bool = True):
-        self.compiled, self.has_state = compiled, has_state
-        self.whole = None  # a graph of the same weights that selects no tokens
+    def __init__(self, compiled: openvino.CompiledModel):
+        self.compiled = compiled
+        self.without_drops = None  # a graph of the same weights that selects no tokens
         sizes = compiled.inputs[0].partial_shape
         self.shape = [None if size.is_dynamic else size.get_length() for size in sizes]  # batch and length; None: any
-        self.requests = collections.deque()  # pop and append are atomic
+        self.requests = collections.deque([Request(compiled)])  # pop and append are atomic
 
     def __call__(self, inputs: Sequence, shape: tuple[int, int, int], length_config: tuple[int, ...]) -> list[np.ndarray]:
         """See [`Request`]."""
         try:
             request = self.requests.pop()
         except IndexError:  # all requests are in use
-            request = Request(self.compiled, self.has_state)
+            request = Request(self.compiled)
         outputs = request(inputs, shape, length_config)
         self.requests.append(request)  # a request that raised is not used again: its contents are unknown
         return outputs
@@ -382,17 +430,15 @@ class Request:
     that, so the tensors of each shape are cached.
     """
 
-    def __init__(self, model: openvino.CompiledModel, has_state: bool):
+    def __init__(self, model: openvino.CompiledModel):
         self.request, self.length_config = model.create_infer_request(), None
         # Columns of each output `(B, columns)`: the labels of a classifier; 0 where there is one column per slot
-        self.columns = [0 if shape[1].is_dynamic else len(shape[1]) for shape in (o.partial_shape for o in model.outputs)]
-        self.rooms, self.shape = {}, None  # shape -> an array for all inputs, and the tensor of each; the shape in use
+        shapes = [output.partial_shape for output in model.outputs]
+        self.columns = [0 if shape[1].is_dynamic else shape[1].get_length() for shape in shapes]
+        self.buffers = {}  # shape `(batch, width)` -> an array for all inputs, and the tensor of each input
+        self.shape = None  # of the buffer in use
+        # `None` in a graph that keeps all tokens
         self.variable = next((state for state in self.request.query_state() if state.name == LENGTH_CONFIG), None)
-        if has_state and self.variable is None:
-            raise ValueError(
-                "This compiled model has its default budget alone: it was exported without the length_config state. Load it "
-                "without compile_only=True, and save it with save_pretrained."
-            )
 
     def __call__(self, inputs: Sequence, shape: tuple[int, int, int], length_config: tuple[int, ...]) -> list[np.ndarray]:
         """Returns the outputs.
@@ -406,10 +452,10 @@ class Request:
             self.variable.state = openvino.Tensor(np.array(length_config, dtype=np.int32))
             self.length_config = length_config
         batch, length, width = shape
-        room = self._room(len(inputs), batch, width)
-        room[:, :, length:] = 0
-        for place, values in zip(room, inputs, strict=True):
-            place[:, :length] = values
+        buffer = self._input_buffer(len(inputs), batch, width)
+        buffer[:, :, length:] = 0
+        for row, values in zip(buffer, inputs, strict=True):
+            row[:, :length] = values
         self.request.infer()
         # Copies, since the next call overwrites the request's own arrays
         outputs = [self.request.get_output_tensor(index).data.copy() for index in range(len(self.columns))]
@@ -419,20 +465,20 @@ class Request:
                 raise RuntimeError(f"OpenVINO returned outputs {output.shape} instead of {(batch, columns or width)}.")
         return outputs
 
-    def _room(self, inputs: int, batch: int, width: int) -> np.ndarray:
+    def _input_buffer(self, inputs: int, batch: int, width: int) -> np.ndarray:
         """The array `(inputs, batch, width)` that the next inference reads."""
         shape = batch, width
-        if shape not in self.rooms:
-            if sum(rows * slots for rows, slots in self.rooms) + batch * width > ROOM:
-                self.rooms, self.shape = {}, None
-            room = np.empty((inputs, *shape), dtype=np.int64)
-            self.rooms[shape] = room, [openvino.Tensor(values, shared_memory=True) for values in room]
-        room, tensors = self.rooms[shape]
+        if shape not in self.buffers:
+            if sum(rows * slots for rows, slots in self.buffers) + batch * width > BUFFERED_TOKENS:
+                self.buffers, self.shape = {}, None
+            buffer = np.empty((inputs, *shape), dtype=np.int64)
+            self.buffers[shape] = buffer, [openvino.Tensor(values, shared_memory=True) for values in buffer]
+        buffer, tensors = self.buffers[shape]
         if shape != self.shape:
             for index, tensor in enumerate(tensors):
                 self.request.set_input_tensor(index, tensor)
             self.shape = shape
-        return room
+        return buffer
 
 
 class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQuestionAnswering):
@@ -446,69 +492,21 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
     ```
     """
 
-    def forward(
-        self,
-        input_ids: torch.Tensor | np.ndarray,
-        attention_mask: torch.Tensor | np.ndarray | None = None,
-        token_type_ids: torch.Tensor | np.ndarray | None = None,
-        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
-        length_config: str | Sequence[int | float] | None = None,
-        return_dict: bool | None = None,
-        **kwargs,
-    ) -> QuestionAnsweringModelOutput | tuple:
-        r"""
-        Args:
-            input_ids, attention_mask, token_type_ids (of shape `(batch, L)`): as for the PyTorch model.
-            budget (`str`, `list`, `dict` or `SubNetwork`, *optional*): the name of a budget, a length configuration, a
-                `dict` or a [`~hf_dynbert.subnetwork.SubNetwork`]; `None` runs the model's default.
-            length_config (`list` or `str`, *optional*): short form of `budget` for a length configuration or a name.
-            return_dict (`bool`, *optional*): `False` returns a tuple.
-
-        Returns:
-            [`~transformers.modeling_outputs.QuestionAnsweringModelOutput`]: logits `(batch, L)`. Padding behind all texts of
-            a batch is not computed; its logits are the lowest number.
-
-        Raises:
-            ValueError: an unknown budget (the error lists the valid ones), an impossible value, both arguments, inputs of
-                unequal shapes, no token at all, inputs that do not fit a fixed shape, or inputs outside of the embeddings,
-                see [`DynamicTinyBertConfig.check_inputs`].
-            TypeError: an unknown keyword argument.
-        """
-        refuse_unknown_arguments(kwargs, CALL_ARGUMENTS)
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+    @staticmethod
+    def _head_output(arrays: list[np.ndarray], input_ids: torch.Tensor | np.ndarray) -> QuestionAnsweringModelOutput:
+        """See [`LengthAdaptiveOVModel.forward`]."""
         length = np.shape(input_ids)[-1]
-        outputs = self._outputs(budget, length_config, inputs)
-        start, end = [_like(_of_length(logits, length), input_ids) for logits in outputs]
-        answer = QuestionAnsweringModelOutput(start_logits=start, end_logits=end)
-        return answer.to_tuple() if return_dict is False else answer
+        start, end = [_like(_of_length(logits, length), input_ids) for logits in arrays]
+        return QuestionAnsweringModelOutput(start_logits=start, end_logits=end)
 
 
 class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelForSequenceClassification):
     """[`~optimum.intel.OVModelForSequenceClassification`] with budgets, see [`DynamicTinyBertForSequenceClassification`]."""
 
-    def forward(
-        self,
-        input_ids: torch.Tensor | np.ndarray,
-        attention_mask: torch.Tensor | np.ndarray | None = None,
-        token_type_ids: torch.Tensor | np.ndarray | None = None,
-        budget: str | Sequence[int | float] | dict | SubNetwork | None = None,
-        length_config: str | Sequence[int | float] | None = None,
-        return_dict: bool | None = None,
-        **kwargs,
-    ) -> SequenceClassifierOutput | tuple:
-        r"""
-        Args:
-            input_ids, attention_mask, token_type_ids, budget, length_config, return_dict: see
-                [`OVDynamicTinyBertForQuestionAnswering.forward`], with the errors that it raises.
-
-        Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`]: logits `(batch, labels)`.
-        """
-        refuse_unknown_arguments(kwargs, CALL_ARGUMENTS)
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        (logits,) = self._outputs(budget, length_config, inputs)
-        answer = SequenceClassifierOutput(logits=_like(logits, input_ids))
-        return answer.to_tuple() if return_dict is False else answer
+    @staticmethod
+    def _head_output(arrays: list[np.ndarray], input_ids: torch.Tensor | np.ndarray) -> SequenceClassifierOutput:
+        """See [`LengthAdaptiveOVModel.forward`]."""
+        return SequenceClassifierOutput(logits=_like(arrays[0], input_ids))
 
 
 MODEL_CLASSES = {
