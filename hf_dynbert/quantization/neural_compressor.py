@@ -17,13 +17,13 @@ from ..int8_kernels import LEVELS
 from ..int8_layers import Int8Linear
 from ..tasks.base import Task
 from ..tasks.inference import OUTPUTS
+from .accuracy_control import SENSITIVE_PARTS
 from .arguments import QuantizeArguments
 from .pytorch import PyTorchInt8
 
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-# Parts of a block whose inputs have outliers, the worst first. Each trial leaves one more kind of part without a range
-SENSITIVE = ("output.dense", "attention.output.dense")
+WORST_FIRST = SENSITIVE_PARTS[::-1]
 
 
 class NeuralCompressorInt8(PyTorchInt8):
@@ -45,7 +45,6 @@ class NeuralCompressorInt8(PyTorchInt8):
         """Returns the first setting that keeps the primary metric at every budget, or else the best setting."""
         exact = self.exact().eval()
         graph = export(FullLength(exact), *example(exact.config))
-        layers = range(exact.config.num_hidden_layers)
 
         def relative_score(candidate) -> float:
             """The least ratio to fp32 over the budgets; 1 for the graph in fp32, which `autotune` measures first."""
@@ -56,13 +55,16 @@ class NeuralCompressorInt8(PyTorchInt8):
             return min(scores[name] / max(score, 1e-9) for name, score in reference.items())  # no division by zero
 
         ways = [StaticQuantConfig(act_algo="minmax"), StaticQuantConfig(act_algo="kl")]
-        for index in range(len(SENSITIVE)):
+        for number in range(1, len(WORST_FIRST) + 1):  # each of these ways leaves one more kind of part without a range
             way = StaticQuantConfig(act_algo="minmax")
-            for name in (f"bert.encoder.layer.{i}.{part}" for i in layers for part in SENSITIVE[: index + 1]):
-                way.set_local(f"model.{name}", StaticQuantConfig(w_dtype="fp32", act_dtype="fp32"))
+            for layer in range(exact.config.num_hidden_layers):
+                for part in WORST_FIRST[:number]:
+                    without_range = StaticQuantConfig(w_dtype="fp32", act_dtype="fp32")
+                    way.set_local(f"model.bert.encoder.layer.{layer}.{part}", without_range)
             ways.append(way)
         settings = TuningConfig(ways, tolerable_loss=self.args.tolerable_loss, max_trials=len(ways))
-        model = self.transplant(quantized_layers(autotune(graph, settings, relative_score, run_fn=self.calibrate)))
+        tuned = autotune(graph, settings, relative_score, run_fn=self.calibrate)
+        model = self.transplant(quantized_layers(tuned))
         return model, [], measure(model)
 
     @torch.no_grad()
@@ -79,7 +81,8 @@ class NeuralCompressorInt8(PyTorchInt8):
             layer = model.get_submodule(name)
             if isinstance(layer, Int8Linear):  # heads and scorers stay in fp32
                 layer.set_input_range(-zero_point * scale, (LEVELS - zero_point) * scale)
-                layer.weight.copy_(weight), layer.weight_scale.copy_(weight_scale)
+                layer.weight.copy_(weight)
+                layer.weight_scale.copy_(weight_scale)
         return model.eval()
 
 

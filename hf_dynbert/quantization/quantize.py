@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..hub.model_card import write_card
 from ..hub.records import QUANTIZATION as RECORD
 from ..hub.records import TRAINING, remove_stale_records
-from ..tasks import DataOptions, Evaluator, Task, task_of
+from ..tasks import Task, task_of
 from ..tasks.inference import check_max_length
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
@@ -61,8 +61,14 @@ def quantize(args: QuantizeArguments) -> Path:
             "need. Give at least two examples, or validation_fraction=0.1 with more."
         )
     inputs = calibration_inputs(task, config, tokenizer, training, options, args.calibration_samples, args.seed)
-    evaluator = _evaluator(task, tokenizer, validation, config, options)
-    measure = _measure_with(evaluator, config)
+    evaluator = None if validation is None else task.evaluator(tokenizer, validation, config, options)
+
+    def measure(model) -> dict[str, float]:
+        """The primary metric of a model at every named budget."""
+        if evaluator is None:
+            return {}
+        return {name: evaluator(model, name)[evaluator.primary_metric] for name in named_budgets(config)}
+
     with checkpoint_with_overrides(args, task, config) as checkpoint:
         backend = backend_class(args.backend)(dataclasses.replace(args, model=checkpoint), task, inputs)
         reference = measure(backend.exact())
@@ -161,21 +167,6 @@ def _split(task: Task, data: Dataset, args: QuantizeArguments) -> tuple[Dataset,
         training, validation = data.select(range(middle)), data.select(list(range(middle, len(data))))
     validation = validation.shuffle(seed=args.seed).select(range(min(args.accuracy_samples, len(validation))))
     return training, validation if len(validation) else None
-
-
-def _evaluator(task: Task, tokenizer, data: Dataset | None, config, options: DataOptions) -> Evaluator | None:
-    return None if data is None else task.evaluator(tokenizer, data, config, options)
-
-
-def _measure_with(evaluator: Evaluator | None, config) -> Callable[[object], dict[str, float]]:
-    """A function that takes a model and returns its primary metric at every named budget."""
-
-    def measure(model) -> dict[str, float]:
-        if evaluator is None:
-            return {}
-        return {name: evaluator(model, name)[evaluator.primary_metric] for name in named_budgets(config)}
-
-    return measure
 
 
 def _recorded_arguments(args: QuantizeArguments) -> dict:
