@@ -73,14 +73,14 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
     if args.threads:
         torch.set_num_threads(args.threads)
     threads, output = torch.get_num_threads(), Path(args.output_dir)
-    rows = our_entries(ours, task, args, threads)
+    makers = our_entries(ours, task, args, threads)
     if args.plain:
-        rows = plain_entries(output / "models", task, threads, args.max_length) | rows
-    names = chosen(list(rows), args.only)
-    entries = [rows[name]() for name in names]
+        makers = plain_entries(output / "models", task, threads, args.max_length) | makers
+    names = chosen(list(makers), args.only)
+    entries = [BenchmarkEntry(name, *makers[name]()) for name in names]
     references = [name for name in (BASE, PLAIN) if name in names] or names[:1]
     rows = benchmark_rows(entries, measure_entries(entries, cases, args.repeats), references)
-    machine = machine_description(threads)
+    machine = f"{machine_name(threads)}, PyTorch {torch.__version__}, OpenVINO {version('openvino')}"
     columns, lines = table_of(rows)
     output.mkdir(parents=True, exist_ok=True)
     result = {"machine": machine, "arguments": dataclasses.asdict(args), "rows": rows}
@@ -127,15 +127,15 @@ def lengthened(item: dict[str, list[int]], length: int) -> dict[str, list[int]]:
     }
 
 
-def our_entries(model, task: Task, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], BenchmarkEntry]]:
-    """Our model in PyTorch and OpenVINO, fp32 and int8, at each budget: functions that make the entries, by name."""
+def our_entries(model, task: Task, args: BenchmarkArguments, threads: int) -> dict[str, Callable[[], tuple]]:
+    """Our model in each form at each budget: by name, functions that return the fields `call, size, macs` of an entry."""
 
+    @functools.cache  # one file for all budgets
     def exported():
         folder = Path(args.output_dir) / "models" / "ours-fp32"
         model_class(task.head).from_pretrained(args.model, export=True, compile=False).save_pretrained(folder)
         return folder
 
-    exported = functools.cache(exported)  # one file for all budgets
     forms = {
         "PyTorch fp32": lambda: (model, _weights(model)),
         "OpenVINO fp32": lambda: load_form(exported(), task, threads),
@@ -143,10 +143,9 @@ def our_entries(model, task: Task, args: BenchmarkArguments, threads: int) -> di
     forms |= {form_of(Path(place)): functools.partial(load_form, Path(place), task, threads) for place in args.int8}
 
     def make(form, budget):
-        runs, size = forms[form]()  # one for each budget: a compiled model is slower right after a change of the budget
+        loaded, size = forms[form]()  # one for each budget: a compiled model is slower right after a change of the budget
         subnetwork = model.config.resolve_budget(budget)  # not the name, which may stand for another one in an int8 folder
-        macs = count_macs(model.config, subnetwork, args.max_length)
-        return BenchmarkEntry(f"ours {form}, {budget}", _caller(runs, budget=subnetwork), size, macs)
+        return _caller(loaded, budget=subnetwork), size, count_macs(model.config, subnetwork, args.max_length)
 
     pairs = [(form, budget) for form in forms for budget in args.length_configs]
     return {f"ours {form}, {budget}": functools.partial(make, form, budget) for form, budget in pairs}
@@ -168,8 +167,8 @@ def load_form(folder: Path, task: Task, threads: int) -> tuple:
     return model, _weights(model)
 
 
-def plain_entries(folder: Path, task: Task, threads: int, length: int) -> dict[str, Callable[[], BenchmarkEntry]]:
-    """Plain models with random weights, exported once into `folder`: functions that make the entries, by name."""
+def plain_entries(folder: Path, task: Task, threads: int, length: int) -> dict[str, Callable[[], tuple]]:
+    """Plain models with random weights, exported once into `folder`: functions as `our_entries` returns them."""
     bert, openvino_class = BertConfig(), getattr(intel, f"OVModel{task.head}")
     shapes = {
         "BERT-base": ("Bert", bert, bert),
@@ -177,27 +176,22 @@ def plain_entries(folder: Path, task: Task, threads: int, length: int) -> dict[s
         "MiniLM-L6": ("Bert", BertConfig(**MINILM), BertConfig(**MINILM)),
     }
 
-    def random_weights(name):
-        kind, config, _ = shapes[name]
-        return random_model(getattr(transformers, f"{kind}{task.head}"), config)
+    def make(shape, form):
+        kind, config, counted = shapes[shape]
+        macs = count_macs(counted, None, length)
 
-    def make_pytorch(name):
-        model = random_weights(name)
-        return BenchmarkEntry(
-            f"{name} PyTorch fp32", _caller(model), _weights(model), count_macs(shapes[name][2], None, length)
-        )
+        def make_pytorch():
+            return random_model(getattr(transformers, f"{kind}{task.head}"), config)
 
-    def make_openvino(name, form):
-        place = plain_forms(lambda: random_weights(name), openvino_class, folder / name.lower(), length)[form]
-        runs = openvino_class.from_pretrained(place, ov_config=_settings(threads))
-        return BenchmarkEntry(
-            f"{name} OpenVINO {form}", _caller(runs), _files(place), count_macs(shapes[name][2], None, length)
-        )
+        if form == "PyTorch fp32":
+            model = make_pytorch()
+            return _caller(model), _weights(model), macs
+        place = plain_forms(make_pytorch, openvino_class, folder / shape.lower(), length)[form]
+        return _caller(openvino_class.from_pretrained(place, ov_config=_settings(threads))), _files(place), macs
 
-    rows = {BASE: functools.partial(make_pytorch, "BERT-base")}
-    for name in shapes:
-        rows |= {f"{name} OpenVINO {form}": functools.partial(make_openvino, name, form) for form in ("fp32", "int8")}
-    return rows
+    pairs = [("BERT-base", "PyTorch fp32")]
+    pairs += [(shape, form) for shape in shapes for form in ("OpenVINO fp32", "OpenVINO int8")]
+    return {f"{shape} {form}": functools.partial(make, shape, form) for shape, form in pairs}
 
 
 def random_model(model_class, config):
@@ -213,21 +207,16 @@ def random_model(model_class, config):
 
 def plain_forms(make, openvino_class, folder: Path, length: int) -> dict[str, Path]:
     """Exports a plain model to OpenVINO, fp32 and int8, unless the files exist."""
-    places = {form: folder / form for form in ("fp32", "int8")}
-    if not (places["int8"] / "openvino_model.xml").exists():
+    fp32, int8 = folder / "fp32", folder / "int8"
+    if not (int8 / "openvino_model.xml").exists():
         make().save_pretrained(folder / "pytorch")
         exported = openvino_class.from_pretrained(str(folder / "pytorch"), export=True, compile=False)
-        exported.save_pretrained(places["fp32"])
+        exported.save_pretrained(fp32)
         rng, names = random.Random(0), {port.get_any_name() for port in exported.model.inputs}
         inputs = [_random_input(rng, names, length) for _ in range(CALIBRATION)]
         quantize_graph(exported, inputs, QuantizeArguments.smooth_quant_alpha)  # as `quantize` does
-        exported.save_pretrained(places["int8"])
-    return places
-
-
-def machine_description(threads: int) -> str:
-    """One line: CPU, threads, versions."""
-    return f"{machine_name(threads)}, PyTorch {torch.__version__}, OpenVINO {version('openvino')}"
+        exported.save_pretrained(int8)
+    return {"OpenVINO fp32": fp32, "OpenVINO int8": int8}
 
 
 def _random_input(rng: random.Random, names: set, length: int) -> dict[str, np.ndarray]:
@@ -257,8 +246,5 @@ def _files(folder: Path) -> int:
 
 
 def _settings(threads: int) -> dict:
-    return {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        **PRECISION,
-    }  # the same for all models
+    """The settings of all OpenVINO models."""
+    return {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **PRECISION}
