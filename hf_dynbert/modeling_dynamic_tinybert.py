@@ -442,7 +442,8 @@ class DynamicTinyBertForQuestionAnswering(DynamicTinyBertPreTrainedModel, BertFo
                 f"A question answering head has 2 outputs, start and end; this configuration has num_labels="
                 f"{config.num_labels}. To put a new head on the encoder, load it with num_labels=2."
             )
-        super(BertForQuestionAnswering, self).__init__(config)  # the parent would make an encoder that this class replaces
+        # BertForQuestionAnswering would make an encoder that this class replaces
+        super(BertForQuestionAnswering, self).__init__(config)
         self.num_labels = config.num_labels
         self.bert = DynamicTinyBertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
@@ -490,9 +491,8 @@ class DynamicTinyBertForSequenceClassification(DynamicTinyBertPreTrainedModel, B
     """Modifications: `budget` and `length_config`, see [`DynamicTinyBertModel`]."""
 
     def __init__(self, config: DynamicTinyBertConfig):
-        super(BertForSequenceClassification, self).__init__(
-            config
-        )  # the parent would make an encoder that this class replaces
+        # BertForSequenceClassification would make an encoder that this class replaces
+        super(BertForSequenceClassification, self).__init__(config)
         self.num_labels = config.num_labels
         self.bert = DynamicTinyBertModel(config)
         dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout

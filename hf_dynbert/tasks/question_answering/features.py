@@ -159,7 +159,8 @@ def _cut(encoding: Encoding, max_length: int, stride: int, max_question_length: 
     if not len(context):
         return [np.arange(len(encoding))[:max_length]]
     too_many = question[max_question_length:]  # the end of a cut question may have become several tokens
-    before, after = np.setdiff1d(np.arange(context[0]), too_many), np.arange(context[-1] + 1, len(encoding))
+    before = np.setdiff1d(np.arange(context[0]), too_many)
+    after = np.arange(context[-1] + 1, len(encoding))
     room = max_length - len(before) - len(after)
     end = max(len(context) - stride, 1)  # a window that starts here or later repeats the end of the window before
     parts = [context[first : first + room] for first in range(0, end, room - stride)]
@@ -168,12 +169,10 @@ def _cut(encoding: Encoding, max_length: int, stride: int, max_question_length: 
 
 def _window(tokenizer, encoding: Encoding, kept: np.ndarray, example: int, whole_words: bool) -> Window:
     """The window of these tokens."""
-    columns = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}
-    inputs = {
-        name: np.array(values)[kept].tolist()
-        for name, values in columns.items()
-        if name != "token_type_ids" or name in tokenizer.model_input_names
-    }
+    columns = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask}
+    if "token_type_ids" in tokenizer.model_input_names:
+        columns["token_type_ids"] = encoding.type_ids
+    inputs = {name: np.array(values)[kept].tolist() for name, values in columns.items()}
     offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[kept]
     in_context = np.array([sequence == 1 for sequence in encoding.sequence_ids])[kept]
     words = _words(np.array(encoding.word_ids, dtype=object)[kept], in_context) if whole_words else None
