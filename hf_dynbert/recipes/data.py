@@ -6,7 +6,7 @@ from dataclasses import replace
 from datasets import Dataset, IterableDataset, concatenate_datasets
 from transformers import AutoTokenizer
 
-from ..tasks import DataOptions, Task
+from ..tasks import DataOptions
 from ..tasks.base import TASKS
 from ..tasks.plain_text import PLAIN_TEXT
 from ..tasks.question_answering.squad import spread_over
@@ -26,17 +26,6 @@ from .arguments import DataArguments
 SHUFFLED = 10_000  # pieces of a stream to shuffle: a few thousand articles, so that a batch mixes many
 
 
-def trained_task(name: str) -> Task:
-    """The task of a recipe.
-
-    Raises:
-        ValueError: there is no such task; the error lists the valid names.
-    """
-    tasks = TASKS | {PLAIN_TEXT.name: PLAIN_TEXT}
-    check_choice("task", name, tasks)
-    return tasks[name]
-
-
 class RecipeData:
     """The rows to train on and to measure on.
 
@@ -50,7 +39,9 @@ class RecipeData:
     """
 
     def __init__(self, data_args: DataArguments, args: DistillationArguments, config=None):
-        self.task, self.data_args, self.args = trained_task(data_args.task), data_args, args
+        tasks = TASKS | {PLAIN_TEXT.name: PLAIN_TEXT}
+        check_choice("task", data_args.task, tasks)
+        self.task, self.data_args, self.args = tasks[data_args.task], data_args, args
         self.options = DataOptions(
             config_name=data_args.dataset_config_name,
             text_columns=tuple(data_args.text_columns),

@@ -23,6 +23,10 @@ from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, 
 # Options that the card shows next to those of the trainer
 REPEATED = ("max_length", "stride", "max_train_samples")
 SHAPED = ("layers", "freeze_layers", "config_overrides")
+# Options that are fields of the model's configuration
+DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+OF_LENGTH_ADAPTIVE = """protect_first_segment protect_first_segment_until dropped_logits early_selection_until
+importance_match importance_match_until importance_windows drop_layers""".split()
 
 logger = logging.get_logger(__name__)
 
@@ -104,23 +108,11 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
 def load_model(model_args: ModelArguments, args: DistillationArguments, task: Task, fields: dict) -> PreTrainedModel:
     """The model that a recipe starts from, converted if it has another supported architecture."""
     source = model_args.model_name_or_path
-    overrides = {
-        "hidden_dropout_prob": model_args.hidden_dropout_prob,
-        "attention_probs_dropout_prob": model_args.attention_probs_dropout_prob,
-    }
+    overrides = {name: getattr(model_args, name) for name in DROPOUT}
     if model_args.length_adaptive:
-        overrides |= {
-            "importance": args.importance,
-            "protect_first_segment": model_args.protect_first_segment,
-            "protect_first_segment_until": model_args.protect_first_segment_until,
-            "dropped_logits": model_args.dropped_logits,
-            "early_selection_until": model_args.early_selection_until,
-            "importance_match": model_args.importance_match,
-            "importance_match_until": model_args.importance_match_until,
-            "importance_windows": model_args.importance_windows,
-            "drop_layers": model_args.drop_layers,
-            "budgets": json.loads(model_args.budgets) if model_args.budgets else None,
-        }
+        overrides |= {name: getattr(model_args, name) for name in OF_LENGTH_ADAPTIVE}
+        overrides["importance"] = args.importance
+        overrides["budgets"] = json.loads(model_args.budgets) if model_args.budgets else None
     overrides = {name: value for name, value in overrides.items() if value is not None} | fields
     if model_args.config_overrides:
         model = _from_nothing(source, overrides | json.loads(model_args.config_overrides), model_args, task)
@@ -144,12 +136,11 @@ def freeze_lowest(model: PreTrainedModel, layers: int) -> None:
         raise ValueError(f"freeze_layers={layers}, but the model has {model.config.num_hidden_layers} layers; freeze fewer.")
     if not layers:
         return
-    blocks = encoder_layers(model)
-    frozen = [model.get_input_embeddings(), *blocks[:layers]]
-    frozen += [
-        m for name, m in model.base_model.named_modules() if name in ("embeddings", "encoder.relative_attention_bias")
-    ]
-    for module in frozen:  # MPNet keeps the position bias of all layers in its encoder
+    frozen = [model.get_input_embeddings(), *encoder_layers(model)[:layers]]
+    for name, module in model.base_model.named_modules():
+        if name in ("embeddings", "encoder.relative_attention_bias"):  # MPNet's encoder has one position bias for all layers
+            frozen.append(module)
+    for module in frozen:
         module.requires_grad_(False)
     for parameter in scorer_parameters(model):  # scorers may be new
         parameter.requires_grad_(True)
@@ -167,9 +158,10 @@ def load_teacher(model_args: ModelArguments, args: DistillationArguments, task: 
             "Fine-tune it first (recipes/teachers), or set prediction_weight to 0 and learn from its layers alone."
         )
     names = model_args.teacher_class_names
-    if names and len(names) != teacher.config.num_labels:
-        raise ValueError(f"teacher_class_names has {len(names)} names; the teacher has {teacher.config.num_labels} labels.")
     if names:
+        labels = teacher.config.num_labels
+        if len(names) != labels:
+            raise ValueError(f"teacher_class_names has {len(names)} names; the teacher has {labels} labels.")
         teacher.config.id2label = dict(enumerate(names))
     return teacher
 
@@ -179,16 +171,17 @@ def _about(model_args: ModelArguments, data_args: DataArguments, task: Task) -> 
     sources = data_args.train_file or [data_args.dataset_name or task.default_dataset]
     names = [_name(source) for source in sources if source]
     dataset = names[0] if names and not Path(sources[0]).exists() else None
-    fraction = data_args.validation_fraction
-    without = f", without {100 * fraction:g} % {task.unit}" if fraction else ""
-    anew = {"started_from": "random weights"} if model_args.config_overrides else None
-    return (anew or origin(model_args.model_name_or_path)) | {
+    data, fraction = ", ".join(names), data_args.validation_fraction
+    if fraction:
+        data += f", without {100 * fraction:g} % {task.unit}"
+    start = {"started_from": "random weights"} if model_args.config_overrides else origin(model_args.model_name_or_path)
+    options = {name: getattr(data_args, name) for name in REPEATED} | {name: getattr(model_args, name) for name in SHAPED}
+    return start | {
         "teacher": _name(model_args.teacher_model_name_or_path),
         "dataset": dataset,
-        "data": ", ".join(names) + without,
+        "data": data,
         "validation_fraction": fraction,
-        "options": {name: getattr(data_args, name) for name in REPEATED if getattr(data_args, name)}
-        | {name: getattr(model_args, name) for name in SHAPED if getattr(model_args, name)},
+        "options": {name: value for name, value in options.items() if value},
     }
 
 
@@ -215,46 +208,41 @@ def _from_nothing(source: str, overrides: dict, model_args: ModelArguments, task
 def check_together(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
     """Refuses options that do not go together."""
     teacher = model_args.teacher_model_name_or_path
-    for wrong, why in (
-        (
-            args.length_drop and not model_args.length_adaptive,
-            "length_drop=True trains token dropping, which length_adaptive=False cannot; use length_drop=False.",
-        ),
-        (
-            model_args.layers is not None and (model_args.config_overrides or not model_args.length_adaptive),
+    if args.length_drop and not model_args.length_adaptive:
+        raise ValueError(
+            "length_drop=True trains token dropping, which length_adaptive=False cannot; use length_drop=False."
+        )
+    if model_args.layers is not None and (model_args.config_overrides or not model_args.length_adaptive):
+        raise ValueError(
             "layers takes layers of a checkpoint into a length-adaptive model; use it without config_overrides and with "
-            "length_adaptive=True.",
-        ),
-        (
-            args.learns_layers and not teacher,
+            "length_adaptive=True."
+        )
+    if args.learns_layers and not teacher:
+        raise ValueError(
             "hidden_weight, embedding_weight, attention_weight and relation_weight compare layers with a teacher's; give "
-            "teacher_model_name_or_path.",
-        ),
-        (
-            args.learns_layers and model_args.teacher_dtype != "float32",
-            "teacher_dtype is for a teacher's answers; where its layers are learned too, leave it out and use bf16: true.",
-        ),
-        (
-            args.length_drop
-            and args.importance_target == "teacher"
-            and not (teacher and data_args.task == "question-answering"),
+            "teacher_model_name_or_path."
+        )
+    if args.learns_layers and model_args.teacher_dtype != "float32":
+        raise ValueError(
+            "teacher_dtype is for a teacher's answers; where its layers are learned too, leave it out and use bf16: true."
+        )
+    target_from_teacher = args.length_drop and args.importance_target == "teacher"
+    if target_from_teacher and not (teacher and data_args.task == "question-answering"):
+        raise ValueError(
             "importance_target='teacher' needs teacher_model_name_or_path and task question-answering; use "
-            "importance_target='own'.",
-        ),
-        (
-            args.eval_strategy != "no" and not (data_args.eval_file or data_args.validation_fraction),
+            "importance_target='own'."
+        )
+    if args.eval_strategy != "no" and not (data_args.eval_file or data_args.validation_fraction):
+        raise ValueError(
             f"eval_strategy={args.eval_strategy} needs data to measure on; give eval_file, or validation_fraction=0.1 "
-            "for a validation split, or leave eval_strategy out.",
-        ),
-        (
-            args.eval_strategy == "no" and data_args.eval_file,
-            "eval_file is measured during training; give eval_strategy=epoch (or steps) too, or leave eval_file out.",
-        ),
-        (
-            data_args.task == "plain-text" and (args.length_drop or not args.learns_layers),
+            "for a validation split, or leave eval_strategy out."
+        )
+    if args.eval_strategy == "no" and data_args.eval_file:
+        raise ValueError(
+            "eval_file is measured during training; give eval_strategy=epoch (or steps) too, or leave eval_file out."
+        )
+    if data_args.task == "plain-text" and (args.length_drop or not args.learns_layers):
+        raise ValueError(
             "plain text has no labels and no answers, so only a teacher's layers can be learned. Use length_drop=False "
-            "and some of hidden_weight, embedding_weight, attention_weight and relation_weight.",
-        ),
-    ):
-        if wrong:
-            raise ValueError(why)
+            "and some of hidden_weight, embedding_weight, attention_weight and relation_weight."
+        )

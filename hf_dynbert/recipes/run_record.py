@@ -21,9 +21,9 @@ from .arguments import DataArguments, ModelArguments
 
 RUN = "_run.json"  # it has local paths, so the name begins with an underscore: the Trainer does not upload such files
 # Settings that do not change what is trained: where things go, how progress is shown, how data are loaded
-OPERATIONAL = {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "teacher_cache_dir", "run_name", "report_to"}
-OPERATIONAL |= {"disable_tqdm", "push_to_hub", "prediction_loss_only", "per_device_eval_batch_size", "local_rank", "project"}
-OPERATIONAL |= {"eval_accumulation_steps", "torch_empty_cache_steps", "debug", "trackio_space_id", "use_cpu"}
+OPERATIONAL = """output_dir overwrite_output_dir resume_from_checkpoint teacher_cache_dir run_name report_to disable_tqdm
+push_to_hub prediction_loss_only per_device_eval_batch_size local_rank project eval_accumulation_steps
+torch_empty_cache_steps debug trackio_space_id use_cpu""".split()
 OPERATIONAL_PREFIXES = ("logging_", "log_", "save_", "hub_", "push_to_hub_", "dataloader_", "ddp_", "do_", "skip_memory_")
 OPTIMIZER, STATE = "optimizer.pt", "trainer_state.json"
 
@@ -63,7 +63,12 @@ def check_run(folder: Path, settings: dict, contents: dict | None = None) -> boo
             f"{folder} holds {', '.join(found)}, but no {RUN}, the record of their run. Give another --output_dir, or "
             "--overwrite_output_dir true to start anew there."
         )
-    differences = _differences(known.get("settings", {}), settings)
+    known_settings = known.get("settings", {})
+    differences = [
+        f"{name}: {known_settings[name]!r} there, {value!r} now"
+        for name, value in settings.items()
+        if name in known_settings and known_settings[name] != value
+    ]
     if contents is not None:
         recorded = known.get("contents", {})
         changed = [name for name in sorted({*recorded, *contents}) if recorded.get(name) != contents.get(name)]
@@ -120,37 +125,21 @@ def checkpoint_to_resume(folder: Path, requested: str | None = None) -> str | No
 
 def _damaged_file(checkpoint: Path) -> str | None:
     """Name of a file that cannot be read; `None` if the checkpoint is complete."""
+    path = checkpoint / STATE
     try:
-        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return STATE
-    weights = sorted(checkpoint.glob("*.safetensors"))
-    if not (checkpoint / "model.safetensors").exists() and not (checkpoint / "model.safetensors.index.json").exists():
-        return "model.safetensors"
-    for path in weights:
-        try:
+        json.loads(path.read_text(encoding="utf-8"))
+        if not (checkpoint / "model.safetensors").exists() and not (checkpoint / "model.safetensors.index.json").exists():
+            return "model.safetensors"
+        for path in sorted(checkpoint.glob("*.safetensors")):
             with safe_open(path, "pt") as file:
                 file.keys()
-        except (OSError, SafetensorError):
-            return path.name
-    for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]):  # torch saves archives with checksums
-        try:
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
-        except (OSError, zipfile.BadZipFile):
-            return path.name
-        if broken:
-            return path.name
+        for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]):
+            with zipfile.ZipFile(path) as archive:  # torch saves archives with checksums
+                if archive.testzip() is not None:
+                    return path.name
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile):
+        return path.name  # the file that was read
     return None
-
-
-def _differences(known: dict, settings: dict) -> list[str]:
-    """Settings that differ; settings that the record does not have are ignored."""
-    return [
-        f"{name}: {known[name]!r} there, {value!r} now"
-        for name, value in settings.items()
-        if name in known and known[name] != value
-    ]
 
 
 def _rows_fingerprint(rows: Dataset) -> str:
@@ -173,5 +162,5 @@ def _read(folder: Path) -> dict | None:
 
 
 def _write(folder: Path, record: dict) -> None:
-    with replace_files(folder) as beside:
-        (beside / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with replace_files(folder) as staging:
+        (staging / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
