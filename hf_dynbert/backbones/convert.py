@@ -242,7 +242,9 @@ def _device(device_map) -> str | torch.device | None:
         device_map = device_map[""]
     if isinstance(device_map, dict):
         raise ValueError(f'device_map is {device_map!r}; from_backbone takes one device, for example device_map="cpu".')
-    return device_map if device_map != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device_map == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device_map
 
 
 def _rename(name: str, rules: list[tuple[str, str]]) -> str:

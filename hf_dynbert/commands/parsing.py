@@ -121,24 +121,30 @@ def make_parser(
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=width),
     )
     titles = {name: title for title, names in (groups or {}).items() for name in names}
+    rest = "other options" if groups else "options"
     sections = {}
     for name in sorted(fields, key=lambda name: name not in required):
-        field, annotation = fields[name]
-        title = titles.get(name, "required" if name in required else "other options" if groups else "options")
+        title = titles.get(name, "required" if name in required else rest)
         if title not in sections:
             sections[title] = parser.add_argument_group(title)
-        read, many, choices = _reader(annotation)
-        choices = field.metadata.get("choices", choices)
-        settings = {"type": read, "required": name in required, "choices": choices, "default": argparse.SUPPRESS}
-        if many:
-            settings["nargs"] = "+"
-        if read is _read_bool:
-            settings |= {"nargs": "?", "const": True, "metavar": "true|false"}
-        elif not choices:
-            settings["metavar"] = "TEXT" if read is str else "VALUE"
-        text = field.metadata.get("help", descriptions.get(name, "")) + _default_text(field)
-        sections[title].add_argument(f"--{name}", help=text.replace("%", "%%"), **settings)
+        _add_option(sections[title], *fields[name], descriptions.get(name, ""))
     return parser
+
+
+def _add_option(section, field: dataclasses.Field, annotation: object, description: str) -> None:
+    """Adds the option of a field to a section of the parser."""
+    read, many, choices = _reader(annotation)
+    choices = field.metadata.get("choices", choices)
+    settings = {"type": read, "choices": choices, "default": argparse.SUPPRESS}
+    settings["required"] = _default(field) is dataclasses.MISSING
+    if many:
+        settings["nargs"] = "+"
+    if read is _read_bool:
+        settings |= {"nargs": "?", "const": True, "metavar": "true|false"}
+    elif not choices:
+        settings["metavar"] = "TEXT" if read is str else "VALUE"
+    text = field.metadata.get("help", description) + _default_text(field)
+    section.add_argument(f"--{field.name}", help=text.replace("%", "%%"), **settings)
 
 
 def unknown(what: str, name: str, known: Sequence[str]) -> str:

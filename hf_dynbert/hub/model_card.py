@@ -49,8 +49,8 @@ def write_card(folder: str | Path, repo_id: str | None = None) -> Path | None:
     _write_entries(folder)
     if path.exists() and not is_generated(path.read_text(encoding="utf-8")):
         return None
-    with replace_files(folder) as beside:
-        (beside / path.name).write_text(str(make_card(folder, repo_id)), encoding="utf-8")
+    with replace_files(folder) as staging:
+        (staging / path.name).write_text(str(make_card(folder, repo_id)), encoding="utf-8")
     return path
 
 
@@ -68,7 +68,11 @@ def make_card(folder: Path, repo_id: str | None = None) -> ModelCard:
     openvino = (folder / "openvino_model.xml").exists()
     task = find_task(config)
     title = repo_id.rpartition("/")[2] if repo_id else folder.name
-    kinds = {"openvino": openvino, "int8": bool(int8)}
+    tags = ["hf_dynbert", "length-adaptive", "drop-and-restore"]
+    if openvino:
+        tags.append("openvino")
+    if int8:
+        tags.append("int8")
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag=(task.hub_name or task.name) if task else "feature-extraction",
@@ -76,8 +80,7 @@ def make_card(folder: Path, repo_id: str | None = None) -> ModelCard:
         datasets=[name for name in _texts(record.get("dataset")) if hub_id(name)] or None,
         language=_simple(record.get("language")),
         license=_simple(record.get("license")),
-        tags=["hf_dynbert", "length-adaptive", "drop-and-restore", *(kind for kind in kinds if kinds[kind])]
-        + _texts(training.get("tags")),
+        tags=tags + _texts(training.get("tags")),
         model_name=title if evaluation else None,
         eval_results=_model_index(evaluation) or None,
     )
@@ -122,8 +125,8 @@ def write_evaluation(folder: str | Path, found: dict, name: str, result: dict) -
         before = read_record(folder, EVALUATION)
         same = bool(before) and all(before.get(key) == value for key, value in found.items() if key != "date")
         results = (before["results"] if same else {}) | {name: result}
-        with replace_files(folder) as beside:
-            (beside / EVALUATION).write_text(json.dumps(found | {"results": results}, indent=1) + "\n", encoding="utf-8")
+        with replace_files(folder) as staging:
+            (staging / EVALUATION).write_text(json.dumps(found | {"results": results}, indent=1) + "\n", encoding="utf-8")
         write_card(folder)
 
 
@@ -138,20 +141,21 @@ def _write_entries(folder: Path) -> None:
         EvalResultEntry(BENCHMARK[0], metric, round(value, 2), date=evaluation.get("date"), notes=f"budget {FULL}")
         for metric, value in values.items()
     ]
-    with replace_files(folder / ".eval_results") as beside:
+    with replace_files(folder / ".eval_results") as staging:
         text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-        (beside / "squad.yaml").write_text(text, encoding="utf-8")
+        (staging / "squad.yaml").write_text(text, encoding="utf-8")
 
 
 def _current_evaluation(folder: Path, config) -> dict:
     """The measurements of budgets whose length configuration is still the same; a search may have changed it."""
     evaluation, present = read_record(folder, EVALUATION), {FULL: None, **length_configs(config)}
-    results = {
-        name: result
-        for name, result in _mapping(evaluation.get("results")).items()
-        if isinstance(result, dict)
-        and (name == "default" or name[:1].isdigit() or result.get("length_config") == present.get(name, ()))
-    }
+    results = {}
+    for name, result in _mapping(evaluation.get("results")).items():
+        if not isinstance(result, dict):
+            continue
+        is_budget = name != "default" and not name[:1].isdigit()  # other names are length configurations
+        if not is_budget or result.get("length_config") == present.get(name, ()):
+            results[name] = result
     return evaluation | {"results": results} if results else {}
 
 
@@ -177,14 +181,18 @@ def _budget_rows(config, budgets: dict[str, Budget | None], measured: list[Budge
     names += [name for name in budgets if name not in names]
     rows = []
     for name in sorted(names, key=lambda name: name != FULL):
-        network, budget = config.resolve_budget(name), budgets[name] if budgets[name] in measured else None
-        macs, entries, layers = count_macs(config, network, TOKENS), network.length_config, network.layers
-        leaves = "all tokens" if entries is None else ", ".join(f"{entry:g}" for entry in entries)
-        leaves += "" if layers is None else f"; layers {', '.join(map(str, layers))}"
-        row = {"name": _code(_safe(name)), "leaves": leaves, "macs": f"{macs / 1e9:.2f} G at {TOKENS} tokens", "latency": ""}
-        if budget is not None:
-            row |= {"score": _number(budget.score, ".2f"), "error": _number(budget.score_error, ".2f")}
-            row |= {"macs": f"{budget.macs / 1e9:.2f} G", "latency": _number(budget.latency_ms, ".1f", " ms")}
+        budget, network = budgets[name], config.resolve_budget(name)
+        leaves = "all tokens"
+        if network.length_config is not None:
+            leaves = ", ".join(f"{entry:g}" for entry in network.length_config)
+        if network.layers is not None:
+            leaves += f"; layers {', '.join(map(str, network.layers))}"
+        row = {"name": _code(_safe(name)), "leaves": leaves}
+        if budget in measured:
+            row["score"], row["error"] = _number(budget.score, ".2f"), _number(budget.score_error, ".2f")
+            row["macs"], row["latency"] = f"{budget.macs / 1e9:.2f} G", _number(budget.latency_ms, ".1f", " ms")
+        else:
+            row["macs"] = f"{count_macs(config, network, TOKENS) / 1e9:.2f} G at {TOKENS} tokens"
         rows.append(row)
     return rows
 

@@ -47,16 +47,16 @@ def replace_files(folder: Path) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale_folders(folder)
-    beside = Path(tempfile.mkdtemp(prefix=f"{WRITING}{MACHINE}-{os.getpid()}-", dir=folder))
+    staging = Path(tempfile.mkdtemp(prefix=f"{WRITING}{MACHINE}-{os.getpid()}-", dir=folder))
     try:
-        yield beside
-        paths = sorted(beside.iterdir(), key=lambda path: (path.name == CONFIG, path.name))
+        yield staging
+        paths = sorted(staging.iterdir(), key=lambda path: (path.name == CONFIG, path.name))
         if len(paths) > 1 and paths[-1].name == CONFIG:
             (folder / CONFIG).unlink(missing_ok=True)
         for path in paths:
             os.replace(path, folder / path.name)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _remove_stale_folders(folder: Path) -> None:

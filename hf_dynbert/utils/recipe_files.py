@@ -84,9 +84,10 @@ def _plain(value):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    for read in () if isinstance(value, Quoted) else (json.loads, float):
-        try:
-            return read(value)
-        except ValueError:
-            continue
+    if not isinstance(value, Quoted):
+        for read in (json.loads, float):
+            try:
+                return read(value)
+            except ValueError:
+                continue
     return str(value)
