@@ -14,8 +14,6 @@ import torch
 import transformers
 from transformers import AutoTokenizer, BertConfig, DistilBertConfig, DistilBertPreTrainedModel
 
-from optimum import intel
-
 from ..budgets.latency import machine_name
 from ..budgets.model_budgets import count_macs, named_budgets
 from ..openvino.modeling_openvino import PRECISION, model_class
@@ -169,6 +167,8 @@ def load_form(folder: Path, task: Task, threads: int) -> tuple:
 
 def plain_entries(folder: Path, task: Task, threads: int, length: int) -> dict[str, Callable[[], tuple]]:
     """Plain models with random weights, exported once into `folder`: functions as `our_entries` returns them."""
+    from optimum import intel  # after `..openvino`, which switches off telemetry while it imports OpenVINO
+
     bert, openvino_class = BertConfig(), getattr(intel, f"OVModel{task.head}")
     shapes = {
         "BERT-base": ("Bert", bert, bert),
