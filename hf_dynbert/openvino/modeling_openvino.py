@@ -226,8 +226,7 @@ class LengthAdaptiveOVModel:
         mask, least = inputs.get("attention_mask"), self.config.min_tokens_to_drop
         if "token_type_ids" not in inputs and (types := self.config.token_types(ids, mask)) is not None:
             inputs["token_type_ids"] = types
-        if mask is not None and (length := _without_padding(mask)) < ids.shape[1]:
-            inputs = {name: values[:, :length] for name, values in inputs.items()}
+        inputs = _without_padding(inputs)
         self.config.check_inputs(inputs["input_ids"], inputs.get("token_type_ids"))
         if least and not _keeps_all(encoded):
             tokens = [ids.shape[1]] * len(ids) if mask is None else (mask > 0).sum(axis=1)
@@ -244,11 +243,11 @@ class LengthAdaptiveOVModel:
         The outputs of an example do not depend on examples of the other kind.
         """
         everything = (SHARE_UNIT,) * len(encoded)
-        if not self.is_dynamic:  # the batch has a fixed size
+        if not self.is_dynamic:  # the batch has a fixed size: run it twice
             of_short, of_long = self._run(inputs, everything), self._run(inputs, encoded)
             return [np.where(short[:, None], *arrays) for arrays in zip(of_short, of_long, strict=True)]
-        of_short = self._run(_rows(inputs, short), everything)
-        of_long = self._run(_rows(inputs, ~short), encoded)
+        of_short = self._run(_without_padding({name: values[short] for name, values in inputs.items()}), everything)
+        of_long = self._run(_without_padding({name: values[~short] for name, values in inputs.items()}), encoded)
         outputs = []
         for short_array, long_array in zip(of_short, of_long, strict=True):
             width = max(short_array.shape[1], long_array.shape[1])
@@ -361,23 +360,15 @@ def _keeps_all(encoded: tuple[int, ...]) -> bool:
     return encoded.count(SHARE_UNIT) == len(encoded)
 
 
-def _without_padding(attention_mask: np.ndarray) -> int:
-    """The length without the padding that all examples have at their end."""
-    if any(attention_mask[:, -1].tolist()):  # the usual case, decided quickly
-        return attention_mask.shape[1]
-    used = np.flatnonzero(attention_mask.any(axis=0))
+def _without_padding(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs without the padding that all examples have at their end."""
+    mask = inputs.get("attention_mask")
+    if mask is None or any(mask[:, -1].tolist()):  # the usual case, decided quickly
+        return inputs
+    used = np.flatnonzero(mask.any(axis=0))
     if not len(used):
-        raise ValueError(f"attention_mask {attention_mask.shape} is 0 everywhere; mark the real tokens with 1.")
-    return int(used[-1]) + 1
-
-
-def _rows(inputs: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The inputs of some examples, without the padding that all of them have at their end."""
-    inputs = {name: values[rows] for name, values in inputs.items()}
-    if "attention_mask" in inputs:
-        length = _without_padding(inputs["attention_mask"])
-        inputs = {name: values[:, :length] for name, values in inputs.items()}
-    return inputs
+        raise ValueError(f"attention_mask {mask.shape} is 0 everywhere; mark the real tokens with 1.")
+    return {name: values[:, : used[-1] + 1] for name, values in inputs.items()}
 
 
 def _array(values) -> np.ndarray:
