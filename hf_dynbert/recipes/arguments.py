@@ -75,6 +75,7 @@ class DataArguments:
         text_columns (`list[str]`): column of a text, or the two columns of a pair.
         label_column (`str`): column of the labels of texts.
         class_names (`list[str]`): names of the labels, for data that have only numbers.
+        problem_type (`str`): `regression` makes whole numbers, such as stars, targets of a regression and not classes.
         max_train_samples (`int`): use at most this many rows, spread over the data.
         eval_file (`list[str]`): files of the same kind as `train_file`, measured during training, see `eval_strategy`.
         validation_fraction (`float`): share of the data in the validation split: whole articles of questions, rows of texts.
@@ -93,6 +94,7 @@ class DataArguments:
     text_columns: list[str] = field(default_factory=lambda: ["text"])
     label_column: str = "label"
     class_names: list[str] | None = None
+    problem_type: Literal["regression"] | None = None
     max_train_samples: int | None = None
     eval_file: list[str] | None = None
     validation_fraction: float = 0.0

@@ -237,7 +237,13 @@ class Task(ABC):
         """The texts of the rows of `training_features`, for a teacher: rows, and their columns of a text or of a pair."""
         return data, options.text_columns
 
-    def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
+    def number_labels(
+        self,
+        data: Dataset,
+        class_names: Sequence[str] | None = None,
+        like: Dataset | None = None,
+        problem_type: str | None = None,
+    ) -> Dataset:
         """Makes labels numbers, in the order of `class_names`, or of another data set `like`."""
         return data
 

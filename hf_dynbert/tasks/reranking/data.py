@@ -8,7 +8,8 @@ from pathlib import Path
 
 from datasets import Dataset, Features, List, Value
 
-from ..text_classification.data import LABEL, load_texts
+from ..text_classification.data import load_texts
+from ..text_classification.labels import LABEL
 
 
 QUERY_NAMES = ("query", "question")
