@@ -18,9 +18,9 @@ from .records import EVALUATION, OF_A_MODEL, OPENVINO_FILES, QUANTIZATION, TRAIN
 
 # Names of the files that belong to a model. Checkpoints, logs, pickles, notes and secrets are not uploaded
 WANTED = """LICENSE LICENSE.md LICENSE.txt README.md added_tokens.json benchmark.png chat_template.jinja config.json
-curve.png front*.png generation_config.json merges.txt model*.safetensors model.safetensors.index.json
-sentencepiece.bpe.model sentencepiece.model spiece.model special_tokens_map.json tokenizer.json
-tokenizer.model tokenizer_config.json vocab.json vocab.txt""".split()
+config_sentence_transformers.json curve.png front*.png generation_config.json merges.txt model*.safetensors
+model.safetensors.index.json modules.json sentence_bert_config.json sentencepiece.bpe.model sentencepiece.model
+special_tokens_map.json spiece.model tokenizer.json tokenizer.model tokenizer_config.json vocab.json vocab.txt""".split()
 WANTED += [*OPENVINO_FILES, TRAINING, QUANTIZATION, EVALUATION]
 WANTED += [path.name for path in Path(__file__).parents[1].glob("*.py")]  # the code that `save_pretrained` writes
 ENTRIES = ".eval_results/squad.yaml"

@@ -15,7 +15,8 @@ TRAINING, QUANTIZATION, EVALUATION = "training.json", "quantization.json", "eval
 OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin", "openvino_config.json")
 # Files that describe one model. In the folder of another model they are wrong
 RECORDS = (TRAINING, QUANTIZATION, EVALUATION, "front.png")
-OF_A_MODEL = (*RECORDS, "model.safetensors", *OPENVINO_FILES)
+CROSS_ENCODER_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
+OF_A_MODEL = (*RECORDS, *CROSS_ENCODER_FILES, "model.safetensors", *OPENVINO_FILES)
 
 
 def read_record(folder: Path, name: str) -> dict:

@@ -92,7 +92,8 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
             trainer.save_model(str(folder), _internal_call=True)  # a public call would push this temporary folder
-        remove_stale_records(output, keep=[TRAINING, "model.safetensors"])
+            extra = task.write_extra_files(folder, model.config)
+        remove_stale_records(output, keep=[TRAINING, "model.safetensors", *extra])
         trainer.create_model_card()
         finish_run(output)
     trainer.accelerator.wait_for_everyone()

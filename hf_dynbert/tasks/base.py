@@ -1,9 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """What a verb needs from a task: its data, and an evaluator that scores models on them."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -220,6 +222,17 @@ class Task(ABC):
     def pipeline_options(self, max_length: int | None) -> dict:
         """Options of the task's pipeline that cut an input at `max_length` tokens, or at the task's own limit for `None`."""
         return {} if max_length is None else {"max_length": max_length}
+
+    def extra_files(self, config) -> dict[str, object]:
+        """Name and content of JSON files for other libraries, beside a model with this configuration."""
+        return {}
+
+    def write_extra_files(self, folder: Path, config) -> list[str]:
+        """Writes these files, and returns their names."""
+        files = self.extra_files(config)
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        return list(files)
 
     def training_rows(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """The rows for `training_features` and for a teacher; by default the rows of the data."""

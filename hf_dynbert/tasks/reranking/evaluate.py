@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
+from .cross_encoder import cross_encoder_files
 from .data import check_positives, load_rankings
 from .scores import MAX_LENGTH, check_labels, encode_pairs, relevance_score
 
@@ -112,6 +113,10 @@ class Reranking(Task):
         check_labels(config)
         inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
         return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], data["unretrieved"][:], **options)
+
+    def extra_files(self, config) -> dict[str, object]:
+        """Files for `CrossEncoder`; see `cross_encoder_files`."""
+        return cross_encoder_files(config)
 
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """A row for each judged passage. Grades 0 and 1 are classes, other grades and scores are numbers to predict."""
