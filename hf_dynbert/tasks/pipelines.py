@@ -13,7 +13,7 @@ from .inference import fixed_shape, max_tokens_of
 
 
 # Arguments of `model.choose_budget`
-LIMITS = ("max_latency_ms", "max_macs", "min_f1", "min_score", "speedup", "max_loss", "tokens", "nearest")
+LIMITS = ("max_latency_ms", "max_macs", "min_score", "speedup", "max_loss", "tokens", "nearest")
 
 # `truncation` and `padding` are settings of a tokenizer's backend, which no other thread may use while they change. The lock
 # belongs to the module, since locks in a pipeline would keep it from being copied to worker processes.

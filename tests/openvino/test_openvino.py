@@ -385,7 +385,7 @@ def test_searched_budgets_survive_and_are_asked(exported, tmp_path, monkeypatch)
     again = OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "again")
     assert again.config.budgets == model.config.budgets and again.config.budgets["fast"] == fast.entry()
     assert again.choose_budget(speedup=3) == again.choose_budget(max_macs=2e6) == fast.length_config
-    assert again.choose_budget(min_f1=79) == again.choose_budget(speedup=1) == "full"
+    assert again.choose_budget(min_score=79) == again.choose_budget(speedup=1) == "full"
     inputs = {"input_ids": torch.arange(5, 25)[None], "attention_mask": torch.ones(1, 20, dtype=torch.long)}
     by_name, by_list = (again(**inputs, length_config=config).start_logits for config in ("fast", fast.length_config))
     assert torch.equal(by_name, by_list)

@@ -239,7 +239,7 @@ COUNTS |= {"max_seq_len": HOSTILE, "max_question_len": HOSTILE, "doc_stride": [-
 COUNTS |= {"batch_size": [0, -1, True, "3", 1.5], "num_workers": [-1, True, "3", 1.5]}
 NUMBERS = {
     name: [0, -1, True, "3", float("nan"), float("inf"), [1]]
-    for name in ("max_latency_ms", "max_macs", "min_f1", "max_loss")
+    for name in ("max_latency_ms", "max_macs", "min_score", "max_loss")
 }
 NUMBERS |= {"tokens": [0, True, "3", 1.5], "nearest": ["yes", 1]}
 BUDGET = {"budget": ["nope", [], [0.5], [2.0] * 4, 3, True, {"nope": 1}, [float("nan")] * 4, "", [0.5, 0.6, 0.7, 0.8]]}
@@ -289,7 +289,9 @@ def test_unknown_options_are_refused(make_pipeline, task, plain):
             make_pipeline(task, plain, **{name: 1})
 
 
-@pytest.mark.parametrize("option", [{"budget": "fast"}, {"length_config": [0.5] * 4}, {"max_latency_ms": 5}, {"min_f1": 50}])
+@pytest.mark.parametrize(
+    "option", [{"budget": "fast"}, {"length_config": [0.5] * 4}, {"max_latency_ms": 5}, {"min_score": 50}]
+)
 @pytest.mark.parametrize("task", TASKS)
 def test_plain_models_refuse_budgets(make_pipeline, task, option):
     with pytest.raises(ValueError, match="is not length-adaptive and has no budgets"):

@@ -12,9 +12,9 @@ from tqdm.auto import tqdm
 from ...configuration_dynamic_tinybert import FULL
 from ...subnetwork import SubNetwork
 from ...tasks import Evaluator
-from ..budget import Budget, standard_error
+from ..budget import Budget
 from ..choosing import runtime_name, threads_of
-from ..latency import BURST, Latency, machine_name, measure_latencies, time_in_turns
+from ..latency import BURST, Latency, machine_name, run_model, time_in_turns
 from ..model_budgets import count_macs
 
 
@@ -111,7 +111,7 @@ class BudgetEvaluator:
         loss would be a smaller share.
         """
         full, own = self.scores(TRAINING_SAMPLE, None), self.scores(TRAINING_SAMPLE, length_config)
-        loss = float(full.mean() - own.mean()) + Z_95 * standard_error(own.tolist(), full.tolist())
+        loss = float(full.mean() - own.mean()) + Z_95 * standard_error(own, full)
         reference = float(self.scores(CONFIRM, None).mean())
         return 1 - loss / reference if reference else 1.0
 
@@ -142,9 +142,9 @@ class BudgetEvaluator:
         def call(index: int) -> None:
             model, timed, budget = calls[index]
             for inputs in timed:
-                _run(model, inputs, budget)
+                run_model(model, inputs, **budget)
 
-        return [latency / len(self.timed) for latency in measure_latencies(call, range(len(calls)), turns)]
+        return [latency.median_ms / len(self.timed) for latency in time_in_turns(call, range(len(calls)), turns)]
 
     def measure(
         self, candidates: Sequence[tuple[Kind, str, Sequence | None]], baselines: Sequence[Baseline] = ()
@@ -171,7 +171,7 @@ class BudgetEvaluator:
         measurements = []
         for number, (kind, name, length_config) in enumerate(tqdm(candidates, desc="Confirm", unit="config")):
             scores = self.scores(CONFIRM, length_config)
-            error = None if length_config is None else standard_error(scores.tolist(), full_scores.tolist())
+            error = None if length_config is None else standard_error(scores, full_scores)
             budget = Budget(
                 name=name,
                 length_config=None if length_config is None else list(length_config),
@@ -220,11 +220,20 @@ class BudgetEvaluator:
         self.model.config.min_tokens_to_drop = 0  # else short inputs keep all tokens at every budget
         try:
             times = time_in_turns(
-                lambda pair: _run(self.model, inputs[pair[0]], {"budget": pair[1]}), variants, REPORT_TURNS
+                lambda pair: run_model(self.model, inputs[pair[0]], budget=pair[1]), variants, REPORT_TURNS
             )
         finally:
             self.model.config.min_tokens_to_drop = least
         return fewest_tokens(lengths, times[0::2], times[1::2])
+
+
+def standard_error(scores: np.ndarray, full_scores: np.ndarray) -> float:
+    """Returns the standard error of the mean difference between two scores of the same examples, `(Q,)` each.
+
+    The scores are paired: both rise and fall with the difficulty of an example, and only their differences count.
+    """
+    differences = np.subtract(scores, full_scores)
+    return float(differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else float("inf")
 
 
 def fewest_tokens(lengths: Sequence[int], full: Sequence[Latency], budget: Sequence[Latency]) -> int:
@@ -252,18 +261,6 @@ def _input_of(timed: Sequence[dict[str, torch.Tensor]], length: int) -> dict[str
     longest = max(timed, key=lambda inputs: inputs["input_ids"].shape[1])
     repeats = -(-length // longest["input_ids"].shape[1])
     return {name: values.repeat(1, repeats)[:, :length] for name, values in longest.items()}
-
-
-def _run(model, inputs: dict[str, torch.Tensor], budget: dict) -> None:
-    """Calls a model, and waits for the result."""
-    device = getattr(model, "device", None)
-    on_accelerator = isinstance(device, torch.device) and device.type != "cpu"
-    if on_accelerator:
-        inputs = {name: values.to(device) for name, values in inputs.items()}
-    with torch.inference_mode():
-        model(**inputs, **budget)
-    if on_accelerator:
-        torch.get_device_module(device).synchronize(device)
 
 
 def _budget_of(baseline: Baseline) -> dict:

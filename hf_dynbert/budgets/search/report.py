@@ -6,15 +6,53 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ...configuration_dynamic_tinybert import FULL
-from ..budget import NAMED_LOSSES, Budget, keep_budgets, name_budgets
+from ..budget import Budget
 from .evaluator import Kind, Measurement
-from .pareto import cost_at
+from .pareto import cost_at, pareto_front
 
 
+NAMED_LOSSES = {"accurate": 0.002, "balanced": 0.01, "fast": 0.03}  # largest loss of each name, as a share of full's score
 LOSSES = (0.002, 0.01, 0.02, 0.03)  # shares of full length's score, at which the front is compared with constant ratios
 COMPARED = ("lost", "found: ms, of full", "constant ratios: ms", "found ÷ constant", "found: MACs", "constant ratios: MACs")
 
 logger = logging.getLogger(__name__)
+
+
+def keep_budgets(found: Sequence[Budget], full: Budget) -> list[Budget]:
+    """Returns the budgets that no other budget beats in both latency and score, fastest first.
+
+    A budget that is no faster than full length is left out with a warning.
+    """
+    candidates = [full]
+    for budget in found:
+        if budget.latency_ms < full.latency_ms:
+            candidates.append(budget)
+        else:
+            logger.warning(
+                f"{budget.length_config} takes {budget.latency_ms:.2f} ms, full length {full.latency_ms:.2f} ms: left out."
+            )
+    return [candidates[index] for index in pareto_front([(budget.latency_ms, budget.score) for budget in candidates])]
+
+
+def name_budgets(found: Sequence[Budget], full: Budget, retained: Callable[[Sequence], float]) -> dict[str, Budget]:
+    """Selects the budgets `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of the score.
+
+    `retained` takes a length configuration and returns the share of full length's score that it retains by a second
+    measurement. The best of many candidates may look good by chance, so a name needs both measurements.
+    """
+    faster = sorted((one for one in found if one.latency_ms < full.latency_ms), key=lambda budget: budget.latency_ms)
+    named = {}
+    for name, loss in NAMED_LOSSES.items():
+        for budget in faster:
+            if budget.score >= (1 - loss) * full.score and retained(budget.length_config) >= 1 - loss:
+                named[name] = budget
+                break
+        else:
+            logger.warning(
+                f"No configuration faster than full length meets the {100 * loss:g} % loss limit with 95 % confidence, so "
+                f"there is no budget {name!r}."
+            )
+    return named
 
 
 @dataclass(frozen=True)
@@ -47,14 +85,7 @@ def select_budgets(measurements: Sequence[Measurement], max_loss: float, retaine
     own = [one.budget for one in measurements if one.kind in (Kind.FOUND, Kind.CONSTANT)]
     allowed = [budget for budget in own if budget.score >= (1 - max_loss) * full.score]
     front = [budget for budget in keep_budgets(allowed, full) if not budget.is_full]
-    faster = [budget for budget in allowed if budget.latency_ms < full.latency_ms]
-    chosen = name_budgets(faster, full, lambda budget: retained(budget.length_config))
-    for name, loss in NAMED_LOSSES.items():
-        if name not in chosen:
-            logger.warning(
-                f"No configuration faster than full length meets the {100 * loss:g} % loss limit with 95 % confidence, so "
-                f"there is no budget {name!r}."
-            )
+    chosen = name_budgets(allowed, full, retained)
     saved = []
     for budget in sorted([*front, *chosen.values()], key=lambda candidate: candidate.latency_ms):
         if all(budget.length_config != other.length_config for other in saved):

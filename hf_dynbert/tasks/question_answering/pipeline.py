@@ -46,7 +46,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
         question (`str`, or several): the questions. Several are a list, a tuple, a column or an iterator.
         context (`str`, or several): the texts that contain the answers. Several questions may have one context.
         budget, length_config (*optional*): budget of a length-adaptive model, see [`DynamicTinyBertConfig`].
-        max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
+        max_latency_ms, max_macs, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
             `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): answers per question. More than one are returned as a list.
         doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of the context's tokens in a

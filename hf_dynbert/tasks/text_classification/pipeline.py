@@ -35,7 +35,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         inputs (`str`, `dict` or several): a text, or a dict with `text` and `text_pair`; a list of these, or a data set or
             generator, which is read item by item.
         budget, length_config (*optional*): budget of a length-adaptive model, see [`DynamicTinyBertConfig`].
-        max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
+        max_latency_ms, max_macs, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
             `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): labels to return; `None` returns all.
         function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, the model's
