@@ -136,7 +136,6 @@ def test_damaged_model_folders(verb, name, content, files, tmp_path, capsys):
     "argv",
     [
         ["train", *RIGHT["train"], "--teacher_model_name_or_path", "SPOILED"],
-        ["search", *RIGHT["search"], "--baselines", "SPOILED@0.5,0.5,0.5,0.5"],
         ["benchmark", *RIGHT["benchmark"], "--int8", "SPOILED"],
     ],
     ids=lambda argv: argv[-2],
