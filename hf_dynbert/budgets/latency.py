@@ -27,9 +27,8 @@ INSTRUCTIONS = {
     "asimddp": "DotProd",
 }
 WARMUP = 2  # calls of each variant before the first timed call: a runtime compiles kernels and allocates memory in them
-BURST = (
-    4  # calls in a row of one variant, as a server makes them. The first is not timed: the caches hold other weights then
-)
+# Calls in a row of one variant, as a server makes them. The first is not timed: the caches hold other weights then
+BURST = 4
 TURNS = 5  # bursts of each variant: 15 timed calls, so that the median ignores a disturbance of two bursts
 ROUND_TURNS = 2  # turns of one of the rounds that must agree: 6 timed calls
 MAX_ROUNDS = 5  # so many rounds at most: a machine on which no two in a row agree is busy all the time

@@ -128,13 +128,13 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:
     if bound is None:
         smallest = SubNetwork(fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping)))
     else:
-        smallest = SubNetwork(constant_drop(layers, bound, layers=dropping))
+        smallest = SubNetwork(constant_drop(layers, bound, dropping))
     between = []
     for _ in range(args.num_sandwich):
         if bound is None:
             between.append(sample_subnetwork(rng, config, args.smallest_macs, args.largest_macs))
         else:
-            between.append(SubNetwork(sample_length_config(rng, layers, bound, layers=dropping)))
+            between.append(SubNetwork(sample_length_config(rng, layers, bound, dropping)))
     budgets = [name for name in config.budgets or {} if name != FULL] if args.budget_prob else []
     for index in range(len(between)):
         if budgets and rng.random() < args.budget_prob:
