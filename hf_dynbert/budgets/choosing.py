@@ -124,7 +124,7 @@ def measured_latencies(model, tokens: int, batch_size: int = 1) -> dict[str, flo
 
 def _budgets_of(model) -> "_TimedBudgets":
     """The model's budgets with what was timed before, new ones if the configuration or the threads have changed."""
-    state = (model.config.budgets, threads_of(model), runtime_name(model), getattr(model.config, "importance", None))
+    state = (model.config.budgets, threads_of(model), runtime_name(model), model.config.importance)
     with _lock:
         known = _known_models.get(model)
         if known is None or known.state != state:

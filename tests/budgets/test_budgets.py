@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from hf_dynbert.budgets.latency import (
 )
 from hf_dynbert.budgets.model_budgets import length_configs
 from hf_dynbert.budgets.search.evaluator import standard_error
-from hf_dynbert.budgets.search.report import keep_budgets, name_budgets
+from hf_dynbert.budgets.search.report import name_budgets, select_budgets
 from hf_dynbert.subnetwork import SubNetwork
 
 
@@ -57,19 +58,23 @@ FOUND = [point("a", 79.9, 16.0, 3e9), point("b", 79.3, 12.0, 2e9), point("c", 78
 
 
 def test_what_is_kept(caplog):
+    """No budget has a name, so the points of the front are numbered from the fastest."""
+    found = [replace(budget, length_config=[budget.latency_ms / 100] * 4) for budget in FOUND]
     slow, beaten, better = point("slow", 79.0, 21.0), point("beaten", 78.5, 12.5), point("better", 80.5, 19.0)
     with caplog.at_level(logging.WARNING):
-        kept = keep_budgets([*FOUND, slow, beaten], FULL)
-    assert [budget.name for budget in kept] == ["d", "c", "b", "a", "full"]
+        kept = select_budgets(FULL, [*found, slow, beaten], 1.0, lambda length_config: 0.0)
+    assert [budget.latency_ms for budget in kept.values()] == [20.0, 6.0, 9.0, 12.0, 16.0]
+    assert list(kept) == ["full", "front-1", "front-2", "front-3", "front-4"]
     assert caplog.text.count("left out") == 1 and "takes 21.00 ms, full length 20.00 ms" in caplog.text
-    assert [budget.name for budget in keep_budgets([*FOUND, better], FULL)] == ["d", "c", "b", "a", "better"]
+    kept = select_budgets(FULL, [*found, better], 1.0, lambda length_config: 0.0)
+    assert [budget.latency_ms for budget in kept.values()] == [20.0, 6.0, 9.0, 12.0, 16.0, 19.0]
 
 
 def test_three_names():
     named = name_budgets(FOUND, FULL, lambda length_config: 1.0)
     assert {name: budget.name for name, budget in named.items()} == {"accurate": "a", "balanced": "b", "fast": "c"}
     assert set(name_budgets(FOUND[1:], FULL, lambda length_config: 1.0)) == {"balanced", "fast"}
-    assert name_budgets([FULL], FULL, lambda length_config: 1.0) == {}
+    assert name_budgets([], FULL, lambda length_config: 1.0) == {}
     both = name_budgets([FOUND[0]], FULL, lambda length_config: 1.0)
     assert both["accurate"] is both["fast"]
 

@@ -127,11 +127,7 @@ class BudgetEvaluator:
         return {name: scores[str(budget.length_config)] for name, budget in budgets.items()}
 
     def min_tokens_to_drop(self, length_config: Sequence) -> int:
-        """Fewest tokens from which on a budget is faster than full length by more than the noise, at batch 1.
-
-        It is one of `SHORT_LENGTHS`, or 0 if the budget is faster at all of them. The latencies of the two are measured in
-        turns.
-        """
+        """Returns [`fewest_tokens`] of a budget at batch 1, measured at `SHORT_LENGTHS`, in turns with full length."""
         config = self.model.config
         least, lengths = config.min_tokens_to_drop, [length for length in SHORT_LENGTHS if length <= config.max_tokens]
         inputs = {length: _input_of(self.timed, length) for length in lengths}

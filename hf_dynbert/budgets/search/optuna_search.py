@@ -74,7 +74,7 @@ def search_length_configs(
             `"grid"` for at most two dropping layers, else `"tpe"`.
         storage (`str` or `Path`, *optional*): a file; in memory by default.
         seed (`int`, *optional*, defaults to 0): in one process, the same seed gives the same front.
-        start (`list`, *optional*): length configurations to evaluate first.
+        start (`list`, *optional*): length configurations of shares to evaluate first.
         settings (`dict`, *optional*): everything else that scores and costs depend on, as JSON values: model, data, machine.
             A storage with other settings is refused.
         min_score (`float`, *optional*): configurations with a lower score are outside the front, and the methods avoid them.

@@ -20,6 +20,8 @@ def select_budgets(
 ) -> dict[str, Budget]:
     """Selects the budgets to save, by name: full length, the named budgets, and the other points of the front.
 
+    A budget is on the front if it is faster than full length and no other budget beats it in both latency and score.
+
     Args:
         full ([`Budget`]): full length.
         found (`list[Budget]`): the measured configurations.
@@ -27,42 +29,32 @@ def select_budgets(
         retained (`Callable`): see [`name_budgets`].
     """
     allowed = [budget for budget in found if budget.score >= (1 - max_loss) * full.score]
-    named = name_budgets(allowed, full, retained)
-    selected = {FULL: full} | {name: replace(budget, name=name) for name, budget in named.items()}
-    taken = [budget.length_config for budget in selected.values()]
-    points = [budget for budget in keep_budgets(allowed, full) if budget.length_config not in taken]
-    for number, budget in enumerate(points, start=1):
-        name = f"front-{number}"
-        selected[name] = replace(budget, name=name, point=True)
-    return selected
-
-
-def keep_budgets(found: Sequence[Budget], full: Budget) -> list[Budget]:
-    """Returns the budgets that no other budget beats in both latency and score, fastest first.
-
-    A budget that is no faster than full length is left out with a warning.
-    """
-    candidates = [full]
-    for budget in found:
-        if budget.latency_ms < full.latency_ms:
-            candidates.append(budget)
-        else:
+    for budget in allowed:
+        if budget.latency_ms >= full.latency_ms:
             logger.warning(
                 f"{budget.length_config} takes {budget.latency_ms:.2f} ms, full length {full.latency_ms:.2f} ms: left out."
             )
-    return [candidates[index] for index in pareto_front([(budget.latency_ms, budget.score) for budget in candidates])]
+    faster = [budget for budget in allowed if budget.latency_ms < full.latency_ms]
+    selected = {FULL: full}
+    for name, budget in name_budgets(faster, full, retained).items():
+        selected[name] = replace(budget, name=name)
+    front = [faster[index] for index in pareto_front([(budget.latency_ms, budget.score) for budget in faster])]
+    named = [budget.length_config for budget in selected.values()]
+    points = [budget for budget in front if budget.length_config not in named]
+    for number, budget in enumerate(points, start=1):
+        selected[f"front-{number}"] = replace(budget, name=f"front-{number}", point=True)
+    return selected
 
 
-def name_budgets(found: Sequence[Budget], full: Budget, retained: Callable[[Sequence], float]) -> dict[str, Budget]:
+def name_budgets(faster: Sequence[Budget], full: Budget, retained: Callable[[Sequence], float]) -> dict[str, Budget]:
     """Selects the budgets `accurate`, `balanced` and `fast`: the fastest that lose at most 0.2, 1 and 3 % of the score.
 
     `retained` takes a length configuration and returns the share of full length's score that it retains by a second
     measurement. The best of many candidates may look good by chance, so a name needs both measurements.
     """
-    faster = sorted((one for one in found if one.latency_ms < full.latency_ms), key=lambda budget: budget.latency_ms)
     named = {}
     for name, loss in NAMED_LOSSES.items():
-        for budget in faster:
+        for budget in sorted(faster, key=lambda budget: budget.latency_ms):
             if budget.score >= (1 - loss) * full.score and retained(budget.length_config) >= 1 - loss:
                 named[name] = budget
                 break
@@ -74,19 +66,16 @@ def name_budgets(found: Sequence[Budget], full: Budget, retained: Callable[[Sequ
     return named
 
 
-def result_columns(metric: str) -> list[str]:
-    """Returns the headers of the table of a search."""
-    return ["budget", "length configuration", metric, f"{metric} lost", "MACs", "ms", "× full", f"test {metric}"]
-
-
 def result_rows(budgets: Mapping[str, Budget], test_scores: Mapping[str, float]) -> list[list[str]]:
-    """Returns the rows of the table of a search, slowest first.
+    """Returns the table of a search: the headers, then the budgets, slowest first.
 
     Args:
         budgets (`dict[str, Budget]`): the saved budgets by name, see [`select_budgets`].
         test_scores (`dict[str, float]`): score of each budget on the test examples; empty if there are none.
     """
-    full, rows = budgets[FULL], []
+    full = budgets[FULL]
+    metric = full.metric_label
+    rows = [["budget", "length configuration", metric, f"{metric} lost", "MACs", "ms", "× full", f"test {metric}"]]
     for name, budget in sorted(budgets.items(), key=lambda pair: -pair[1].latency_ms):
         row = [
             name,

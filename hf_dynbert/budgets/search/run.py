@@ -5,8 +5,6 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -31,7 +29,7 @@ from ..sampling import MIN_SHARE
 from .arguments import SearchArguments
 from .evaluator import CONFIRM, SEARCH, TEST, TRAINING_SAMPLE, BudgetEvaluator
 from .plot import plot_front
-from .report import result_columns, result_rows, select_budgets
+from .report import result_rows, select_budgets
 from .space import LengthSpace
 
 
@@ -83,7 +81,10 @@ def run_search(args: SearchArguments) -> Path | None:
     }
     evaluator = BudgetEvaluator(model, evaluators, args.cost, args.latency_samples)
     given, output = _given_configs(model.config, space), Path(args.output_dir)
-    with _joined_search(output) as lock:
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / LOCK).open("a") as lock:  # each process that works on the search holds a shared lock on this file
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # waits while another process writes the results
         result = search_length_configs(
             evaluator.score_and_cost,
             space,
@@ -95,7 +96,7 @@ def run_search(args: SearchArguments) -> Path | None:
             settings=_settings(model, samples[SEARCH], args),
             min_score=(1 - args.max_loss) * float(evaluator.scores(SEARCH, None).mean()),
         )
-        if not _is_last(lock):
+        if fcntl and not _is_last(lock):
             return None
         # All of them, not the front alone: on the few examples of the search, chance decides between neighbours
         measured = [one.length_config for one in result.measured]
@@ -128,23 +129,12 @@ def save_budgets(folder: Path, budgets: dict[str, dict], min_tokens_to_drop: int
         (beside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def _joined_search(output: Path) -> Iterator[TextIO]:
-    """Yields the lock file of a search; each process that works on the search holds a shared lock on it."""
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / LOCK).open("a") as lock:
-        if fcntl:
-            fcntl.flock(lock, fcntl.LOCK_SH)  # waits while another process writes the results
-        yield lock
-
-
 def _is_last(lock: TextIO) -> bool:
     """Whether no other process works on the search; this process then has it alone."""
-    if fcntl:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
     return True
 
 
@@ -219,9 +209,9 @@ def _write_results(output: Path, budgets: dict[str, Budget], content: dict) -> N
     """Writes `front.md`, `front.json` and the picture."""
     full = budgets[FULL]
     where = f"{full.machine}, {full.runtime}; {full.sample}, {full.tokens} tokens in the mean"
-    table = markdown_table(result_columns(full.metric_label), result_rows(budgets, content["test_scores"]))
+    columns, *rows = result_rows(budgets, content["test_scores"])
     with replace_files(output) as folder:
-        (folder / "front.md").write_text(f"{where}\n\n{table}\n", encoding="utf-8")
+        (folder / "front.md").write_text(f"{where}\n\n{markdown_table(columns, rows)}\n", encoding="utf-8")
         (folder / "front.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         plot_front(budgets, folder / PICTURE, where)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hf_dynbert.budgets.budget import Budget
-from hf_dynbert.budgets.search.report import result_columns, result_rows, select_budgets
+from hf_dynbert.budgets.search.report import result_rows, select_budgets
 
 
 def measured(share, score, latency_ms):
@@ -67,14 +67,14 @@ def test_nothing_faster_than_full_length_is_saved(caplog):
 
 
 def test_rows_of_the_saved_budgets():
-    rows = result_rows(select_budgets(FULL, FOUND, 0.06, trusted), {"fast": 77.0})
+    columns, *rows = result_rows(select_budgets(FULL, FOUND, 0.06, trusted), {"fast": 77.0})
     assert [row[0] for row in rows] == ["full", "accurate", "balanced", "front-2", "fast", "front-1"]
     assert rows[0][1] == "all tokens" and rows[4][-1] == "77.00"
     assert rows[2] == ["balanced", "0.7, 0.7, 0.7, 0.7", "79.50", "0.6 ± 0.6 %", "70 %", "7.0", "1.43", ""]
-    assert len(result_columns("F1")) == len(rows[2]) and result_columns("F1")[2] == "F1"
+    assert len(columns) == len(rows[2]) and columns[2] == "F1"
 
 
 def test_a_model_without_score_has_a_table_too():
     full, found = measured(None, 0.0, 10.0), measured(0.5, 0.0, 5.0)
     rows = result_rows(select_budgets(full, [found], 0.06, trusted), {})
-    assert rows[1][3] == "-"
+    assert rows[2][3] == "-"
