@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
-from hf_dynbert.budgets import latency
 from hf_dynbert.budgets.budget import Budget, choose_budget
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import (
