@@ -50,7 +50,7 @@ test-integrations: $(INTEGRATIONS_STAMP)
 $(INTEGRATIONS_STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(INTEGRATIONS)
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --upgrade "pip>=25"
-	$(INTEGRATIONS)/bin/python -m pip install --quiet --editable ".[intel,sentence-transformers,dev]"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --editable ".[intel,integrations,dev]"
 	touch $@
 
 style: $(STAMP)

@@ -13,7 +13,7 @@ from ..utils.errors import InputError
 from ..utils.folder_config import load_config
 from ..utils.model_folders import check_folder
 from .model_card import MARKS, is_generated, make_card, write_card
-from .records import EVALUATION, OF_A_MODEL, OPENVINO_FILES, QUANTIZATION, TRAINING, is_ours
+from .records import EVALUATION, OF_A_MODEL, OPENVINO_FILES, QUANTIZATION, TOKENIZER_GRAPH, TRAINING, is_ours
 
 
 # Names of the files that belong to a model. Checkpoints, logs, pickles, notes and secrets are not uploaded
@@ -21,7 +21,7 @@ WANTED = """LICENSE LICENSE.md LICENSE.txt README.md added_tokens.json benchmark
 config_sentence_transformers.json curve.png front*.png generation_config.json merges.txt model*.safetensors
 model.safetensors.index.json modules.json sentence_bert_config.json sentencepiece.bpe.model sentencepiece.model
 special_tokens_map.json spiece.model tokenizer.json tokenizer.model tokenizer_config.json vocab.json vocab.txt""".split()
-WANTED += [*OPENVINO_FILES, TRAINING, QUANTIZATION, EVALUATION]
+WANTED += [*OPENVINO_FILES, *TOKENIZER_GRAPH, TRAINING, QUANTIZATION, EVALUATION]
 WANTED += [path.name for path in Path(__file__).parents[1].glob("*.py")]  # the code that `save_pretrained` writes
 ENTRIES = ".eval_results/squad.yaml"
 LOG_IN = "log in with `hf auth login`, or give a token with the right to write."
