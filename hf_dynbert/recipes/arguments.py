@@ -76,6 +76,8 @@ class DataArguments:
         label_column (`str`): column of the labels of texts.
         class_names (`list[str]`): names of the labels, for data that have only numbers.
         problem_type (`str`): `regression` makes whole numbers, such as stars, targets of a regression and not classes.
+        group_size (`int`): with `ranking_loss`, passages of a query that are compared; a batch has this many times
+            `per_device_train_batch_size` passages.
         max_train_samples (`int`): use at most this many rows, spread over the data.
         eval_file (`list[str]`): files of the same kind as `train_file`, measured during training, see `eval_strategy`.
         validation_fraction (`float`): share of the data in the validation split: whole articles of questions, rows of texts.
@@ -95,6 +97,7 @@ class DataArguments:
     label_column: str = "label"
     class_names: list[str] | None = None
     problem_type: Literal["regression"] | None = None
+    group_size: int = 8
     max_train_samples: int | None = None
     eval_file: list[str] | None = None
     validation_fraction: float = 0.0

@@ -79,6 +79,8 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         check_lengths(model.config, features["length"])
     if teacher is not None:
         features = data.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
+    if args.ranking_loss is not None:
+        features = task.group(features, data_args.group_size, args.seed)
     trainer = DistillationTrainer(
         model,
         args,
@@ -225,6 +227,10 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
             model_args.layers is not None and (model_args.config_overrides or not model_args.length_adaptive),
             "layers takes layers of a checkpoint into a length-adaptive model; use it without config_overrides and with "
             "length_adaptive=True.",
+        ),
+        (
+            args.ranking_loss is not None and (data_args.task != "reranking" or args.learns_layers),
+            f"ranking_loss={args.ranking_loss} is for task reranking, without terms between layers; leave it out.",
         ),
         (
             args.learns_layers and not teacher,

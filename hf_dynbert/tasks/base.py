@@ -246,6 +246,14 @@ class Task(ABC):
         """
         raise ValueError(f"Task {self.name!r} has no training features: train its models with DistillationTrainer.")
 
+    def group(self, features: Dataset, size: int, seed: int) -> Dataset:
+        """Rows of several examples that `ranking_loss` compares.
+
+        Raises:
+            ValueError: the examples of this task do not belong together.
+        """
+        raise ValueError(f"ranking_loss compares passages of a query; task {self.name} has none. Leave it out.")
+
     def texts(self, data: Dataset, options: DataOptions) -> tuple[Dataset, Sequence[str]]:
         """The texts of the rows of `training_features`, for a teacher: rows, and their columns of a text or of a pair."""
         return data, options.text_columns

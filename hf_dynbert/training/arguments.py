@@ -14,6 +14,7 @@ from ..utils.errors import check_choice, check_number
 AttentionTarget = Literal["scores", "probabilities"]
 ImportanceTarget = Literal["own", "teacher"]
 Preset = Literal["length-adaptive-transformer", "dynamic-tinybert"]
+RankingLoss = Literal["margin_mse", "kl_div"]  # sentence-transformers' MarginMSELoss and DistillKLDivLoss
 RELATIONS = ("query", "key", "value", "attention")
 
 
@@ -36,6 +37,7 @@ class DistillationArguments(TrainingArguments):
         preset (`str`, *optional*): Sampling and divergence of a paper's published code.
         temperature (`float`): Temperature of the in-place distillation.
         prediction_weight (`float`): Weight of a teacher's answers, from the features or else from `teacher=`.
+        ranking_loss (`str`, *optional*): Loss of a query's passages together (task reranking): `margin_mse` or `kl_div`.
         hard_label_weight (`float`): Weight of the labels; 0 trains on a teacher alone (TinyBERT, arXiv 1909.10351).
         teacher_temperature (`float`): Temperature of a teacher's answers, as given to `teacher_predictions`.
         hidden_weight (`float`): Weight of the error of hidden states (TinyBERT, arXiv 1909.10351, equation 8).
@@ -68,6 +70,7 @@ class DistillationArguments(TrainingArguments):
     preset: Preset | None = None
     temperature: float = 1.0
     prediction_weight: float = 1.0
+    ranking_loss: RankingLoss | None = None
     hard_label_weight: float = 1.0
     teacher_temperature: float = 1.0
     hidden_weight: float = 0.0
@@ -124,6 +127,7 @@ class DistillationArguments(TrainingArguments):
         check_number("largest_macs", self.largest_macs, self.smallest_macs, 1)
         check_choice("importance", self.importance, (None, *IMPORTANCES))
         check_choice("preset", self.preset, (None, *get_args(Preset)))
+        check_choice("ranking_loss", self.ranking_loss, (None, *get_args(RankingLoss)))
         check_choice("attention_target", self.attention_target, get_args(AttentionTarget))
         check_choice("importance_target", self.importance_target, get_args(ImportanceTarget))
         for relation in self.relations or [None]:

@@ -10,6 +10,7 @@ from datasets import Dataset
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
 from .cross_encoder import cross_encoder_files
 from .data import check_positives, load_rankings
+from .groups import QUERY, group_passages
 from .scores import MAX_LENGTH, check_labels, encode_pairs, relevance_score
 
 
@@ -120,13 +121,18 @@ class Reranking(Task):
 
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """A row for each judged passage. Grades 0 and 1 are classes, other grades and scores are numbers to predict."""
-        inputs, grades = self.inputs(tokenizer, data, options), [grade for row in data["relevance"] for grade in row]
+        inputs = self.inputs(tokenizer, data, options)
+        grades = [(query, grade) for query, row in enumerate(data["relevance"]) for grade in row]
         rows = [
-            item | {"labels": [float(grade)], "length": len(item["input_ids"])}
-            for item, grade in zip(inputs, grades, strict=True)
+            item | {"labels": [float(grade)], "length": len(item["input_ids"]), QUERY: query}
+            for item, (query, grade) in zip(inputs, grades, strict=True)
             if grade is not None
         ]
         return Dataset.from_list(rows)
+
+    def group(self, features: Dataset, size: int, seed: int) -> Dataset:
+        """Rows of several passages of a query; see `group_passages`."""
+        return group_passages(features, size, seed)
 
     def texts(self, data: Dataset, options: DataOptions) -> tuple[Dataset, tuple[str, str]]:
         """The judged pairs of query and passage."""

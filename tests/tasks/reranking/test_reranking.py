@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification
@@ -228,3 +229,37 @@ def test_grades_of_another_kind_may_measure_training(bert_folder, file, tmp_path
         size = ["--per_device_eval_batch_size", batch, "--per_device_train_batch_size", batch]
         model = train(bert_folder, scores, tmp_path / f"batch {batch}", *evaluation, *size)
         assert model.config.problem_type == "regression"
+
+
+@pytest.mark.parametrize("loss", ["margin_mse", "kl_div"])
+def test_passages_of_a_query_are_compared(bert_folder, reranker, file, tmp_path, loss):
+    options = ["--ranking_loss", loss, "--group_size", "2", "--max_steps", "2", "--importance", "learned"]
+    train(bert_folder, file, tmp_path / "labels", *options)
+    teacher = ["--teacher_model_name_or_path", str(reranker), "--hard_label_weight", "0"]
+    taught = train(bert_folder, file, tmp_path / "taught", *options, *teacher)
+    assert taught.config.num_labels == 1 and taught.config.task == "reranking"
+
+
+def test_groups_have_each_passage_once_and_the_best_one_always(tokenizer):
+    data = Dataset.from_list(
+        [
+            {"query": "who", "passages": list("abcde"), "relevance": [0.0, 0.0, 2.0, None, 1.0], "id": "1"},
+            {"query": "where", "passages": ["f"], "relevance": [1.0], "id": "2"},
+        ]
+    )
+    features = RERANKING.training_features(tokenizer, data, DataOptions(max_length=20))
+    letters = {tokenizer.convert_tokens_to_ids(letter): letter for letter in "abcdef"}
+    found = [
+        ["".join(letters.get(token, "") for token in ids) for ids in row["input_ids"]]
+        for row in RERANKING.group(features, 2, 0)
+    ]
+    assert [row[0] for row in found] == ["c", "c", "c"] and sorted(row[1] for row in found) == ["a", "b", "e"]
+    with pytest.raises(ValueError, match="nothing to compare"):
+        RERANKING.group(features.select([4]), 2, 0)
+
+
+def test_losses_of_rankings_are_for_rankings(bert_folder, tmp_path, capsys):
+    (tmp_path / "texts.csv").write_text("text,label\nada,1\nben,0\n")
+    argv = ["train", "--model_name_or_path", str(bert_folder), "--task", "text-classification", "--use_cpu"]
+    argv += ["--train_file", str(tmp_path / "texts.csv"), "--output_dir", str(tmp_path / "out"), "--ranking_loss", "kl_div"]
+    assert cli.main(argv) == 2 and "ranking_loss=kl_div is for task reranking" in capsys.readouterr().err
