@@ -57,6 +57,14 @@ def check_choice(name: str, value: object, valid: Iterable) -> None:
         raise ValueError(f"{name} is {value!r:.60}; valid are {', '.join(map(repr, valid))}.")
 
 
+def is_utf8(value: object) -> bool:
+    """Whether a value is a text that can be written as UTF-8; half of a surrogate pair cannot."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 @contextmanager
 def reading(source: str) -> Iterator[None]:
     """Turns the errors of a damaged or missing option, file, folder or Hub id into an [`InputError`] that names it.
