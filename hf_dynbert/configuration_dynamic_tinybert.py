@@ -321,7 +321,7 @@ def _check_rows(name: str, values, rows: int, hint: str = "") -> None:
     if 0 in values.shape:
         raise ValueError(f"{name} has the shape {tuple(values.shape)}; valid is (batch, length).")
     lowest, highest = values.min().item(), values.max().item()
-    if isinstance(highest, float):
+    if type(highest) is not int:
         raise ValueError(f"{name} has values of type {values.dtype}; valid are integers from 0 to {rows - 1}.")
     if lowest < 0 or highest >= rows:
         wrong = lowest if lowest < 0 else highest

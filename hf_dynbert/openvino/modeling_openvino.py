@@ -182,13 +182,15 @@ class LengthAdaptiveOVModel:
         slower than in a loop of its own.
         """
         encoded = self._encoded(budget, length_config)
-        inputs = {name: _array(values) for name, values in inputs.items() if values is not None}
+        inputs = {name: _array(values) for name, values in inputs.items() if values is not None or name == "input_ids"}
         ids = inputs["input_ids"]
         if ids.ndim != 2 or ids.size == 0:
             self.config.check_inputs(ids)  # raises
         for name, values in inputs.items():
             if values.shape != ids.shape:
                 raise ValueError(f"{name} has the shape {values.shape}, input_ids {ids.shape}; both must be alike.")
+        if "attention_mask" in inputs:
+            inputs["attention_mask"] = inputs["attention_mask"] != 0  # fractions mark real tokens, as in PyTorch
         mask, least = inputs.get("attention_mask"), self.config.min_tokens_to_drop
         if "token_type_ids" not in inputs and (types := self.config.token_types(ids, mask)) is not None:
             inputs["token_type_ids"] = types
@@ -476,8 +478,7 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
         """
         refuse_unknown_arguments(kwargs, CALL_ARGUMENTS)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        length = np.shape(input_ids)[-1]
-        outputs = self._outputs(budget, length_config, inputs)
+        outputs, length = self._outputs(budget, length_config, inputs), np.shape(input_ids)[1]
         start, end = [_like(_of_length(logits, length), input_ids) for logits in outputs]
         answer = QuestionAnsweringModelOutput(start_logits=start, end_logits=end)
         return answer.to_tuple() if return_dict is False else answer

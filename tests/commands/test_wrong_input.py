@@ -213,6 +213,7 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
         (["evaluate", *RIGHT["evaluate"], "--length-config", "0.1,0.2,0.3,0.4"], "has no length configuration"),
         (["evaluate", *RIGHT["evaluate"], "--length-config", "fast"], "has no length configuration"),
         (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "nowhere.json"),
+        (["evaluate", "--model", "MODEL", "--data", "DATA", "DATA", "--predictions", "new.json"], "2 examples have the id"),
         (["evaluate", "--model", "FILE", "--data", "DATA"], "is a file"),
         (["evaluate", "--model", "./nowhere", "--data", "DATA"], "there is no folder ./nowhere"),
         (["predict", *RIGHT["predict"], "--context_file", "CONTEXT"], "one of the two"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset, Features, List, Value, concatenate_datasets, load_dataset
 
-from ...utils.errors import check_number, is_utf8
+from ...utils.errors import check_number, is_utf8, reading
 
 
 COLUMNS = ("id", "title", "context", "question", "answers")
@@ -165,7 +165,8 @@ def _is_file_name(source: str) -> bool:
 
 
 def _read_hub(source: str, split: str, name: str | None) -> Dataset:
-    data = load_dataset(source, name, split=split)
+    with reading(source):
+        data = load_dataset(source, name, split=split)
     if "title" not in data.column_names:
         data = data.add_column("title", [""] * len(data))
     check_rows(data, source)

@@ -4,9 +4,11 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pandas
 from datasets import Dataset, Features, IterableDataset, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
+from ...utils.errors import reading
 from .labels import LABEL, set_size
 
 
@@ -40,10 +42,16 @@ def load_texts(
         ValueError: files of several kinds, a damaged file, or without one of the columns.
         FileNotFoundError: no such file.
     """
+    if not 0 < len(columns) < 3 or len({*columns, label_column}) <= len(columns):
+        raise ValueError(
+            f"text_columns is {', '.join(columns)} and label_column {label_column}; valid are one column of texts, or two "
+            "that make a pair, and another one for the labels."
+        )
     files = [source] if isinstance(source, str) else list(source)
     kinds = {Path(file).suffix.lower() if Path(file).suffix.lower() in READERS else None for file in files}
-    if kinds == {None} and len(files) == 1:
-        data = load_dataset(files[0], name, split=split, streaming=streaming)
+    if kinds == {None} and len(files) == 1 and not Path(files[0]).is_file():
+        with reading(files[0]):
+            data = load_dataset(files[0], name, split=split, streaming=streaming)
     elif len(kinds) == 1 and None not in kinds:
         data = _read_files(files, kinds.pop(), streaming)
     else:
@@ -85,10 +93,13 @@ def _read_files(files: Sequence[str], suffix: str, streaming: bool) -> Dataset |
         _check_json_start(file, suffix)
     options = {"sep": "\t"} if suffix == ".tsv" else {}
     try:
+        for file in files if READERS[suffix] == "csv" else ():
+            if not isinstance(pandas.read_csv(file, nrows=1, **options).index, pandas.RangeIndex):
+                raise ValueError("the first row has more cells than there are columns; put texts with separators in quotes.")
         return load_dataset(
             READERS[suffix], data_files=[str(file) for file in files], split="train", streaming=streaming, **options
         )
-    except (DatasetGenerationError, ValueError, TypeError) as error:
+    except (DatasetGenerationError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]  # pandas and Arrow quote whole lines of the file
         raise ValueError(f"{', '.join(files)} cannot be read as {suffix}: {reason}") from error
 

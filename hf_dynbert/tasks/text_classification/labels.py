@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, List, Value
 
 
 LABEL = "label"
+MOST_CLASSES = 100_000  # a larger label is no number of a class, but for example a time
 
 
 def check_labels(data: Dataset, source: str = "The data") -> None:
@@ -107,6 +108,11 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None, problem_typ
         if names and list(names) != found:
             raise ValueError(f"class_names is {', '.join(names)}, but the data names them {', '.join(found)}.")
         return data
+    if len({*map(type, values)}) > 1 or not isinstance(values[0], (int, float, str, list)):
+        types = sorted({type(value).__name__ for value in values})
+        raise ValueError(
+            f"Labels are of the types {', '.join(types)}; valid are names, numbers, true and false, or lists, all of one type."
+        )
     if isinstance(values[0], list):
         return _number_sets(data, values, names)
     if isinstance(values[0], str):
@@ -116,9 +122,11 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None, problem_typ
         raise ValueError("There are labels that are not finite numbers; take such rows out.")
     if problem_type == "regression" or isinstance(values[0], float):
         return data.cast_column(LABEL, Value("float64"))
-    names = list(names or [f"LABEL_{number}" for number in range(max(values) + 1)])
+    names = list(names or [f"LABEL_{number}" for number in range(min(max(values) + 1, MOST_CLASSES))])
     if min(values) < 0 or max(values) >= len(names):
-        raise ValueError(f"Labels are {min(values)} to {max(values)}; valid are 0 to {len(names) - 1}, one for each class.")
+        raise ValueError(
+            f"Labels are {min(values)} to {max(values)}; valid are 0 to {max(len(names), 2) - 1}, one for each class."
+        )
     return data.cast_column(LABEL, Value("int64")).cast_column(LABEL, ClassLabel(names=names))
 
 
