@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..utils.defaults import STRIDE
-from ..utils.errors import check_number
+from ..utils.errors import check_number, read_json_option
 
 
 @dataclass
@@ -59,6 +59,10 @@ class ModelArguments:
     hidden_dropout_prob: float | None = None
     attention_probs_dropout_prob: float | None = None
     attn_implementation: str | None = None
+
+    def __post_init__(self):
+        read_json_option("--budgets", self.budgets, '{"half": [0.8, 0.6, 0.4]}')
+        read_json_option("--config_overrides", self.config_overrides, '{"num_hidden_layers": 4}')
 
 
 @dataclass

@@ -15,6 +15,7 @@ from ..training.arguments import DistillationArguments
 from ..training.layers import encoder_layers
 from ..training.trainer import DistillationTrainer, scorer_parameters
 from ..utils.atomic_files import replace_files
+from ..utils.errors import one_line, reading
 from .arguments import DataArguments, ModelArguments
 from .data import RecipeData
 from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
@@ -137,7 +138,10 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
         model.config.task = task.name
     freeze_lowest(model, model_args.freeze_layers)
     if model_args.attn_implementation:
-        model.set_attn_implementation(model_args.attn_implementation)
+        try:
+            model.set_attn_implementation(model_args.attn_implementation)
+        except (ValueError, ImportError) as error:
+            raise ValueError(f"attn_implementation is {model_args.attn_implementation!r}: {one_line(error)}") from error
     return model
 
 
@@ -212,7 +216,8 @@ def _from_nothing(source: str, overrides: dict, model_args: ModelArguments, task
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if model_args.length_adaptive:
         return task.model_class(convert_config(task.model_class.config_class, config, **overrides))
-    return task.auto_class.from_config(type(config).from_dict(config.to_dict() | overrides))
+    with reading(f"--config_overrides {model_args.config_overrides}"):
+        return task.auto_class.from_config(type(config).from_dict(config.to_dict() | overrides))
 
 
 def check_together(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
@@ -250,7 +255,7 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
         ),
         (
             args.eval_strategy != "no" and not (data_args.eval_file or data_args.validation_fraction),
-            f"eval_strategy={args.eval_strategy} needs data to measure on; give eval_file, or validation_fraction=0.1 "
+            f"eval_strategy={args.eval_strategy.value} needs data to measure on; give eval_file, or validation_fraction=0.1 "
             "for a validation split, or leave eval_strategy out.",
         ),
         (

@@ -8,13 +8,24 @@ from accelerate.utils import parse_flag_from_env
 from transformers import TrainingArguments
 
 from ..configuration_dynamic_tinybert import IMPORTANCES
-from ..utils.errors import check_choice, check_number
+from ..utils.errors import check_choice, check_number, reading
 
 
 AttentionTarget = Literal["scores", "probabilities"]
 ImportanceTarget = Literal["own", "teacher"]
 Preset = Literal["length-adaptive-transformer", "dynamic-tinybert"]
 RankingLoss = Literal["margin_mse", "kl_div"]  # sentence-transformers' MarginMSELoss and DistillKLDivLoss
+# Numbers of TrainingArguments that it does not check
+FROM_ZERO = (
+    "learning_rate",
+    "weight_decay",
+    "adam_epsilon",
+    "max_grad_norm",
+    "num_train_epochs",
+    "warmup_steps",
+    "warmup_ratio",
+)
+FROM_ZERO += ("dataloader_num_workers",)
 RELATIONS = ("query", "key", "value", "attention")
 
 
@@ -99,8 +110,9 @@ class DistillationArguments(TrainingArguments):
                 )
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = True  # LayerDrop and terms of some layers leave parameters without gradient
-        super().__post_init__()
         self._check_values()
+        with reading("An option of transformers.TrainingArguments"):
+            super().__post_init__()
         self._check_combinations()
 
     @property
@@ -114,6 +126,13 @@ class DistillationArguments(TrainingArguments):
         return bool(self.prediction_weight) or (self.length_drop and self.importance_target == "teacher")
 
     def _check_values(self) -> None:
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            check_number(name, getattr(self, name), 1, whole=True)
+        for name in FROM_ZERO:
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0)
+        for name in ("adam_beta1", "adam_beta2"):
+            check_number(name, getattr(self, name), 0, below=1)
         for name in ("temperature", "teacher_temperature"):
             check_number(name, getattr(self, name), above=0)
         for name in ("num_sandwich", "relation_heads", "relation_layer"):

@@ -111,7 +111,7 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None, problem_typ
     if len({*map(type, values)}) > 1 or not isinstance(values[0], (int, float, str, list)):
         types = sorted({type(value).__name__ for value in values})
         raise ValueError(
-            f"Labels are of the types {', '.join(types)}; valid are names, numbers, true and false, or lists, all of one type."
+            f"Labels are of the types {', '.join(types)}; valid are names, numbers, truth values or lists, all of one type."
         )
     if isinstance(values[0], list):
         return _number_sets(data, values, names)

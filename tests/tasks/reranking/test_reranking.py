@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -244,6 +245,12 @@ def test_verbs_take_a_reranker(reranker, file, tmp_path, capsys):
     assert cli.main(quantize) == 0
     record = json.loads((tmp_path / "int8" / "quantization.json").read_text())
     assert record["metric"] == "ndcg@10" and record["ndcg@10_int8"]["full"] > 0
+
+
+def test_a_missing_extra_is_one_line(reranker, file, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pytrec_eval", None)
+    assert cli.main(["evaluate", "--model", str(reranker), "--data", str(file), "--task", "reranking"]) == 2
+    assert 'need the extra: pip install "hf_dynbert[ranking]"' in capsys.readouterr().err
 
 
 def train(bert_folder, file, output, *more):
