@@ -36,6 +36,11 @@ class Stream(IterableDataset):
             yield self.read(item, index)
 
 
+def rows_of(items):
+    """The rows of a data frame, whose iterator gives the names of its columns; all else as it is."""
+    return items.to_dict("records") if hasattr(items, "columns") and hasattr(items, "to_dict") else items
+
+
 def own_tokenizer(tokenizer, name: str):
     """Returns a copy of a tokenizer with truncation, padding and left padding switched off.
 

@@ -250,6 +250,10 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
                 *(([f"--{name}", "0"], f"{name} is 0") for name in SIZES),
             )
         ),
+        *(
+            (["quantize", *RIGHT["quantize"], "--tolerable_loss", value], "tolerable_loss is")
+            for value in ("-1", "nan", "1e9")
+        ),
         (["convert", *RIGHT["convert"], "--budgets", "{"], "--budgets is not JSON"),
         (["convert", *RIGHT["convert"], "--budgets", DEEP], "--budgets is not JSON"),
     ],

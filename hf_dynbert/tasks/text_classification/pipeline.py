@@ -5,7 +5,18 @@ from collections.abc import Iterable, Mapping
 
 from transformers import TextClassificationPipeline
 
-from ..pipelines import LIMITS, TOKENIZING, Stream, budget_of_call, check_batching, check_count, check_options, own_tokenizer
+from ...utils.errors import is_utf8
+from ..pipelines import (
+    LIMITS,
+    TOKENIZING,
+    Stream,
+    budget_of_call,
+    check_batching,
+    check_count,
+    check_options,
+    own_tokenizer,
+    rows_of,
+)
 
 
 # Options of the tokenizer's call that make sense for one text or pair
@@ -21,6 +32,7 @@ TOKENIZER_OPTIONS = (
     "truncation",
     "verbose",
 )
+USAGE = 'valid are a text and {"text": "...", "text_pair": "..."}, or several of them in a list.'
 OPTIONS = ("budget", "length_config", *LIMITS, "top_k", "function_to_apply", *TOKENIZER_OPTIONS)
 FUNCTIONS = ("default", "sigmoid", "softmax", "none")
 
@@ -100,6 +112,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
     def __call__(self, inputs, batch_size=None, num_workers=None, **options):
         """Classifies texts; see the class."""
         check_batching(batch_size, num_workers)
+        inputs = rows_of(inputs)
         if isinstance(inputs, list | tuple):
             inputs = list(inputs)
             if not inputs:
@@ -113,6 +126,10 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         """Tokenizes one text or pair."""
         if isinstance(inputs, Mapping):
             check_options(inputs, ("text", "text_pair"))
+        nested = isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], list)  # transformers' old pair
+        texts = [inputs.get("text"), inputs.get("text_pair", "")] if isinstance(inputs, Mapping) else [inputs]
+        if not nested and not all(is_utf8(text) for text in texts):
+            raise ValueError(f"The text is {inputs!r:.100}; {USAGE}")
         with TOKENIZING:
             return super().preprocess(inputs, **tokenizer_options)
 
