@@ -50,15 +50,8 @@ CHOICES = {
     "fill_token_type_ids": (True, False),
 }
 RANGES["num_labels"] = (1, 10**6)
-CHECKED = {
-    *RANGES.keys() - {"num_labels"},
-    *CHOICES,
-    "drop_layers",
-    "importance_windows",
-    "budgets",
-    "length_config",
-    "task",
-}
+CHECKED = {*CHOICES, "drop_layers", "importance_windows", "budgets", "length_config", "task", *RANGES}
+CHECKED.remove("num_labels")  # transformers computes it from the names of the labels
 
 
 class DynamicTinyBertConfig(BertConfig):
@@ -157,9 +150,7 @@ class DynamicTinyBertConfig(BertConfig):
         """Refuses a value that is impossible with the other fields. `from_pretrained` also sets its overrides here."""
         if name in CHECKED and self.__dict__.keys() >= CHECKED:
             self._check_changes({name: value})
-        elif name in (CHECKED | {"num_labels"}) - {
-            "min_tokens_to_drop"
-        }:  # in the constructor; `__post_init__` replaces the last
+        elif name in CHECKED | {"num_labels"} and name != "min_tokens_to_drop":  # `__post_init__` replaces its `None`
             _check_field(name, value)
         super().__setattr__(name, value)
 

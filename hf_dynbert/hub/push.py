@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
-from ..utils.errors import InputError
+from ..utils.errors import InputError, reading
 from ..utils.folder_config import load_config
 from ..utils.model_folders import check_folder
 from .model_card import MARKS, is_generated, make_card, write_card
@@ -111,7 +111,8 @@ def model_files(folder: Path) -> list[Path]:
         logger.warning(f"{path} is a link: it is not uploaded.")
     check_folder(folder)
     if is_ours(folder):
-        load_config(folder)  # refuses impossible budgets
+        with reading(str(folder / "config.json")):
+            load_config(folder)  # refuses impossible budgets
     try:
         if (folder / "README.md").is_file():
             ModelCard.load(folder / "README.md")

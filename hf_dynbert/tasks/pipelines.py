@@ -65,7 +65,8 @@ def most_tokens(pipeline) -> int:
 
 
 def check_vocabulary(tokenizer, name: str) -> None:
-    """Refuses a tokenizer without words, as transformers silently makes for a folder without tokenizer files."""
+    """Refuses an impossible length, and a tokenizer without words: as transformers makes one without files."""
+    check_number(f"model_max_length of the tokenizer of {name}", tokenizer.model_max_length, 1, example=512)
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ValueError(
             f"{name} has no tokenizer: its tokenizer.json or vocabulary file is missing. Save the tokenizer into the folder "

@@ -152,6 +152,17 @@ def test_damaged_folders_of_other_options(argv, name, content, files, tmp_path, 
     assert not os.path.exists(files["OUT"])
 
 
+def test_impossible_lengths_of_a_tokenizer(files, tmp_path, capsys):
+    folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
+    files["MODEL"] = str(folder)
+    for length in ('"x"', "-1", "0"):
+        (folder / "tokenizer_config.json").write_text(
+            f'{{"tokenizer_class": "BertTokenizer", "model_max_length": {length}}}'
+        )
+        for verb in ("ask", "evaluate"):
+            refused([verb, *RIGHT[verb]], files, capsys, "model_max_length of the tokenizer")
+
+
 @pytest.mark.parametrize("names", [["vocab.json"], ["merges.txt"], ["added_tokens.json", "special_tokens_map.json"]])
 def test_a_part_of_a_tokenizer_is_none(names, files, tmp_path, capsys):
     folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
