@@ -159,7 +159,7 @@ def test_impossible_lengths_of_a_tokenizer(files, tmp_path, capsys):
         (folder / "tokenizer_config.json").write_text(
             f'{{"tokenizer_class": "BertTokenizer", "model_max_length": {length}}}'
         )
-        for verb in ("ask", "evaluate"):
+        for verb in ("predict", "evaluate"):
             refused([verb, *RIGHT[verb]], files, capsys, "model_max_length of the tokenizer")
 
 

@@ -118,7 +118,9 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
             if not inputs:
                 self._sanitize_parameters(**options)  # checks the options
                 return []
-        elif not isinstance(inputs, str | Mapping) and (isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__")):
+        elif not isinstance(inputs, str | bytes | Mapping) and (
+            isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__")
+        ):
             inputs = Stream(inputs, lambda item, index: item)
         return super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
 
