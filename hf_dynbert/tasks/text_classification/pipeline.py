@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """transformers' `"text-classification"` pipeline with budgets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from transformers import TextClassificationPipeline
 
@@ -119,7 +119,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
                 self._sanitize_parameters(**options)  # checks the options
                 return []
         elif not isinstance(inputs, str | bytes | Mapping) and (
-            isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__")
+            hasattr(inputs, "__iter__") or hasattr(inputs, "__getitem__")
         ):
             inputs = Stream(inputs, lambda item, index: item)
         return super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
