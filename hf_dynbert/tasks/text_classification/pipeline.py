@@ -118,9 +118,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
             if not inputs:
                 self._sanitize_parameters(**options)  # checks the options
                 return []
-        elif not isinstance(inputs, str | bytes | Mapping) and (
-            hasattr(inputs, "__iter__") or hasattr(inputs, "__getitem__")
-        ):
+        elif not isinstance(inputs, str | bytes | Mapping) and _is_collection(inputs):
             inputs = Stream(inputs, lambda item, index: item)
         return super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
 
@@ -137,3 +135,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
 
     def _forward(self, model_inputs, **call):
         return super()._forward({**model_inputs, **call})
+
+
+def _is_collection(value) -> bool:
+    return hasattr(value, "__iter__") or hasattr(value, "__getitem__")
