@@ -3,14 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 NEWEST := .venv-newest
+INTEGRATIONS := .venv-integrations
 STAMP := $(VENV)/.installed
 NEWEST_STAMP := $(NEWEST)/.installed
+INTEGRATIONS_STAMP := $(INTEGRATIONS)/.installed
 # One thread for each worker: tiny models are not faster with more.
 WORKERS := OMP_NUM_THREADS=1
 # A worker for each core. The tests of a file share fixtures; the last files are short, so that no worker waits long.
 PYTEST_OPTIONS := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo demo-train test test-newest style
+.PHONY: install demo demo-train test test-newest test-integrations style
 
 install: $(STAMP)
 
@@ -39,6 +41,16 @@ $(NEWEST_STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade "pip>=25"
 	$(NEWEST)/bin/python -m pip install --quiet --editable ".[search,dev]"
+	touch $@
+
+# libraries that use our models, in an environment of their own
+test-integrations: $(INTEGRATIONS_STAMP)
+	$(WORKERS) $(INTEGRATIONS)/bin/python -m pytest $(PYTEST_OPTIONS) tests/integrations
+
+$(INTEGRATIONS_STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --upgrade "pip>=25"
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --editable ".[intel,integrations,dev]"
 	touch $@
 
 style: $(STAMP)

@@ -30,7 +30,7 @@ SIZES = (
 )  # fmt: skip
 COUNTS = (
     "importance_match", "importance_match_until", "early_selection_until", "protect_first_segment_until",
-    "min_tokens_to_drop", "sep_token_id", "position_ids_start",
+    "min_tokens_to_drop", "sep_token_id", "pad_token_id", "position_ids_start",
 )  # fmt: skip
 # The smallest and the largest value of each numeric field. A float field takes integers too.
 RANGES = {
@@ -39,7 +39,7 @@ RANGES = {
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"), (0.0, 1.0)),
     **dict.fromkeys(("initializer_range", "layer_norm_eps"), (0.0, float(LARGEST))),
 }
-OPTIONAL = ("classifier_dropout", "importance_match_until", "protect_first_segment_until", "sep_token_id")
+OPTIONAL = ("classifier_dropout", "importance_match_until", "protect_first_segment_until", "sep_token_id", "pad_token_id")
 CHOICES = {
     "importance": IMPORTANCES,
     "dropped_logits": DROPPED_LOGITS,
@@ -49,7 +49,9 @@ CHOICES = {
     "protect_first_segment": (True, False),
     "fill_token_type_ids": (True, False),
 }
-CHECKED = {*RANGES, *CHOICES, "drop_layers", "importance_windows", "budgets", "length_config", "task"}
+RANGES["num_labels"] = (1, 10**6)
+CHECKED = {*CHOICES, "drop_layers", "importance_windows", "budgets", "length_config", "task", *RANGES}
+CHECKED.remove("num_labels")  # transformers computes it from the names of the labels
 
 
 class DynamicTinyBertConfig(BertConfig):
@@ -148,7 +150,7 @@ class DynamicTinyBertConfig(BertConfig):
         """Refuses a value that is impossible with the other fields. `from_pretrained` also sets its overrides here."""
         if name in CHECKED and self.__dict__.keys() >= CHECKED:
             self._check_changes({name: value})
-        elif name in CHECKED and name != "min_tokens_to_drop":  # in the constructor; `__post_init__` replaces its `None`
+        elif name in CHECKED | {"num_labels"} and name != "min_tokens_to_drop":  # `__post_init__` replaces its `None`
             _check_field(name, value)
         super().__setattr__(name, value)
 
@@ -169,6 +171,13 @@ class DynamicTinyBertConfig(BertConfig):
         """Raises a `ValueError` that shows the valid values if a field has an impossible value."""
         for name in CHECKED:
             _check_field(name, getattr(self, name))
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}; with num_attention_heads={self.num_attention_heads} valid are its "
+                "multiples."
+            )
+        if (self.pad_token_id or 0) >= self.vocab_size:
+            raise ValueError(f"pad_token_id is {self.pad_token_id}; valid are 0 to {self.vocab_size - 1}, see vocab_size.")
         layers, depth = self.drop_layers, self.num_hidden_layers
         if layers is not None and not _are_indices(layers, depth):
             raise ValueError(
@@ -325,7 +334,7 @@ def _check_rows(name: str, values, rows: int, hint: str = "") -> None:
     if 0 in values.shape:
         raise ValueError(f"{name} has the shape {tuple(values.shape)}; valid is (batch, length).")
     lowest, highest = values.min().item(), values.max().item()
-    if isinstance(highest, float):
+    if type(highest) is not int:
         raise ValueError(f"{name} has values of type {values.dtype}; valid are integers from 0 to {rows - 1}.")
     if lowest < 0 or highest >= rows:
         wrong = lowest if lowest < 0 else highest

@@ -399,9 +399,11 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             output_hidden_states = self.config.output_hidden_states
         hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         may_drop = subnetwork.length_config is not None
-        if may_drop and attention_mask is not None and attention_mask.dim() != 2:
-            shape = tuple(attention_mask.shape)
-            raise ValueError(f"Dropping tokens needs an attention_mask of shape (batch, length); this one is {shape}.")
+        if may_drop and attention_mask is not None and attention_mask.shape != hidden_states.shape[:2]:
+            shapes = tuple(hidden_states.shape[:2]), tuple(attention_mask.shape)
+            raise ValueError(
+                "Dropping tokens needs an attention_mask of shape (batch, length), here {}; this one has {}.".format(*shapes)
+            )
         tokens = self._token_state(hidden_states, attention_mask, token_type_ids, input_ids, may_drop or output_token_scores)
         output = self.encoder(
             hidden_states, tokens, attention_mask, subnetwork, output_hidden_states, output_token_scores, **kwargs
@@ -415,6 +417,11 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
             return
         texts = inputs_embeds if input_ids is None else input_ids
+        if not isinstance(texts, torch.Tensor):
+            raise TypeError(
+                f"Inputs are of the type {type(texts).__name__}; valid are tensors, as in "
+                'model(**tokenizer(question, context, return_tensors="pt")).'
+            )
         # Other types of tensors, such as torch.export's, may have no values
         check_values = texts.device.type == "cpu" and type(texts) is torch.Tensor
         self.config.check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds, check_values)

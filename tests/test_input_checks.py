@@ -60,6 +60,8 @@ def wrong_calls(config):
         "no text": ({name: values[:0] for name, values in text(9).items()}, r"shape \(0, 9\)"),
         "no token": ({name: values[:, :0] for name, values in text(9).items()}, r"shape \(1, 0\)"),
         "one axis": ({name: values[0] for name, values in text(9).items()}, r"shape \(9,\)"),
+        "no axis": (text(9) | {"input_ids": torch.tensor(9)}, r"shape \(\)"),
+        "truth values": (text(9) | {"input_ids": text(9)["input_ids"].bool()}, "valid are integers"),
         "fractions": (text(9) | {"input_ids": text(9)["input_ids"] + 0.5}, "valid are integers"),
     }
 
@@ -119,6 +121,16 @@ def test_what_is_traced_or_compiled_is_not_checked(sizes):
     torch.testing.assert_close(answers(compiled, inputs), answers(ours, inputs), rtol=0, atol=1e-6)
 
 
+def test_pytorch_refuses_lists_and_masks_of_other_texts_in_words(sizes):
+    ours, good = build("bert", "classification", sizes), text(9)
+    for inputs in ({name: values.tolist() for name, values in good.items()}, {"input_ids": good["input_ids"].numpy()}):
+        with pytest.raises(TypeError, match="valid are tensors, as in"):
+            ours(**inputs)
+    for mask in (torch.ones(1, 8), torch.ones(1, 10), torch.ones(2, 9), torch.ones(9)):
+        with pytest.raises(ValueError, match=r"shape \(batch, length\), here \(1, 9\); this one has"):
+            ours(**good | {"attention_mask": mask}, budget="half")
+
+
 EXPORTED = [("bert", "question answering"), ("roberta", "classification"), ("one token type", "question answering")]
 
 
@@ -163,6 +175,19 @@ def test_openvino_refuses_the_same_and_answers_the_next_call_as_a_fresh_model(ki
             assert torch.equal(answers(ours, good, length_config=budget), expected)
         longest = text(ours.config.max_tokens)
         assert torch.equal(answers(ours, longest, length_config=budget), answers(fresh, longest, length_config=budget))
+
+
+@pytest.mark.intel
+@pytest.mark.parametrize("mark", [0.5, -1, 2, float("nan"), True])
+def test_openvino_reads_a_mask_as_pytorch_does(mark, exported):
+    """All that is not 0 marks a real token."""
+    ours = ov_class("classification").from_pretrained(exported / "roberta classification")
+    inputs = text(18) | {"attention_mask": torch.tensor([[1] * 12 + [0] * 6])}
+    marked = inputs | {"attention_mask": torch.where(inputs["attention_mask"] == 1, mark, 0)}
+    for budget in ("full", "half"):
+        assert torch.equal(answers(ours, marked, budget=budget), answers(ours, inputs, budget=budget))
+    with pytest.raises(ValueError, match=r"shape \(\)"):
+        ours(input_ids=None)
 
 
 @pytest.mark.intel

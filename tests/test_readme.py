@@ -37,6 +37,8 @@ def world(bert_folder, articles_file, tmp_path_factory):
     (folder / "recipes").symlink_to(ROOT / "recipes")
     shutil.copy(articles_file, folder / "my-squad.json")
     (folder / "reviews.csv").write_text("text,label\n" + "ben lit the tower,good\nthe ship sank,bad\n" * 4)
+    row = '{"query": "who built it", "positives": ["ada built it"], "negatives": ["the ship", "ben wrote"]}\n'
+    (folder / "rankings.jsonl").write_text(row * 4)
     stand_ins = {
         "sentence-transformers/all-MiniLM-L6-v2": str(bert_folder),
         "my-org/mpnet-squad": str(bert_folder),

@@ -55,7 +55,8 @@ def convert(
     with replace_files(Path(output_dir)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        extra = task.write_extra_files(folder, config)
         (folder / TRAINING).write_text(json.dumps(origin(source)) + "\n", encoding="utf-8")
-    remove_stale_records(output_dir, keep=[TRAINING, "model.safetensors"])
+    remove_stale_records(output_dir, keep=[TRAINING, "model.safetensors", *extra])
     write_card(output_dir)
     return Path(output_dir)

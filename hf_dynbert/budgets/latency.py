@@ -1,28 +1,19 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Measures latencies, names the machine, and stores what was measured.
-
-All latencies of this package are measured here, so that they can be compared.
-"""
+"""The clock of all latencies of this package, so that they can be compared, and the name of the machine."""
 
 import functools
-import hashlib
-import json
-import logging
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub import constants
+import torch
 
 from ..utils.errors import check_number
 
-
-logger = logging.getLogger(__name__)
 
 CPUINFO = Path("/proc/cpuinfo")
 # Names that Linux gives to instructions for 8-bit products, the fastest first
@@ -36,9 +27,8 @@ INSTRUCTIONS = {
     "asimddp": "DotProd",
 }
 WARMUP = 2  # calls of each variant before the first timed call: a runtime compiles kernels and allocates memory in them
-BURST = (
-    4  # calls in a row of one variant, as a server makes them. The first is not timed: the caches hold other weights then
-)
+# Calls in a row of one variant, as a server makes them. The first is not timed: the caches hold other weights then
+BURST = 4
 TURNS = 5  # bursts of each variant: 15 timed calls, so that the median ignores a disturbance of two bursts
 ROUND_TURNS = 2  # turns of one of the rounds that must agree: 6 timed calls
 MAX_ROUNDS = 5  # so many rounds at most: a machine on which no two in a row agree is busy all the time
@@ -105,9 +95,16 @@ def time_in_turns(
     return [_summary(values) for values in times]
 
 
-def measure_latencies(call: Callable[[Hashable], object], variants: Sequence, turns: int = TURNS) -> list[float]:
-    """Returns the median latency of each variant in milliseconds; see [`time_in_turns`] for the arguments."""
-    return [latency.median_ms for latency in time_in_turns(call, variants, turns)]
+def run_model(model, inputs: dict[str, torch.Tensor], **arguments) -> None:
+    """Calls a model on its device, and waits for the result: on an accelerator, a call returns before it."""
+    device = getattr(model, "device", None)
+    on_accelerator = isinstance(device, torch.device) and device.type != "cpu"
+    if on_accelerator:
+        inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+    with torch.inference_mode():
+        model(**inputs, **arguments)
+    if on_accelerator:
+        torch.get_device_module(device).synchronize(device)
 
 
 def measure_repeatably(call: Callable[[Hashable], object], variants: Sequence) -> tuple[list[float], bool]:
@@ -159,31 +156,3 @@ def _cpu(cpuinfo: Path) -> tuple[str, list[str]]:
         name = fields.get("model name") or " ".join([name, *filter(None, parts)])
     flags = (fields.get("flags") or fields.get("Features") or "").split()
     return name, [label for flag, label in INSTRUCTIONS.items() if flag in flags][:1]
-
-
-def store_path(key: list, folder: str | Path | None = None) -> Path:
-    """Returns the file for what is measured under a key: everything that the measurement depends on, as JSON values."""
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    return Path(folder or Path(constants.HF_HOME) / "hf_dynbert") / f"latency-{digest}.json"
-
-
-def load_measured(path: Path) -> dict | None:
-    """Returns what `store_measured` wrote to a file, or `None` if there is no such file or it is damaged."""
-    try:
-        measured = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return measured if isinstance(measured, dict) else None
-
-
-def store_measured(path: Path, measured: dict) -> bool:
-    """Writes a file, whole or not at all. A file that cannot be written is a warning, since it only costs time later."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as beside:
-            json.dump(measured, beside, indent=1)
-        os.replace(beside.name, path)
-    except OSError as error:
-        logger.warning(f"Latencies could not be stored in {path.parent}: {error}")
-        return False
-    return True

@@ -3,8 +3,9 @@
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
-from ..subnetwork import MIN_TOKENS, SHARE_UNIT, SubNetwork, dropping_layers
+from ..subnetwork import SubNetwork, dropping_layers
 from .model_budgets import count_macs
 
 
@@ -13,37 +14,26 @@ MIN_SHARE = 0.08  # about 13 of the 160: below it a SQuAD paragraph keeps fewer 
 SHARE_DIGITS = 4  # decimals of such a share
 
 
-def constant_drop(
-    num_layers: int, ratio: float, sequence_length: int | None = None, layers: Sequence[int] | None = None
-) -> list[int] | list[float]:
-    """The configuration in which every layer drops the same ratio, from 0 to 1, of the tokens that reach it.
-
-    Entries are shares, or, with `sequence_length`, counts rounded up at each layer (arXiv 2010.07003, section 3.2).
-    """
-    entries, left = [], 1.0 if sequence_length is None else sequence_length
+def constant_drop(num_layers: int, ratio: float, layers: Sequence[int]) -> list[float]:
+    """Returns the shares with which each of `layers` drops the same ratio, from 0 to 1, of the tokens that reach it."""
+    entries, left = [], 1.0
     for layer in range(num_layers):
-        if layers is None or layer in layers:
-            left = _after_drop(left, ratio, sequence_length)
+        if layer in layers:
+            left = round(left * (1 - ratio), SHARE_DIGITS)
         entries.append(left)
     return entries
 
 
-def sample_length_config(
-    rng: random.Random,
-    num_layers: int,
-    bound: float,
-    sequence_length: int | None = None,
-    layers: Sequence[int] | None = None,
-) -> list[int] | list[float]:
-    """Draws a length configuration as LengthDrop training does (arXiv 2010.07003, section 3.2).
+def sample_length_config(rng: random.Random, num_layers: int, bound: float, layers: Sequence[int]) -> list[float]:
+    """Draws shares as LengthDrop training does (arXiv 2010.07003, section 3.2).
 
-    Layer by layer the length is drawn uniformly between what is left and `1 - bound` of it.
+    In each of `layers` the share is drawn uniformly between what is left and `1 - bound` of it.
     """
-    entries, left = [], 1.0 if sequence_length is None else sequence_length
+    entries, left = [], 1.0
     for layer in range(num_layers):
-        if layers is None or layer in layers:
-            lowest = _after_drop(left, bound, sequence_length)
-            left = round(rng.uniform(lowest, left), SHARE_DIGITS) if sequence_length is None else rng.randint(lowest, left)
+        if layer in layers:
+            lowest = round(left * (1 - bound), SHARE_DIGITS)
+            left = round(rng.uniform(lowest, left), SHARE_DIGITS)
         entries.append(left)
     return entries
 
@@ -103,24 +93,11 @@ def parse_length_config(text: str) -> list[int] | list[float] | str:
     Returns:
         `list[int]`, `list[float]`, or the name as it came.
     """
-    body = text.strip().strip("()[]").rstrip(",")
-    entries = [entry.strip() for entry in body.split(",")]
-    try:
-        return [int(entry) for entry in entries]
-    except ValueError:
-        pass
-    try:
-        return [float(entry) for entry in entries]
-    except ValueError:
-        return text.strip()
-
-
-def _after_drop(left: int | float, ratio: float, sequence_length: int | None) -> int | float:
-    """What is left of `left` tokens (or of a share) once `ratio` of it is dropped; tokens are rounded up."""
-    if sequence_length is None:
-        return round(left * (1 - ratio), SHARE_DIGITS)
-    keep_units = SHARE_UNIT - round(ratio * SHARE_UNIT)
-    return min(left, max(MIN_TOKENS, -(-left * keep_units // SHARE_UNIT)))
+    entries = text.strip().strip("()[]").rstrip(",").split(",")
+    for number in (int, float):
+        with suppress(ValueError):
+            return [number(entry) for entry in entries]
+    return text.strip()
 
 
 def _split_drop(num_layers: int, weights: dict[int, float], final: float) -> list[float]:

@@ -1,11 +1,10 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """`hf-dynbert convert`: makes an existing checkpoint length-adaptive."""
 
-import json
 from dataclasses import dataclass
 
 from ..utils.atomic_files import check_writable
-from ..utils.errors import InputError, one_line
+from ..utils.errors import read_json_option
 from .checks import check_model
 
 
@@ -37,11 +36,7 @@ ARGUMENTS = (ConvertArguments,)
 
 def run(args: ConvertArguments) -> None:
     """Writes the folder."""
-    try:
-        budgets = json.loads(args.budgets or "null")
-    except (ValueError, RecursionError) as error:
-        example = """--budgets '{"half": [0.8, 0.6, 0.4]}'"""
-        raise InputError(f"--budgets is not JSON ({one_line(error)}); write for example {example}.") from error
+    budgets = read_json_option("--budgets", args.budgets, '{"half": [0.8, 0.6, 0.4]}')
     check_writable(args.output_dir)
     check_model(args.model, "--model", revision=args.revision)
     from ..backbones.folder import convert

@@ -3,6 +3,7 @@
 
 import datetime
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -78,6 +79,12 @@ def run(args: EvaluateArguments) -> None:
     if args.validation_fraction:
         _, data = task.split(data, args.validation_fraction)
     data = spread_over(data, args.limit)
+    if args.predictions and "id" in data.column_names:
+        identifier, times = Counter(data["id"]).most_common(1)[0]
+        if times > 1:
+            raise InputError(
+                f"--predictions keeps one prediction for an id, but {times} examples have the id {identifier!r}."
+            )
     with reading(args.model):
         model, tokenizer = load(args.model, task.name, dtype=args.dtype), load_tokenizer(args.model)
     budgets = _read_budgets(model, args)

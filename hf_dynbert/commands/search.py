@@ -17,8 +17,6 @@ def run(args: SearchArguments) -> None:
     for folder in (args.output_dir, *(args.save_to or [args.model])):
         check_writable(folder)
     check_model(args.model, "--model")
-    for baseline in args.baselines:
-        check_model(baseline.partition("@")[0], "--baselines")
     from ..budgets.search.run import run_search
 
     folder = run_search(args)

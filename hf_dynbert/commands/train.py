@@ -13,9 +13,10 @@ DESCRIPTION = "Fine-tune a checkpoint so that it answers at any budget, and resu
 EXAMPLE = "hf-dynbert train recipes/quala-minilm-squad/distil.yaml --train_file train-v1.1.json"
 # Fields of DistillationArguments, whose import takes seconds
 OBJECTIVE = """preset length_drop num_sandwich always_smallest budget_prob smallest_macs largest_macs layer_dropout_prob
-temperature prediction_weight hard_label_weight teacher_temperature hidden_weight embedding_weight attention_weight
-attention_target layer_map relation_weight relations relation_heads relation_layer importance importance_target
-importance_weight importance_learning_rate float32_weights eval_budgets early_stopping_patience overwrite_output_dir"""
+temperature prediction_weight ranking_loss hard_label_weight teacher_temperature hidden_weight embedding_weight
+attention_weight attention_target layer_map relation_weight relations relation_heads relation_layer importance
+importance_target importance_weight importance_learning_rate float32_weights eval_budgets early_stopping_patience
+overwrite_output_dir"""
 # Options by subject, for the help. Those of no group are TrainingArguments of transformers.
 GROUPS = {
     "model": tuple(option_fields([ModelArguments])),

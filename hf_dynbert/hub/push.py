@@ -9,19 +9,19 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
-from ..utils.errors import InputError
+from ..utils.errors import InputError, reading
 from ..utils.folder_config import load_config
 from ..utils.model_folders import check_folder
 from .model_card import MARKS, is_generated, make_card, write_card
-from .records import EVALUATION, OF_A_MODEL, OPENVINO_FILES, QUANTIZATION, TRAINING, is_ours
+from .records import EVALUATION, OF_A_MODEL, OPENVINO_FILES, QUANTIZATION, TOKENIZER_GRAPH, TRAINING, is_ours
 
 
 # Names of the files that belong to a model. Checkpoints, logs, pickles, notes and secrets are not uploaded
 WANTED = """LICENSE LICENSE.md LICENSE.txt README.md added_tokens.json benchmark.png chat_template.jinja config.json
-curve.png front*.png generation_config.json merges.txt model*.safetensors model.safetensors.index.json
-sentencepiece.bpe.model sentencepiece.model spiece.model special_tokens_map.json tokenizer.json
-tokenizer.model tokenizer_config.json vocab.json vocab.txt""".split()
-WANTED += [*OPENVINO_FILES, TRAINING, QUANTIZATION, EVALUATION]
+config_sentence_transformers.json curve.png front*.png generation_config.json merges.txt model*.safetensors
+model.safetensors.index.json modules.json sentence_bert_config.json sentencepiece.bpe.model sentencepiece.model
+special_tokens_map.json spiece.model tokenizer.json tokenizer.model tokenizer_config.json vocab.json vocab.txt""".split()
+WANTED += [*OPENVINO_FILES, *TOKENIZER_GRAPH, TRAINING, QUANTIZATION, EVALUATION]
 WANTED += [path.name for path in Path(__file__).parents[1].glob("*.py")]  # the code that `save_pretrained` writes
 ENTRIES = ".eval_results/squad.yaml"
 LOG_IN = "log in with `hf auth login`, or give a token with the right to write."
@@ -111,7 +111,8 @@ def model_files(folder: Path) -> list[Path]:
         logger.warning(f"{path} is a link: it is not uploaded.")
     check_folder(folder)
     if is_ours(folder):
-        load_config(folder)  # refuses impossible budgets
+        with reading(str(folder / "config.json")):
+            load_config(folder)  # refuses impossible budgets
     try:
         if (folder / "README.md").is_file():
             ModelCard.load(folder / "README.md")

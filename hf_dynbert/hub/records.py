@@ -13,9 +13,11 @@ from ..utils.model_folders import read_json
 
 TRAINING, QUANTIZATION, EVALUATION = "training.json", "quantization.json", "evaluation.json"
 OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin", "openvino_config.json")
+TOKENIZER_GRAPH = ("openvino_tokenizer.xml", "openvino_tokenizer.bin")
 # Files that describe one model. In the folder of another model they are wrong
 RECORDS = (TRAINING, QUANTIZATION, EVALUATION, "front.png")
-OF_A_MODEL = (*RECORDS, "model.safetensors", *OPENVINO_FILES)
+CROSS_ENCODER_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
+OF_A_MODEL = (*RECORDS, *CROSS_ENCODER_FILES, *TOKENIZER_GRAPH, "model.safetensors", *OPENVINO_FILES)
 
 
 def read_record(folder: Path, name: str) -> dict:

@@ -216,13 +216,15 @@ class LengthAdaptiveOVModel:
         slower than in a loop of its own.
         """
         encoded = self._encoded(budget, length_config)
-        inputs = {name: _array(values) for name, values in inputs.items() if values is not None}
+        inputs = {name: _array(values) for name, values in inputs.items() if values is not None or name == "input_ids"}
         ids = inputs["input_ids"]
         if ids.ndim != 2 or ids.size == 0:
             self.config.check_inputs(ids)  # raises
         for name, values in inputs.items():
             if values.shape != ids.shape:
                 raise ValueError(f"{name} has the shape {values.shape}, input_ids {ids.shape}; both must be alike.")
+        if "attention_mask" in inputs:
+            inputs["attention_mask"] = inputs["attention_mask"] != 0  # fractions mark real tokens, as in PyTorch
         mask, least = inputs.get("attention_mask"), self.config.min_tokens_to_drop
         if "token_type_ids" not in inputs and (types := self.config.token_types(ids, mask)) is not None:
             inputs["token_type_ids"] = types

@@ -66,8 +66,7 @@ class QuantizeArguments(TaskArguments):
         tuned = self.backend == "neural-compressor"
         if tuned and self.max_drop is not None:
             raise ValueError("neural-compressor takes no max_drop; give it tolerable_loss, such as 0.01 for 1 %.")
-        if tuned:
-            check_number("tolerable_loss", self.tolerable_loss, 0, below=1, example=0.01)
+        check_number("tolerable_loss", self.tolerable_loss, 0, below=1, example=0.01)
         if self.max_drop is not None:
             check_number("max_drop", self.max_drop, above=0, example=0.5)
         if (tuned or self.max_drop is not None) and self.accuracy_samples < 1:

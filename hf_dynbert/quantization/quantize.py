@@ -88,6 +88,11 @@ def quantize(args: QuantizeArguments) -> Path:
     with replace_files(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        if args.backend == "openvino":
+            from ..openvino.tokenizer import save_tokenizer_graph  # needs the intel extra
+
+            save_tokenizer_graph(tokenizer, folder)
+        task.write_extra_files(folder, config)
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         training_record = Path(args.model) / TRAINING  # the model card names the origin of the model
         if training_record.exists():

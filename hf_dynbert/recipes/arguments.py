@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..utils.defaults import STRIDE
-from ..utils.errors import check_number
+from ..utils.errors import check_number, read_json_option
 
 
 @dataclass
@@ -60,6 +60,10 @@ class ModelArguments:
     attention_probs_dropout_prob: float | None = None
     attn_implementation: str | None = None
 
+    def __post_init__(self):
+        read_json_option("--budgets", self.budgets, '{"half": [0.8, 0.6, 0.4]}')
+        read_json_option("--config_overrides", self.config_overrides, '{"num_hidden_layers": 4}')
+
 
 @dataclass
 class DataArguments:
@@ -75,6 +79,9 @@ class DataArguments:
         text_columns (`list[str]`): column of a text, or the two columns of a pair.
         label_column (`str`): column of the labels of texts.
         class_names (`list[str]`): names of the labels, for data that have only numbers.
+        problem_type (`str`): `regression` makes whole numbers, such as stars, targets of a regression and not classes.
+        group_size (`int`): with `ranking_loss`, passages of a query that are compared; a batch has this many times
+            `per_device_train_batch_size` passages.
         max_train_samples (`int`): use at most this many rows, spread over the data.
         eval_file (`list[str]`): files of the same kind as `train_file`, measured during training, see `eval_strategy`.
         validation_fraction (`float`): share of the data in the validation split: whole articles of questions, rows of texts.
@@ -93,6 +100,8 @@ class DataArguments:
     text_columns: list[str] = field(default_factory=lambda: ["text"])
     label_column: str = "label"
     class_names: list[str] | None = None
+    problem_type: Literal["regression"] | None = None
+    group_size: int = 8
     max_train_samples: int | None = None
     eval_file: list[str] | None = None
     validation_fraction: float = 0.0

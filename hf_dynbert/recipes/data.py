@@ -53,12 +53,13 @@ class RecipeData:
         sources = data_args.train_file or [data_args.dataset_name or self.task.default_dataset]
         if sources == [None]:
             raise ValueError(f"task {self.task.name} needs texts: give train_file or dataset_name.")
-        data, validation = self.task.number_labels(self.task.load(sources, self.options), data_args.class_names), None
+        labels = {"class_names": data_args.class_names, "problem_type": data_args.problem_type}
+        data, validation = self.task.number_labels(self.task.load(sources, self.options), **labels), None
         if data_args.validation_fraction:
             data, validation = self.task.split(data, data_args.validation_fraction)
         elif data_args.eval_file:
             rows = self.task.load(data_args.eval_file, replace(self.options, config_name=None))
-            validation = self.task.number_labels(rows, data_args.class_names, like=data)
+            validation = self.task.number_labels(rows, like=data, **labels)
         if config is not None:
             data = self.task.follow(data, config)
             validation = None if validation is None else self.task.follow(validation, config)

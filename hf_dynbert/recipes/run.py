@@ -15,6 +15,7 @@ from ..training.arguments import DistillationArguments
 from ..training.layers import encoder_layers
 from ..training.trainer import DistillationTrainer, scorer_parameters
 from ..utils.atomic_files import replace_files
+from ..utils.errors import one_line, reading
 from .arguments import DataArguments, ModelArguments
 from .data import RecipeData
 from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
@@ -83,6 +84,8 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         check_lengths(model.config, features["length"])
     if teacher is not None:
         features = data.with_teacher(features, teacher, model_args.teacher_model_name_or_path, tokenizer, model)
+    if args.ranking_loss is not None:
+        features = task.group(features, data_args.group_size, args.seed)
     trainer = DistillationTrainer(
         model,
         args,
@@ -96,7 +99,8 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
             trainer.save_model(str(folder), _internal_call=True)  # a public call would push this temporary folder
-        remove_stale_records(output, keep=[TRAINING, "model.safetensors"])
+            extra = task.write_extra_files(folder, model.config)
+        remove_stale_records(output, keep=[TRAINING, "model.safetensors", *extra])
         trainer.create_model_card()
         finish_run(output)
     trainer.accelerator.wait_for_everyone()
@@ -126,7 +130,10 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
         model.config.task = task.name
     freeze_lowest(model, model_args.freeze_layers)
     if model_args.attn_implementation:
-        model.set_attn_implementation(model_args.attn_implementation)
+        try:
+            model.set_attn_implementation(model_args.attn_implementation)
+        except (ValueError, ImportError) as error:
+            raise ValueError(f"attn_implementation is {model_args.attn_implementation!r}: {one_line(error)}") from error
     return model
 
 
@@ -202,7 +209,8 @@ def _from_nothing(source: str, overrides: dict, model_args: ModelArguments, task
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if model_args.length_adaptive:
         return task.model_class(convert_config(task.model_class.config_class, config, **overrides))
-    return task.auto_class.from_config(type(config).from_dict(config.to_dict() | overrides))
+    with reading(f"--config_overrides {model_args.config_overrides}"):
+        return task.auto_class.from_config(type(config).from_dict(config.to_dict() | overrides))
 
 
 def check_together(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
@@ -216,6 +224,10 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
         raise ValueError(
             "layers takes layers of a checkpoint into a length-adaptive model; use it without config_overrides and with "
             "length_adaptive=True."
+        )
+    if args.ranking_loss is not None and (data_args.task != "reranking" or args.learns_layers):
+        raise ValueError(
+            f"ranking_loss={args.ranking_loss} is for task reranking, without terms between layers; leave it out."
         )
     if args.learns_layers and not teacher:
         raise ValueError(
@@ -234,7 +246,7 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
         )
     if args.eval_strategy != "no" and not (data_args.eval_file or data_args.validation_fraction):
         raise ValueError(
-            f"eval_strategy={args.eval_strategy} needs data to measure on; give eval_file, or validation_fraction=0.1 "
+            f"eval_strategy={args.eval_strategy.value} needs data to measure on; give eval_file, or validation_fraction=0.1 "
             "for a validation split, or leave eval_strategy out."
         )
     if args.eval_strategy == "no" and data_args.eval_file:

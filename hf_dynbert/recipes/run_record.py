@@ -154,8 +154,9 @@ def _read(folder: Path) -> dict | None:
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record | {name: dict(record.get(name, {})) for name in ("settings", "contents")}
+    except (ValueError, TypeError, AttributeError):
         raise ValueError(
             f"{path} cannot be read. Give another --output_dir, or --overwrite_output_dir true to start anew there."
         ) from None

@@ -1,9 +1,11 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """What a verb needs from a task: its data, and an evaluator that scores models on them."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -221,6 +223,17 @@ class Task(ABC):
         """Options of the task's pipeline that cut an input at `max_length` tokens, or at the task's own limit for `None`."""
         return {} if max_length is None else {"max_length": max_length}
 
+    def extra_files(self, config) -> dict[str, object]:
+        """Name and content of JSON files for other libraries, beside a model with this configuration."""
+        return {}
+
+    def write_extra_files(self, folder: Path, config) -> list[str]:
+        """Writes these files, and returns their names."""
+        files = self.extra_files(config)
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        return list(files)
+
     def training_rows(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """The rows for `training_features` and for a teacher; by default the rows of the data."""
         return data
@@ -233,11 +246,25 @@ class Task(ABC):
         """
         raise ValueError(f"Task {self.name!r} has no training features: train its models with DistillationTrainer.")
 
+    def group(self, features: Dataset, size: int, seed: int) -> Dataset:
+        """Rows of several examples that `ranking_loss` compares.
+
+        Raises:
+            ValueError: the examples of this task do not belong together.
+        """
+        raise ValueError(f"ranking_loss compares passages of a query; task {self.name} has none. Leave it out.")
+
     def texts(self, data: Dataset, options: DataOptions) -> tuple[Dataset, Sequence[str]]:
         """The texts of the rows of `training_features`, for a teacher: rows, and their columns of a text or of a pair."""
         return data, options.text_columns
 
-    def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
+    def number_labels(
+        self,
+        data: Dataset,
+        class_names: Sequence[str] | None = None,
+        like: Dataset | None = None,
+        problem_type: str | None = None,
+    ) -> Dataset:
         """Makes labels numbers, in the order of `class_names`, or of another data set `like`."""
         return data
 

@@ -4,10 +4,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..budgets.choosing import threads_of
-from ..budgets.latency import time_in_turns
+from ..budgets.latency import run_model, time_in_turns
 from ..budgets.model_budgets import count_macs
 from ..subnetwork import SubNetwork
 from ..utils.errors import check_number
@@ -88,14 +87,7 @@ def _latencies(model, evaluator: Evaluator, samples: int, call: dict) -> list[fl
     """Median milliseconds of each timed input."""
     if not samples:
         return []
-    device = getattr(model, "device", None)
     inputs = evaluator.timed_inputs(samples)
-    if isinstance(device, torch.device):
-        inputs = [{name: tensor.to(device) for name, tensor in item.items()} for item in inputs]
-
-    def run(index: int) -> None:
-        with torch.inference_mode():
-            model(**inputs[index], **call)
-
     with evaluation_mode(model):
-        return [latency.median_ms for latency in time_in_turns(run, range(len(inputs)), turns=1)]
+        latencies = time_in_turns(lambda item: run_model(model, item, **call), inputs, turns=1)
+    return [latency.median_ms for latency in latencies]

@@ -13,7 +13,7 @@ from .inference import fixed_shape, max_tokens_of
 
 
 # Arguments of `model.choose_budget`
-LIMITS = ("max_latency_ms", "max_macs", "min_f1", "min_score", "speedup", "max_loss", "tokens", "nearest")
+LIMITS = ("max_latency_ms", "max_macs", "min_score", "speedup", "max_loss", "tokens", "nearest")
 
 # `truncation` and `padding` are settings of a tokenizer's backend, which no other thread may use while they change. The lock
 # belongs to the module, since locks in a pipeline would keep it from being copied to worker processes.
@@ -34,6 +34,11 @@ class Stream(IterableDataset):
     def __iter__(self) -> Iterator:
         for index, item in enumerate(self.items):
             yield self.read(item, index)
+
+
+def rows_of(items):
+    """The rows of a data frame, whose iterator gives the names of its columns; all else as it is."""
+    return items.to_dict("records") if hasattr(items, "columns") and hasattr(items, "to_dict") else items
 
 
 def own_tokenizer(tokenizer, name: str):
@@ -60,7 +65,8 @@ def most_tokens(pipeline) -> int:
 
 
 def check_vocabulary(tokenizer, name: str) -> None:
-    """Refuses a tokenizer without words, as transformers silently makes for a folder without tokenizer files."""
+    """Refuses an impossible length, and a tokenizer without words: as transformers makes one without files."""
+    check_number(f"model_max_length of the tokenizer of {name}", tokenizer.model_max_length, 1, example=512)
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ValueError(
             f"{name} has no tokenizer: its tokenizer.json or vocabulary file is missing. Save the tokenizer into the folder "

@@ -8,12 +8,24 @@ from accelerate.utils import parse_flag_from_env
 from transformers import TrainingArguments
 
 from ..configuration_dynamic_tinybert import IMPORTANCES
-from ..utils.errors import check_choice, check_number
+from ..utils.errors import check_choice, check_number, reading
 
 
 AttentionTarget = Literal["scores", "probabilities"]
 ImportanceTarget = Literal["own", "teacher"]
 Preset = Literal["length-adaptive-transformer", "dynamic-tinybert"]
+RankingLoss = Literal["margin_mse", "kl_div"]  # sentence-transformers' MarginMSELoss and DistillKLDivLoss
+# Numbers of TrainingArguments that it does not check
+FROM_ZERO = (
+    "learning_rate",
+    "weight_decay",
+    "adam_epsilon",
+    "max_grad_norm",
+    "num_train_epochs",
+    "warmup_steps",
+    "warmup_ratio",
+)
+FROM_ZERO += ("dataloader_num_workers",)
 RELATIONS = ("query", "key", "value", "attention")
 
 
@@ -36,6 +48,7 @@ class DistillationArguments(TrainingArguments):
         preset (`str`, *optional*): Sampling and divergence of a paper's published code.
         temperature (`float`): Temperature of the in-place distillation.
         prediction_weight (`float`): Weight of a teacher's answers, from the features or else from `teacher=`.
+        ranking_loss (`str`, *optional*): Loss of a query's passages together (task reranking): `margin_mse` or `kl_div`.
         hard_label_weight (`float`): Weight of the labels; 0 trains on a teacher alone (TinyBERT, arXiv 1909.10351).
         teacher_temperature (`float`): Temperature of a teacher's answers, as given to `teacher_predictions`.
         hidden_weight (`float`): Weight of the error of hidden states (TinyBERT, arXiv 1909.10351, equation 8).
@@ -68,6 +81,7 @@ class DistillationArguments(TrainingArguments):
     preset: Preset | None = None
     temperature: float = 1.0
     prediction_weight: float = 1.0
+    ranking_loss: RankingLoss | None = None
     hard_label_weight: float = 1.0
     teacher_temperature: float = 1.0
     hidden_weight: float = 0.0
@@ -96,8 +110,9 @@ class DistillationArguments(TrainingArguments):
                 )
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = True  # LayerDrop and terms of some layers leave parameters without gradient
-        super().__post_init__()
         self._check_values()
+        with reading("An option of transformers.TrainingArguments"):
+            super().__post_init__()
         self._check_combinations()
 
     @property
@@ -111,6 +126,13 @@ class DistillationArguments(TrainingArguments):
         return bool(self.prediction_weight) or (self.length_drop and self.importance_target == "teacher")
 
     def _check_values(self) -> None:
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            check_number(name, getattr(self, name), 1, whole=True)
+        for name in FROM_ZERO:
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0)
+        for name in ("adam_beta1", "adam_beta2"):
+            check_number(name, getattr(self, name), 0, below=1)
         for name in ("temperature", "teacher_temperature"):
             check_number(name, getattr(self, name), above=0)
         for name in ("num_sandwich", "relation_heads", "relation_layer"):
@@ -124,6 +146,7 @@ class DistillationArguments(TrainingArguments):
         check_number("largest_macs", self.largest_macs, self.smallest_macs, 1)
         check_choice("importance", self.importance, (None, *IMPORTANCES))
         check_choice("preset", self.preset, (None, *get_args(Preset)))
+        check_choice("ranking_loss", self.ranking_loss, (None, *get_args(RankingLoss)))
         check_choice("attention_target", self.attention_target, get_args(AttentionTarget))
         check_choice("importance_target", self.importance_target, get_args(ImportanceTarget))
         for relation in self.relations or [None]:

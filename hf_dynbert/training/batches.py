@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Batches: the columns of labels and of a teacher, padding, and the `budget` argument."""
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithPadding
@@ -17,11 +19,15 @@ INPUTS = "teacher_input_ids"  # what a teacher with another tokenizer reads
 TYPES = "teacher_token_type_ids"
 MASK = "teacher_attention_mask"
 PLACES = "teacher_places"  # for each token of the student its position among the teacher's tokens; -1: none
+GROUPS = "groups"  # number of the query of each passage in the batch, for losses of rankings
 TEACHER_INPUTS = (INPUTS, TYPES, MASK, PLACES)
 
 
 class DistillationCollator(DataCollatorWithPadding):
     """[`~transformers.DataCollatorWithPadding`] that also pads the columns of a teacher.
+
+    A row with several passages of one query (`group_passages`) becomes one example for each passage, with the number of its
+    row in the column `groups`.
 
     The teacher's distributions are padded with 0 and `teacher_places` with -1, on the tokenizer's padding side. The
     teacher's tokens are padded with 0, and `teacher_attention_mask` is added.
@@ -29,7 +35,7 @@ class DistillationCollator(DataCollatorWithPadding):
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
         """Returns one padded batch."""
-        features = [dict(feature) for feature in features]
+        features, groups = ungrouped(features)
         columns = [name for name in (*ANSWERS, INPUTS, TYPES, PLACES) if name in features[0]]
         rows = {name: [torch.as_tensor(feature.pop(name)) for feature in features] for name in columns}
         batch = super().__call__(features)
@@ -42,7 +48,21 @@ class DistillationCollator(DataCollatorWithPadding):
                 batch[name] = pad_sequence([*values, widest], batch_first=True, padding_value=value, padding_side=side)[:-1]
             else:
                 batch[name] = pad_sequence(values, batch_first=True)
+        if groups is not None:
+            batch[GROUPS] = torch.tensor(groups)
         return batch
+
+
+def ungrouped(features: list[dict]) -> tuple[list[dict], list[int] | None]:
+    """A feature for each passage, and the row that it comes from, if the rows have several passages each."""
+    if not isinstance(features[0]["input_ids"][0], Sequence):
+        return [dict(feature) for feature in features], None
+    rows, groups = [], []
+    for group, feature in enumerate(features):
+        for index in range(len(feature["input_ids"])):
+            rows.append({name: values[index] for name, values in feature.items() if name != "length"})
+            groups.append(group)
+    return rows, groups
 
 
 def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -66,6 +66,27 @@ def logit_divergence(
     return divergence(student, teacher, temperature=temperature, reverse=reverse)
 
 
+def margin_error(student: torch.Tensor, teacher: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Squared error of the differences of scores `(B,)` within each group (Margin-MSE, arXiv 2010.02666, equation 1).
+
+    All pairs of a group count; the loss is a mean over the pairs of a group, then over groups.
+    """
+    student, teacher = student.float(), teacher.detach().float()
+    pairs = (groups[:, None] == groups).triu(diagonal=1)
+    errors = (student[:, None] - student - (teacher[:, None] - teacher)).square()
+    indices = groups.unique()
+    means = [errors[pairs & (groups == index)[:, None]] for index in indices]
+    return sum(found.mean() for found in means if len(found)) / len(indices) + 0 * student.sum()  # a group may have one
+
+
+def list_divergence(
+    student: torch.Tensor, teacher: torch.Tensor, groups: torch.Tensor, temperature: float = 1.0, reverse: bool = False
+) -> torch.Tensor:
+    """KL of the softmax of scores `(B,)` over each group, mean over groups (ListNet's top-one, ICML 2007, section 4.2)."""
+    mask = groups.unique()[:, None] == groups
+    return divergence(student.expand(len(mask), -1), teacher.expand(len(mask), -1), mask, temperature, reverse)
+
+
 def span_loss(logits: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of one end of a span: logits `(B, L)`, positions `(B,)`. A position beyond the window has the loss 0."""
     width = logits.shape[1]

@@ -14,7 +14,19 @@ from torch import nn
 
 from ..budgets.sampling import constant_drop, fit_length_config, sample_length_config, sample_placement, sample_subnetwork
 from ..subnetwork import FULL, SubNetwork, dropping_layers
-from .batches import ANSWERS, INPUTS, LOGITS, MASK, PLACES, TARGETS, TEACHER_INPUTS, TYPES, budget_argument, token_mask
+from .batches import (
+    ANSWERS,
+    GROUPS,
+    INPUTS,
+    LOGITS,
+    MASK,
+    PLACES,
+    TARGETS,
+    TEACHER_INPUTS,
+    TYPES,
+    budget_argument,
+    token_mask,
+)
 from .layers import LayerOutputs, capture_attention
 from .losses import log_probabilities
 from .teachers import label_order
@@ -67,7 +79,7 @@ class Objective(nn.Module):
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("student.")}
 
     def _run_passes(self, batch: dict[str, torch.Tensor], step: int) -> PassOutputs:
-        unread = {*ANSWERS, *TEACHER_INPUTS, *(column for term in self.terms for column in term.columns)}
+        unread = {*ANSWERS, *TEACHER_INPUTS, GROUPS, *(column for term in self.terms for column in term.columns)}
         inputs = {name: value for name, value in batch.items() if name not in unread}
         unlabelled = {name: value for name, value in inputs.items() if name not in self.label_names}
         sub_networks = [SubNetwork()]
@@ -128,13 +140,13 @@ def sample_sandwich(rng: random.Random, config, args) -> list[SubNetwork]:
     if bound is None:
         smallest = SubNetwork(fit_length_config(config, args.smallest_macs, sample_placement(rng, dropping)))
     else:
-        smallest = SubNetwork(constant_drop(layers, bound, layers=dropping))
+        smallest = SubNetwork(constant_drop(layers, bound, dropping))
     between = []
     for _ in range(args.num_sandwich):
         if bound is None:
             between.append(sample_subnetwork(rng, config, args.smallest_macs, args.largest_macs))
         else:
-            between.append(SubNetwork(sample_length_config(rng, layers, bound, layers=dropping)))
+            between.append(SubNetwork(sample_length_config(rng, layers, bound, dropping)))
     budgets = [name for name in config.budgets or {} if name != FULL] if args.budget_prob else []
     for index in range(len(between)):
         if budgets and rng.random() < args.budget_prob:

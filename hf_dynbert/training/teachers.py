@@ -13,7 +13,8 @@ from transformers.utils import logging
 
 from ..tasks.inference import max_tokens_of
 from ..tasks.question_answering.features import MAX_QUESTION_LENGTH, encode_windows, shorten
-from ..tasks.text_classification.data import MAX_TEXT_LENGTH, column_names, encode_texts, generic_names, read_texts
+from ..tasks.text_classification.data import MAX_TEXT_LENGTH, column_names, encode_texts, read_texts
+from ..tasks.text_classification.labels import generic_names
 from ..utils.defaults import MAX_LENGTH, STRIDE
 from .batches import INPUTS, LOGITS, PLACES, TARGETS, TYPES, budget_argument
 from .cache import fingerprint, map_in_shards
@@ -112,11 +113,6 @@ def teacher_logits(
         `datasets.Dataset`: column `teacher_logits`, a row for each row of the data.
     """
     order = label_order(labels, teacher.config.id2label)
-    if teacher.config.problem_type == "multi_label_classification" and len(order) > 1:
-        raise ValueError(
-            "The teacher is a multi-label classifier (problem_type multi_label_classification). teacher_logits takes "
-            "single-label classifiers and regression; DistillationTrainer(teacher=...) takes this teacher too."
-        )
     limit = readable_tokens(teacher, teacher_tokenizer)
 
     def predict(batch: dict) -> dict:

@@ -17,7 +17,7 @@ from ..drop_and_restore import first_segment, first_token
 from ..importance import IMPORTANCES
 from ..subnetwork import SubNetwork, dropping_layers
 from . import losses
-from .batches import LOGITS, SPANS, TARGETS, token_mask
+from .batches import GROUPS, LOGITS, SPANS, TARGETS, token_mask
 from .layers import LayerOutputs, layer_map
 
 
@@ -83,12 +83,18 @@ class Term(nn.Module):
 
 
 class LabelsTerm(Term):
-    """The task's own loss, from the labels."""
+    """The task's own loss, from the labels; with a loss of rankings, from the grades of each query's passages."""
 
     name, passes = "labels", "full"
 
+    def __init__(self, weight: float, ranking_loss: str | None = None):
+        super().__init__(weight)
+        self.ranking_loss = ranking_loss
+
     def forward(self, outputs, batch):
-        return label_loss(outputs.full, batch)
+        if self.ranking_loss is None:
+            return label_loss(outputs.full, batch)
+        return ranking_divergence(self.ranking_loss, outputs.full.logits, batch["labels"], batch)
 
 
 class PredictionTerm(Term):
@@ -96,12 +102,14 @@ class PredictionTerm(Term):
 
     name, passes = "prediction", "full"
 
-    def __init__(self, weight: float, temperature: float):
+    def __init__(self, weight: float, temperature: float, ranking_loss: str | None = None):
         super().__init__(weight)
-        self.temperature = temperature
+        self.temperature, self.ranking_loss = temperature, ranking_loss
 
     def forward(self, outputs, batch):
         answers, full = outputs.answers, outputs.full
+        if LOGITS in answers and self.ranking_loss is not None:
+            return ranking_divergence(self.ranking_loss, full.logits, answers[LOGITS], batch, self.temperature)
         if LOGITS in answers:
             return losses.logit_divergence(full.logits, answers[LOGITS], problem_type(outputs.config), self.temperature)
         if TARGETS[0] not in answers:
@@ -141,9 +149,9 @@ class InPlaceTerm(Term):
 
     name, passes = "in_place", "smaller"
 
-    def __init__(self, weight: float, temperature: float, reverse: bool):
+    def __init__(self, weight: float, temperature: float, reverse: bool, ranking_loss: str | None = None):
         super().__init__(weight)
-        self.options = temperature, reverse
+        self.options, self.ranking_loss = (temperature, reverse), ranking_loss
 
     def forward(self, outputs, batch):
         divergences = [self._divergence(output, outputs, batch) for output in outputs.smaller]
@@ -151,6 +159,8 @@ class InPlaceTerm(Term):
 
     def _divergence(self, output, outputs: PassOutputs, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         full, config = outputs.full, outputs.config
+        if self.ranking_loss is not None:
+            return ranking_divergence(self.ranking_loss, output.logits, full.logits, batch, *self.options)
         if "logits" in full:
             return losses.logit_divergence(output.logits, full.logits, problem_type(config), *self.options)
         mask = token_mask(batch)
@@ -219,9 +229,9 @@ def build_terms(args, student, teacher=None) -> list[Term]:
     head = head_of(student)
     terms: list[Term] = []
     if args.hard_label_weight:
-        terms.append(LabelsTerm(args.hard_label_weight))
+        terms.append(LabelsTerm(args.hard_label_weight, args.ranking_loss))
     if args.prediction_weight and head is not None:
-        terms.append(PredictionTerm(args.prediction_weight, args.teacher_temperature))
+        terms.append(PredictionTerm(args.prediction_weight, args.teacher_temperature, args.ranking_loss))
     if args.learns_layers:
         if teacher is None:
             raise ValueError(
@@ -230,7 +240,7 @@ def build_terms(args, student, teacher=None) -> list[Term]:
             )
         terms += _layer_terms(args, student.config, teacher.config)
     if args.length_drop:
-        terms.append(InPlaceTerm(1.0, args.temperature, reverse=args.preset == "length-adaptive-transformer"))
+        terms.append(InPlaceTerm(1.0, args.temperature, args.preset == "length-adaptive-transformer", args.ranking_loss))
         if IMPORTANCES[student.config.importance].is_learned and args.importance_weight:
             terms.append(ImportanceTerm(args.importance_weight, args.importance_target, classifies=head == "classes"))
     return terms
@@ -282,6 +292,27 @@ def label_loss(output, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
     if all(name in batch for name in SPANS) and "start_logits" in output:
         return mean_over_ends(losses.span_loss, output, *(batch[name] for name in SPANS), token_mask(batch))
     return output.get("loss")
+
+
+def ranking_divergence(
+    kind: str, student: torch.Tensor, teacher: torch.Tensor, batch: dict, temperature: float = 1.0, reverse: bool = False
+) -> torch.Tensor:
+    """Loss of the scores of each query's passages, from logits `(B, 1)` or `(B, 2)`, see `args.ranking_loss`."""
+    if GROUPS not in batch:
+        raise ValueError(
+            f"ranking_loss={kind!r} compares the passages of a query. Make rows of several passages with "
+            "hf_dynbert.tasks.reranking.groups.group_passages, and pad them with DistillationCollator."
+        )
+    student, teacher = relevance(student), relevance(teacher)
+    if kind == "margin_mse":
+        return losses.margin_error(student, teacher, batch[GROUPS])
+    return losses.list_divergence(student, teacher, batch[GROUPS], temperature, reverse)
+
+
+def relevance(logits: torch.Tensor) -> torch.Tensor:
+    """Scores `(B,)`: the one logit, or the second of two minus the first."""
+    logits = logits.float()
+    return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
 def mean_over_ends(loss: Callable, output, start: torch.Tensor, end: torch.Tensor, *args) -> torch.Tensor:

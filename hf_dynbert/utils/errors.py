@@ -2,6 +2,7 @@
 """Distinguishes errors of input from faults of the program, and checks values."""
 
 import dis
+import json
 import math
 import numbers
 import pickle
@@ -19,6 +20,7 @@ ARCHIVE = "inline_container.cc"  # of torch.save, which raises a RuntimeError wh
 # Errors of files, folders and networks, whoever raises them
 OF_FILES = (OSError, HTTPError, StrictDataclassError, yaml.YAMLError, UnicodeError, pickle.UnpicklingError)
 OF_FILES += (SafetensorError,)
+OF_TRAINING = ("transformers.training_args", "transformers.trainer", "transformers.integrations")  # raise about options
 
 
 class InputError(ValueError):
@@ -57,6 +59,30 @@ def check_choice(name: str, value: object, valid: Iterable) -> None:
         raise ValueError(f"{name} is {value!r:.60}; valid are {', '.join(map(repr, valid))}.")
 
 
+def is_utf8(value: object) -> bool:
+    """Whether a value is a text that can be written as UTF-8; half of a surrogate pair cannot."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def read_json_option(name: str, text: str | None, example: str) -> dict | None:
+    """The JSON object in an option; `None` if it is not given.
+
+    Raises:
+        InputError: "--budgets is not JSON (...); write for example --budgets '{"half": [0.8, 0.6]}'."
+    """
+    hint = f"write for example {name} '{example}'."
+    try:
+        value = json.loads(text or "null")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is not JSON ({one_line(error)}); {hint}") from error
+    if text and not isinstance(value, dict):
+        raise InputError(f"{name} is {text:.60}, which is no JSON object; {hint}")
+    return value
+
+
 @contextmanager
 def reading(source: str) -> Iterator[None]:
     """Turns the errors of a damaged or missing option, file, folder or Hub id into an [`InputError`] that names it.
@@ -79,7 +105,9 @@ def is_input_error(error: BaseException) -> bool:
     """Whether an error is about input, so that its message is enough without a traceback.
 
     It is if a file, a folder or the network caused it, or if a `raise` statement of this package raised a `ValueError`: a
-    check of arguments or data. Any other error, for example `zip` over lists of two lengths, is a fault of the program.
+    check of arguments or data, or an `ImportError`: an extra that is not installed. What a `raise` statement of
+    transformers' trainer raises is about its options. Any other error, for example `zip` over lists of two lengths, is a
+    fault of the program.
     """
     return isinstance(error, (InputError, *OF_FILES)) or is_check(error) or _is_failed_write(error)
 
@@ -89,13 +117,15 @@ def _is_failed_write(error: BaseException) -> bool:
 
 
 def is_check(error: BaseException) -> bool:
-    """Whether a `raise` statement of this package raised a `ValueError`."""
+    """Whether a `raise` statement of this package, or of transformers' trainer, raised an error about input."""
     trace = error.__traceback__
-    if not isinstance(error, ValueError) or trace is None:
+    if trace is None:
         return False
     while trace.tb_next is not None:
         trace = trace.tb_next
-    if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] != PACKAGE:
+    module = trace.tb_frame.f_globals.get("__name__", "")
+    is_ours = module.partition(".")[0] == PACKAGE and isinstance(error, (ValueError, ImportError))
+    if not is_ours and not module.startswith(OF_TRAINING):
         return False
     return trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_dynbert.budgets.search.pareto import Point, cost_at, pareto_front
+from hf_dynbert.budgets.search.pareto import Point, pareto_front
 from hf_dynbert.budgets.search.space import LengthSpace
 
 
@@ -118,13 +118,27 @@ def hypervolume(points: Sequence[Point], worst: Point) -> float:
     return sum((end - cost) * (score - worst[1]) for (cost, score), end in zip(front, ends, strict=True))
 
 
+def cost_at(points: Sequence[Point], score: float) -> float | None:
+    """The cost of a score on the front of some points, interpolated linearly between two points."""
+    before = None
+    for index in pareto_front(points):
+        cost, reached = points[index]
+        if reached >= score:
+            if before is None:
+                return cost
+            part = (score - before[1]) / (reached - before[1])
+            return before[0] + part * (cost - before[0])
+        before = points[index]
+    return None
+
+
 def search(method: str, table: Table, num_evaluations: int, seed: int) -> list[Point]:
     """Returns cost and score of each configuration that a method evaluates."""
     if method == "evolution":
         return evolve(lambda shares: table(*shares), 2, SMALLEST, num_evaluations, seed)
     from hf_dynbert.budgets.search.optuna_search import search_length_configs
 
-    space = LengthSpace.shares(2, smallest=SMALLEST)
+    space = LengthSpace(2, smallest=SMALLEST)
     result = search_length_configs(
         lambda shares: table(*shares),
         space,
@@ -134,7 +148,7 @@ def search(method: str, table: Table, num_evaluations: int, seed: int) -> list[P
         min_score=(1 - MAX_LOSS) * table.full,
         progress=False,
     )
-    return [one.point for one in result.measured]
+    return [(one.cost, one.score) for one in result.measured]
 
 
 def compare(args: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from hf_dynbert import DynamicInt8Config
-from hf_dynbert.budgets.latency import machine_name, measure_latencies
+from hf_dynbert.budgets.latency import machine_name, time_in_turns
 from hf_dynbert.int8_quantizer import KEPT_EXACT
 from hf_dynbert.tasks import QuestionAnsweringEvaluator
 from hf_dynbert.tasks.question_answering.squad import load_squad, split_by_article
@@ -130,7 +130,8 @@ def time_models(models: dict, turns: int) -> dict[tuple[str, int, str], float]:
                 length_config=budget,
             )
 
-    return dict(zip(variants, measure_latencies(call, variants, turns), strict=True))
+    latencies = time_in_turns(call, variants, turns)
+    return {variant: latency.median_ms for variant, latency in zip(variants, latencies, strict=True)}
 
 
 if __name__ == "__main__":

@@ -5,22 +5,24 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
-from hf_dynbert.budgets.budget import Budget, choose_budget, keep_budgets, name_budgets, standard_error
+from hf_dynbert.budgets.budget import Budget, choose_budget
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import (
     BURST,
     WARMUP,
     machine_name,
-    measure_latencies,
     measure_repeatably,
     time_in_turns,
 )
 from hf_dynbert.budgets.model_budgets import length_configs
+from hf_dynbert.budgets.search.evaluator import standard_error
+from hf_dynbert.budgets.search.report import name_budgets, select_budgets
 from hf_dynbert.subnetwork import SubNetwork
 
 
@@ -55,31 +57,35 @@ FOUND = [point("a", 79.9, 16.0, 3e9), point("b", 79.3, 12.0, 2e9), point("c", 78
 
 
 def test_what_is_kept(caplog):
+    """No budget has a name, so the points of the front are numbered from the fastest."""
+    found = [replace(budget, length_config=[budget.latency_ms / 100] * 4) for budget in FOUND]
     slow, beaten, better = point("slow", 79.0, 21.0), point("beaten", 78.5, 12.5), point("better", 80.5, 19.0)
     with caplog.at_level(logging.WARNING):
-        kept = keep_budgets([*FOUND, slow, beaten], FULL)
-    assert [budget.name for budget in kept] == ["d", "c", "b", "a", "full"]
+        kept = select_budgets(FULL, [*found, slow, beaten], 1.0, lambda length_config: 0.0)
+    assert [budget.latency_ms for budget in kept.values()] == [20.0, 6.0, 9.0, 12.0, 16.0]
+    assert list(kept) == ["full", "front-1", "front-2", "front-3", "front-4"]
     assert caplog.text.count("left out") == 1 and "takes 21.00 ms, full length 20.00 ms" in caplog.text
-    assert [budget.name for budget in keep_budgets([*FOUND, better], FULL)] == ["d", "c", "b", "a", "better"]
+    kept = select_budgets(FULL, [*found, better], 1.0, lambda length_config: 0.0)
+    assert [budget.latency_ms for budget in kept.values()] == [20.0, 6.0, 9.0, 12.0, 16.0, 19.0]
 
 
 def test_three_names():
-    assert {name: b.name for name, b in name_budgets(FOUND, FULL).items()} == {"accurate": "a", "balanced": "b", "fast": "c"}
-    assert set(name_budgets(FOUND[1:], FULL)) == {"balanced", "fast"}
-    assert name_budgets([FULL], FULL) == {}
-    both = name_budgets([FOUND[0]], FULL)
+    named = name_budgets(FOUND, FULL, lambda length_config: 1.0)
+    assert {name: budget.name for name, budget in named.items()} == {"accurate": "a", "balanced": "b", "fast": "c"}
+    assert set(name_budgets(FOUND[1:], FULL, lambda length_config: 1.0)) == {"balanced", "fast"}
+    assert name_budgets([], FULL, lambda length_config: 1.0) == {}
+    both = name_budgets([FOUND[0]], FULL, lambda length_config: 1.0)
     assert both["accurate"] is both["fast"]
 
 
 def test_luck_with_the_sample_names_nothing():
-    lucky, sure = point("lucky", 79.9, 7.0), point("sure", 80.0, 12.0)
-    assert {b.name for b in name_budgets([sure, lucky], FULL).values()} == {"lucky"}
-    parts, asked = {"lucky": 0.985, "sure": 0.995}, []
-    named = name_budgets(
-        [sure, lucky, point("slow", 70.0, 6.0)], FULL, lambda one: asked.append(one.name) or parts[one.name]
-    )
+    lucky, sure, bad = point("lucky", 79.9, 7.0, share=0.3), point("sure", 80.0, 12.0), point("bad", 70.0, 6.0, share=0.1)
+    named = name_budgets([sure, lucky], FULL, lambda length_config: 1.0)
+    assert {budget.name for budget in named.values()} == {"lucky"}
+    parts, measured = {0.3: 0.985, 0.5: 0.995}, []
+    named = name_budgets([sure, lucky, bad], FULL, lambda entries: measured.append(entries[0]) or parts[entries[0]])
     assert {name: budget.name for name, budget in named.items()} == {"balanced": "sure", "fast": "lucky"}
-    assert "slow" not in asked  # its own F1 says enough
+    assert 0.1 not in measured  # its own F1 is too low
 
 
 def test_the_error_of_what_is_lost():
@@ -96,12 +102,12 @@ def test_the_error_of_what_is_lost():
         ({"max_latency_ms": 12.0}, "b"),
         ({"max_latency_ms": 100}, "full"),
         ({"max_macs": 1.5e9}, "c"),
-        ({"min_f1": 79.0}, "b"),
-        ({"min_f1": 60.0}, "d"),
+        ({"min_score": 79.0}, "b"),
+        ({"min_score": 60.0}, "d"),
         ({"speedup": 2}, "c"),
         ({"speedup": 1}, "full"),
         ({"speedup": 2, "max_macs": 1e9}, "c"),
-        ({"min_f1": 78.0, "max_latency_ms": 13}, "b"),
+        ({"min_score": 78.0, "max_latency_ms": 13}, "b"),
     ],
 )
 def test_what_a_person_means(asked, name):
@@ -115,11 +121,9 @@ def test_a_requirement_that_nothing_meets_is_refused():
         choose_budget([], speedup=2)
     with pytest.raises(ValueError, match=r"No budget of this model gives max_latency_ms=1. It has: a F1 79.9 in 16.0 ms"):
         choose_budget(FOUND, max_latency_ms=1)
-    with pytest.raises(ValueError, match="are one requirement"):
-        choose_budget(FOUND, min_f1=70, min_score=70)
 
 
-@pytest.mark.parametrize("name", ["max_latency_ms", "max_macs", "min_f1", "speedup", "min_score", "max_loss"])
+@pytest.mark.parametrize("name", ["max_latency_ms", "max_macs", "speedup", "min_score", "max_loss"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "2", True])
 def test_impossible_requirements_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} is"):
@@ -130,7 +134,6 @@ def test_impossible_requirements_are_refused(name, value):
     ("requirement", "name"),
     [
         ({"speedup": 3, "max_loss": 0.2}, "d"),  # d lost 12.5 % of full length's F1
-        ({"speedup": 3, "min_f1": 60}, "d"),
         ({"speedup": 3, "min_score": 60}, "d"),
         ({"speedup": 3, "nearest": True}, "c"),  # the fastest that lost at most 6 %
         ({"speedup": 3, "nearest": True, "max_loss": 0.01}, "b"),
@@ -179,12 +182,12 @@ def test_latencies_are_medians_in_turns(clock):
         order.append(variant)
         clock.pass_time(variant)
 
-    assert measure_latencies(call, [5, 2, 9], turns=3) == pytest.approx([5, 2, 9])
+    assert [found.median_ms for found in time_in_turns(call, [5, 2, 9], turns=3)] == pytest.approx([5, 2, 9])
     rounds = order[WARMUP * 3 :]
     starts = [rounds[first : first + 3 * BURST : BURST] for first in range(0, 9 * BURST, 3 * BURST)]
     assert starts == [[5, 2, 9], [2, 9, 5], [9, 5, 2]]
     with pytest.raises(ValueError, match="turns is 0"):
-        measure_latencies(call, [1], turns=0)
+        time_in_turns(call, [1], turns=0)
 
 
 def test_noise_is_detected_and_measured_again(clock):
@@ -208,8 +211,8 @@ def test_noise_is_detected_and_measured_again(clock):
 
 
 def test_the_real_clock():
-    found = measure_latencies(lambda seconds: time.sleep(seconds), [0.001, 0.03], turns=1)
-    assert found[0] >= 1 and found[1] >= 30
+    short, long = time_in_turns(lambda seconds: time.sleep(seconds), [0.001, 0.03], turns=1)
+    assert short.median_ms >= 1 and long.median_ms >= 30
 
 
 def entries(machine, runtime):
@@ -264,7 +267,8 @@ def test_a_budget_chosen_by_a_model(make_model, batch, tmp_path, cache):
     again = DynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path / "saved").eval()
     assert again.config.budgets == model.config.budgets
     assert again.choose_budget(max_latency_ms=9) == again.choose_budget(max_macs=4e6) == [0.9, 0.8, 0.7, 0.6]
-    assert again.choose_budget(speedup=3, max_loss=0.1) == [0.6, 0.5, 0.4, 0.3] and again.choose_budget(min_f1=80) == "full"
+    assert again.choose_budget(speedup=3, max_loss=0.1) == [0.6, 0.5, 0.4, 0.3]
+    assert again.choose_budget(min_score=80) == "full"
     assert again.choose_budget(speedup=3, nearest=True) == [0.9, 0.8, 0.7, 0.6]
     with torch.no_grad():
         by_name = again(**batch, length_config="a").start_logits

@@ -76,6 +76,7 @@ def test_a_missing_option_is_named(verb, files, capsys):
 
 
 WRITING = ("train", "search", "quantize", "benchmark", "convert")  # into --output_dir
+SIZES = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
 COUNTS = ("stride", "batch_size", "threads", "limit", "max_length", "top_k", "max_answer_len")
 COUNTS += ("latency_samples", "calibration_samples", "seed", "max_train_samples", "eval_samples", "speedup")
 
@@ -136,7 +137,6 @@ def test_damaged_model_folders(verb, name, content, files, tmp_path, capsys):
     "argv",
     [
         ["train", *RIGHT["train"], "--teacher_model_name_or_path", "SPOILED"],
-        ["search", *RIGHT["search"], "--baselines", "SPOILED@0.5,0.5,0.5,0.5"],
         ["benchmark", *RIGHT["benchmark"], "--int8", "SPOILED"],
     ],
     ids=lambda argv: argv[-2],
@@ -150,6 +150,17 @@ def test_damaged_folders_of_other_options(argv, name, content, files, tmp_path, 
     argv = [word.replace("SPOILED", str(folder)) for word in argv]
     refused(argv, files, capsys, name if content is not None else "spoiled holds no")
     assert not os.path.exists(files["OUT"])
+
+
+def test_impossible_lengths_of_a_tokenizer(files, tmp_path, capsys):
+    folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
+    files["MODEL"] = str(folder)
+    for length in ('"x"', "-1", "0"):
+        (folder / "tokenizer_config.json").write_text(
+            f'{{"tokenizer_class": "BertTokenizer", "model_max_length": {length}}}'
+        )
+        for verb in ("predict", "evaluate"):
+            refused([verb, *RIGHT[verb]], files, capsys, "model_max_length of the tokenizer")
 
 
 @pytest.mark.parametrize("names", [["vocab.json"], ["merges.txt"], ["added_tokens.json", "special_tokens_map.json"]])
@@ -214,6 +225,7 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
         (["evaluate", *RIGHT["evaluate"], "--length-config", "0.1,0.2,0.3,0.4"], "has no length configuration"),
         (["evaluate", *RIGHT["evaluate"], "--length-config", "fast"], "has no length configuration"),
         (["evaluate", "--model", "MODEL", "--data", "nowhere.json"], "nowhere.json"),
+        (["evaluate", "--model", "MODEL", "--data", "DATA", "DATA", "--predictions", "new.json"], "2 examples have the id"),
         (["evaluate", "--model", "FILE", "--data", "DATA"], "is a file"),
         (["evaluate", "--model", "./nowhere", "--data", "DATA"], "there is no folder ./nowhere"),
         (["predict", *RIGHT["predict"], "--context_file", "CONTEXT"], "one of the two"),
@@ -221,6 +233,38 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
         (["predict", *RIGHT["predict"][:4], "--context_file", "nowhere.txt"], "nowhere.txt"),
         (["predict", *RIGHT["predict"], "--length_config", "full", "--speedup", "2"], "all select a budget"),
         (["predict", *RIGHT["predict"], "--speedup", "2"], "no budgets to choose from"),
+        *(
+            (["train", *RIGHT["train"], *words], message)
+            for words, message in (
+                (["--budgets", "{"], "--budgets is not JSON"),
+                (["--budgets", "[1]"], "no JSON object"),
+                (["--config_overrides", "{"], "--config_overrides is not JSON"),
+                (["--config_overrides", "null"], "no JSON object"),
+                (["--config_overrides", '{"hidden_size": 33}'], "with num_attention_heads=4 valid are its multiples"),
+                (["--config_overrides", '{"pad_token_id": 99999}'], "pad_token_id is 99999"),
+                (["--config_overrides", '{"num_labels": "x"}'], "num_labels is 'x'"),
+                (
+                    ["--config_overrides", '{"hidden_size": 33}', "--no_length_adaptive", "--no_length_drop"],
+                    "not a multiple",
+                ),
+                (["--attn_implementation", "nope"], "attn_implementation is 'nope'"),
+                (["--attn_implementation", "flash_attention_2"], "attn_implementation is 'flash_attention_2'"),
+                (["--bf16", "--fp16"], "fp16 and bf16"),
+                (["--lr_scheduler_kwargs", "{"], "TrainingArguments cannot be read"),
+                (["--report_to", "nope", "--max_length", "120", "--stride", "8"], "nope is not supported"),
+                (["--eval_strategy", "epoch"], "eval_strategy=epoch needs data"),
+                *(
+                    ([f"--{name}", value], f"{name} is {value}")
+                    for name in ("learning_rate", "weight_decay", "adam_beta2", "warmup_steps", "num_train_epochs")
+                    for value in ("-1.0", "nan", "inf")
+                ),
+                *(([f"--{name}", "0"], f"{name} is 0") for name in SIZES),
+            )
+        ),
+        *(
+            (["quantize", *RIGHT["quantize"], "--tolerable_loss", value], "tolerable_loss is")
+            for value in ("-1", "nan", "1e9")
+        ),
         (["convert", *RIGHT["convert"], "--budgets", "{"], "--budgets is not JSON"),
         (["convert", *RIGHT["convert"], "--budgets", DEEP], "--budgets is not JSON"),
     ],

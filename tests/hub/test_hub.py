@@ -409,6 +409,10 @@ class Bomb:
         (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
         (lambda folder: (folder / "config.json").write_text("{}"), "has no model_type"),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": "dynamic_tinybert", "dtype": "nope"}'),
+            "config.json cannot be read",
+        ),
         (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
         (
             lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),

@@ -113,6 +113,14 @@ def test_a_folder_without_a_record_is_refused(train, make_model, tmp_path):
         train()
 
 
+@pytest.mark.parametrize("record", ["{", "[]", "3", '{"settings": 3}', '{"contents": [1]}'])
+def test_a_damaged_record_is_refused(train, make_model, tmp_path, record):
+    make_model().save_pretrained(tmp_path / "run")
+    (tmp_path / "run" / "_run.json").write_text(record)
+    with pytest.raises(ValueError, match="_run.json cannot be read. Give another"):
+        train()
+
+
 def interrupted(folder, steps):
     """The folder as a run leaves it that was killed after so many steps."""
     for path in folder.glob("checkpoint-*"):

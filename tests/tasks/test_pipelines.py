@@ -147,12 +147,36 @@ def test_a_question_comes_in_many_ways(make_pipeline, way):
 @pytest.mark.parametrize(
     "inputs",
     [lambda: (text for text in TEXTS), lambda: tuple(TEXTS), lambda: Dataset.from_dict({"text": TEXTS})]
-    + [lambda: KeyDataset(Dataset.from_dict({"text": TEXTS}), "text"), lambda: Dataset.from_dict({"text": TEXTS})["text"]],
-    ids=["generator", "tuple", "data set", "KeyDataset", "column"],
+    + [lambda: KeyDataset(Dataset.from_dict({"text": TEXTS}), "text"), lambda: Dataset.from_dict({"text": TEXTS})["text"]]
+    + [lambda: pandas.DataFrame({"text": TEXTS}), lambda: pandas.Series(TEXTS)],
+    ids=["generator", "tuple", "data set", "KeyDataset", "column", "data frame", "series"],
 )
 def test_texts_come_in_many_ways(make_pipeline, inputs):
     classify = make_pipeline("text-classification")
     assert same(list(classify(inputs(), batch_size=2)), [classify(text) for text in TEXTS])
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        None,
+        7,
+        b"a",
+        "\ud800",
+        ["a", None],
+        [("a", "b")],
+        [["a"]],
+        {},
+        {"text": None},
+        {"text": ["a", "b"]},
+        {"text_pair": "a"},
+    ],
+    ids=repr,
+)
+def test_other_texts_are_refused(make_pipeline, inputs):
+    """transformers took a list as one text, and returned one result for several texts."""
+    with pytest.raises(ValueError, match="The text is .*; valid are a text and"):
+        make_pipeline("text-classification")(inputs)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -185,6 +209,7 @@ def test_streams_are_read_while_results_are_used(make_pipeline, task):
         ((("who?", "x"),), {"context": "x"}, "both by position and by name"),
         (("who?", None), {}, "The context is None"),
         ((["a", "b"], ["c", "d", "e"]), {}, "2 questions do not fit 3 contexts"),
+        (("\ud800", "x"), {}, "The question is"),
         ((), {"question": [None], "context": "x"}, "Item 0: The question is None"),
         ((), {"question": ["a", float("nan")], "context": "x"}, "Item 1: The question is nan"),
         ((({"question": q, "context": "x"} for q in ("a", "")),), {}, "Item 1: The question is ''"),
@@ -239,7 +264,7 @@ COUNTS |= {"max_seq_len": HOSTILE, "max_question_len": HOSTILE, "doc_stride": [-
 COUNTS |= {"batch_size": [0, -1, True, "3", 1.5], "num_workers": [-1, True, "3", 1.5]}
 NUMBERS = {
     name: [0, -1, True, "3", float("nan"), float("inf"), [1]]
-    for name in ("max_latency_ms", "max_macs", "min_f1", "max_loss")
+    for name in ("max_latency_ms", "max_macs", "min_score", "max_loss")
 }
 NUMBERS |= {"tokens": [0, True, "3", 1.5], "nearest": ["yes", 1]}
 BUDGET = {"budget": ["nope", [], [0.5], [2.0] * 4, 3, True, {"nope": 1}, [float("nan")] * 4, "", [0.5, 0.6, 0.7, 0.8]]}
@@ -289,7 +314,14 @@ def test_unknown_options_are_refused(make_pipeline, task, plain):
             make_pipeline(task, plain, **{name: 1})
 
 
-@pytest.mark.parametrize("option", [{"budget": "fast"}, {"length_config": [0.5] * 4}, {"max_latency_ms": 5}, {"min_f1": 50}])
+def test_a_misspelt_question_is_named(make_pipeline):
+    with pytest.raises(TypeError, match="Unknown option questions; the nearest valid one is question"):
+        make_pipeline("extractive-qa")(questions="who?", context="ada")
+
+
+@pytest.mark.parametrize(
+    "option", [{"budget": "fast"}, {"length_config": [0.5] * 4}, {"max_latency_ms": 5}, {"min_score": 50}]
+)
 @pytest.mark.parametrize("task", TASKS)
 def test_plain_models_refuse_budgets(make_pipeline, task, option):
     with pytest.raises(ValueError, match="is not length-adaptive and has no budgets"):

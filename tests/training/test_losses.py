@@ -7,7 +7,9 @@ import torch
 
 from hf_dynbert.training.losses import (
     divergence,
+    list_divergence,
     logit_divergence,
+    margin_error,
     relation_divergence,
     relation_scores,
     saliency,
@@ -203,3 +205,23 @@ def test_padding_and_other_examples_change_no_loss_between_layers(loss):
     torch.testing.assert_close(loss(*wider, torch.nn.functional.pad(MASK, (0, 3))), whole, atol=1e-5, rtol=1e-5)
     halves = [loss(student[i : i + 1], teacher[i : i + 1], MASK[i : i + 1]) for i in (0, 1)]
     torch.testing.assert_close(sum(halves) / 2, whole, atol=1e-5, rtol=1e-5)  # two steps of one example are one of two
+
+
+def test_losses_of_rankings_are_their_formulas():
+    student, teacher = torch.randn(7, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+    groups = torch.tensor([0, 0, 0, 2, 2, 5, 2])  # three passages, three, and one alone
+    members = [[0, 1, 2], [3, 4, 6], [5]]
+    margins, lists = [], []
+    for group in members:
+        pairs = [(a, b) for place, a in enumerate(group) for b in group[place + 1 :]]
+        errors = [((student[a] - student[b]) - (teacher[a] - teacher[b])).item() ** 2 for a, b in pairs]
+        margins.append(sum(errors) / len(errors) if errors else 0.0)
+        target, own = (scores[group].softmax(0) for scores in (teacher, student))
+        lists.append((target * (target / own).log()).sum().item())
+    assert margin_error(student, teacher, groups).item() == pytest.approx(sum(margins) / 3, rel=1e-5)  # float32
+    assert list_divergence(student, teacher, groups).item() == pytest.approx(sum(lists) / 3, rel=1e-5)  # float32
+    assert margin_error(student, student + 3, groups).item() == pytest.approx(0, abs=1e-10)
+    assert list_divergence(student, student + 3, groups).item() == pytest.approx(0, abs=1e-6)  # float32
+    alone = torch.randn(1, requires_grad=True)
+    margin_error(alone, torch.zeros(1), torch.tensor([0])).backward()
+    assert alone.grad.item() == 0

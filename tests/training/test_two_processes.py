@@ -22,6 +22,7 @@ def trained(sizes, tokenizer, tmp_path_factory):
         for task, model in (
             ("qa", BertForQuestionAnswering(BertConfig(**config))),
             ("classes", BertForSequenceClassification(BertConfig(**config, num_labels=3))),
+            ("rankings", BertForSequenceClassification(BertConfig(**config, num_labels=1))),
         ):
             model.save_pretrained(root / kind / task)
             tokenizer.save_pretrained(root / kind / task)

@@ -25,6 +25,7 @@ from hf_dynbert import (
 )
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.run import run_recipe
+from hf_dynbert.tasks.reranking.groups import QUERY, group_passages
 
 
 BATCH = 8  # examples of a step, over all processes and accumulated batches
@@ -43,11 +44,14 @@ SETTINGS = {  # task, options; `teacher` is a wider model that answers on the fl
         "classes",
         {"importance": "learned", "accumulate": 4, "gradient_checkpointing": True, "teacher": True},
     ),
+    "rankings, margins": ("rankings", {"importance": "learned", "ranking_loss": "margin_mse", "teacher": True}),
+    "rankings, lists, accumulated": ("rankings", {"importance": "all", "ranking_loss": "kl_div", "accumulate": 4}),
 }
 PLAIN_TEXT, STORED_ANSWERS = "plain text, relations alone", "stored answers of a teacher"
 CLASSES = {
     "qa": (DynamicTinyBertForQuestionAnswering, AutoModelForQuestionAnswering),
     "classes": (DynamicTinyBertForSequenceClassification, AutoModelForSequenceClassification),
+    "rankings": (DynamicTinyBertForSequenceClassification, AutoModelForSequenceClassification),
 }
 
 
@@ -75,7 +79,11 @@ def questions(number):
 
 
 def features_of(task, tokenizer):
-    data = questions(16)
+    data = questions(48 if task == "rankings" else 16)
+    if task == "rankings":
+        tokens = tokenizer(data["question"][:], data["context"][:])
+        columns = {"labels": [[float(index % 3 == 1)] for index in range(48)], "length": [1] * 48}
+        return group_passages(Dataset.from_dict({**tokens, **columns, QUERY: [index // 3 for index in range(48)]}), 3)
     if task == "classes":
         return Dataset.from_dict({**tokenizer(data["context"][:]), "labels": [index % 3 for index in range(16)]})
     return training_features(data, tokenizer, max_length=128, stride=16)

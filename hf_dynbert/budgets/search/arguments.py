@@ -38,10 +38,6 @@ class SearchArguments(TaskArguments):
         seed (`int`): seed of the draw of the samples, and of the search.
         cost (`str`): what the search lowers: `latency`, measured next to full length at batch 1 on real examples, or `macs`.
         latency_samples (`int`): examples that are timed, spread over the lengths.
-        length_configs (`list[str]`): further length configurations to measure, such as published ones:
-            `269,253,252,202,104,34`.
-        baselines (`list[str]`): other models to measure next to the results: folders or Hub ids, plain models too. A
-            length-adaptive model may have a budget: `FOLDER@315,251,242,159,142,33`.
         batch_size (`int`): inputs of a batch, padded to the longest.
         threads (`int`): threads of the runtime; all cores by default.
     """
@@ -62,8 +58,6 @@ class SearchArguments(TaskArguments):
     num_evaluations: int = 144
     cost: str = field(default="latency", metadata={"choices": list(COSTS)})
     latency_samples: int = 8
-    length_configs: list[str] = field(default_factory=list)
-    baselines: list[str] = field(default_factory=list)
     batch_size: int = 32
     threads: int | None = None
     seed: int = 0

@@ -15,17 +15,3 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
         if not front or points[index][1] > points[front[-1]][1]:
             front.append(index)
     return front
-
-
-def cost_at(points: Sequence[Point], score: float) -> float | None:
-    """Returns the cost of a score on the front of some points, interpolated linearly between two points."""
-    before = None
-    for index in pareto_front(points):
-        cost, reached = points[index]
-        if reached >= score:
-            if before is None:
-                return cost
-            part = (score - before[1]) / (reached - before[1])
-            return before[0] + part * (cost - before[0])
-        before = points[index]
-    return None

@@ -5,28 +5,31 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
+
+from datasets import Dataset
 
 from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import write_card
 from ...hub.records import TRAINING
 from ...loading import load, load_tokenizer
-from ...subnetwork import SubNetwork, dropping_layers
-from ...tasks import Evaluator, Task, task_of
+from ...subnetwork import dropping_layers
+from ...tasks import DataOptions, Task, task_of
 from ...tasks.inference import check_max_length
 from ...utils.atomic_files import replace_files
 from ...utils.folder_config import load_config
 from ...utils.tables import markdown_table
+from ..budget import Budget
 from ..choosing import runtime_name, threads_of
 from ..latency import machine_name
 from ..model_budgets import length_configs
-from ..sampling import MIN_SHARE, parse_length_config
+from ..sampling import MIN_SHARE
 from .arguments import SearchArguments
-from .evaluator import CONFIRM, SAMPLES, SEARCH, TRAINING_SAMPLE, Baseline, BudgetEvaluator, Kind
+from .evaluator import CONFIRM, SEARCH, TEST, TRAINING_SAMPLE, BudgetEvaluator
 from .plot import plot_front
-from .report import COMPARED, Report, Selection, make_report, select_budgets
+from .report import result_rows, select_budgets
 from .space import LengthSpace
 
 
@@ -37,7 +40,6 @@ except ImportError:  # Windows has none: there, each process of a search writes 
 
 
 JOURNAL, LOCK, PICTURE = "search.journal", "search.lock", "front.png"
-NUM_RATIOS = 8  # constant drop ratios that are measured next to the found configurations
 # Fields of a configuration that change neither score nor cost of a length configuration, or that a search changes
 NOT_SEARCHED = ("budgets", "length_config", "min_tokens_to_drop", "transformers_version", "_name_or_path", "auto_map")
 
@@ -71,15 +73,18 @@ def run_search(args: SearchArguments) -> Path | None:
         check_max_length(model.config, args.max_length)
     targets = {Path(folder): _target_config(Path(folder), model.config) for folder in args.save_to or [args.model]}
     space = _space(model.config, list(targets.values()))
-    listed = [SubNetwork.parse(model.config, parse_length_config(text)).length_config for text in args.length_configs]
     _warn_about_validation_split(args)
-    samples = _Samples(args, task)
-    evaluators = {name: samples.evaluator(name, model, tokenizer) for name in SAMPLES}
+    options = args.data_options(split="train")
+    samples = _load_samples(args, task, options)
+    evaluators = {
+        name: task.evaluator(tokenizer, data, model.config, options, args.batch_size) for name, data in samples.items()
+    }
     evaluator = BudgetEvaluator(model, evaluators, args.cost, args.latency_samples)
-    baselines = [_baseline(named, samples, args) for named in args.baselines]
-    test = samples.test_evaluator(model, tokenizer)
-    output = Path(args.output_dir)
-    with _Workers(output / LOCK) as workers:
+    given, output = _given_configs(model.config, space), Path(args.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / LOCK).open("a") as lock:  # each process that works on the search holds a shared lock on this file
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # waits while another process writes the results
         result = search_length_configs(
             evaluator.score_and_cost,
             space,
@@ -87,33 +92,26 @@ def run_search(args: SearchArguments) -> Path | None:
             args.method,
             output / JOURNAL,
             args.seed,
-            start=_given_configs(model.config),
-            settings=_settings(model, samples, args),
-            min_score=(1 - args.max_loss) * evaluator.full_score(),
+            start=given,
+            settings=_settings(model, samples[SEARCH], args),
+            min_score=(1 - args.max_loss) * float(evaluator.scores(SEARCH, None).mean()),
         )
-        if not workers.is_last():
+        if fcntl and not _is_last(lock):
             return None
-        found = [one.length_config for one in result.measured]
-        candidates = _candidates(model.config, space, found, [one for one in listed if one is not None])
-        measurements = evaluator.measure(candidates, baselines)
-        selection = select_budgets(measurements, args.max_loss, evaluator.retained)
-        min_tokens = _min_tokens_to_drop(evaluator, selection)
-        if min_tokens > max(model.config.min_tokens_to_drop, min(evaluator.confirming.lengths)):
-            # Short examples now keep their tokens, so what is saved is measured as it will run
-            model.config.min_tokens_to_drop = min_tokens
-            evaluator.clear_scores()
-            again = [(Kind.FOUND, budget.name, budget.length_config) for budget in selection.saved]
-            again += [(kind, name, length_config) for kind, name, length_config in candidates if kind is not Kind.FOUND]
-            measurements = evaluator.measure(again, baselines)
-            selection = select_budgets(measurements, args.max_loss, evaluator.retained)
-        report = make_report(measurements, selection)
-        if test is not None:
-            report = Report(selection, evaluator.test(report.measurements, test, baselines))
-        retained = {name: evaluator.retained(budget.length_config) for name, budget in selection.named.items()}
-        evaluations = [[one.length_config, one.score, one.cost] for one in result.measured]
-        _write_results(output, report, {"evaluations": evaluations, "retained": retained, "min_tokens_to_drop": min_tokens})
+        # All of them, not the front alone: on the few examples of the search, chance decides between neighbours
+        measured = [one.length_config for one in result.measured]
+        budgets, min_tokens = _measure_and_select(evaluator, [*measured, *given], args.max_loss)
+        named = [budget for budget in budgets.values() if not budget.is_full and not budget.point]
+        content = {
+            "budgets": {name: budget.entry() for name, budget in budgets.items()},
+            "test_scores": evaluator.test_scores(budgets),
+            "evaluations": [[one.length_config, one.score, one.cost] for one in result.measured],
+            "retained": {budget.name: evaluator.retained(budget.length_config) for budget in named},
+            "min_tokens_to_drop": min_tokens,
+        }
+        _write_results(output, budgets, content)
         for folder in targets:
-            save_budgets(folder, selection.entries(), min_tokens)
+            save_budgets(folder, content["budgets"], min_tokens)
             if folder.resolve() != output.resolve():
                 shutil.copy(output / PICTURE, folder / PICTURE)
             write_card(folder)
@@ -124,147 +122,82 @@ def save_budgets(folder: Path, budgets: dict[str, dict], min_tokens_to_drop: int
     """Saves measured budgets in a model folder's `config.json`, whole or not at all, in place of those measured before."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     given = {name: entry for name, entry in (config.get("budgets") or {}).items() if _is_given(entry)}
-    config["budgets"] = {name: entry for name, entry in given.items() if name not in budgets} | budgets
+    config["budgets"] = given | budgets
     if min_tokens_to_drop is not None:
         config["min_tokens_to_drop"] = min_tokens_to_drop
     with replace_files(folder) as beside:
         (beside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-class _Samples:
-    """The examples of a search, in random order, cut into its samples.
+def _is_last(lock: TextIO) -> bool:
+    """Whether no other process works on the search; this process then has it alone."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
-    Args:
-        args ([`SearchArguments`]): files and sizes.
-        task ([`Task`]): the model's task.
+
+def _measure_and_select(
+    evaluator: BudgetEvaluator, candidates: list[list], max_loss: float
+) -> tuple[dict[str, Budget], int]:
+    """The budgets to save, by name, and the value of `min_tokens_to_drop` with which they were measured."""
+    unique = [list(entries) for entries in dict.fromkeys(map(tuple, candidates)) if min(entries) < 1]
+    full, *found = evaluator.measure(unique)
+    budgets = select_budgets(full, found, max_loss, evaluator.retained)
+    named = [budget for budget in budgets.values() if not budget.is_full and not budget.point]
+    present = evaluator.model.config.min_tokens_to_drop
+    if not named:
+        return budgets, present
+    fastest = min(named, key=lambda budget: budget.latency_ms)
+    min_tokens = evaluator.min_tokens_to_drop(fastest.length_config)
+    if min_tokens > max(present, min(evaluator.lengths)):
+        # Short examples now keep their tokens, so what is saved is measured as it will run
+        evaluator.set_min_tokens_to_drop(min_tokens)
+        saved = [entries for entries in unique if any(entries == budget.length_config for budget in budgets.values())]
+        full, *found = evaluator.measure(saved)
+        budgets = select_budgets(full, found, max_loss, evaluator.retained)
+    return budgets, min_tokens
+
+
+def _load_samples(args: SearchArguments, task: Task, options: DataOptions) -> dict[str, Dataset]:
+    """The examples of a search, in random order, cut into its samples.
 
     Raises:
         ValueError: the search leaves no examples of the validation split to confirm its results.
     """
-
-    def __init__(self, args: SearchArguments, task: Task):
-        self.args, self.task = args, task
-        self.options = args.data_options(split="train")
-        sources = args.train_file or [args.dataset_name or task.default_dataset]
-        if sources == [None]:
-            raise ValueError(f"No data is given. Give train_file=[...] or dataset_name=..., for the task {task.name}.")
-        data = task.load(sources, self.options)
-        training, validation = task.split(data, args.validation_fraction)
-        training, validation = training.shuffle(seed=args.seed), validation.shuffle(seed=args.seed)
-        first, last = args.search_samples, min(len(validation), args.search_samples + args.confirm_samples)
-        if len(validation) <= first:
-            raise ValueError(
-                f"The validation split has {len(validation)} examples; search_samples={first} leaves none to confirm the "
-                "results. Use fewer, or a larger validation_fraction, in training and here."
-            )
-        self.data = {
-            SEARCH: validation.select(range(first)),
-            CONFIRM: validation.select(range(first, last)),
-            TRAINING_SAMPLE: training.select(range(min(len(training), args.training_samples))),
-        }
-        self.test = None
-        if args.eval_file:
-            test = task.load(args.eval_file, replace(self.options, split="validation"))
-            count = min(len(test), args.eval_samples or len(test))
-            self.test = test.select([index * len(test) // count for index in range(count)])  # neighbours may be alike
-
-    def evaluator(self, name: str, model, tokenizer) -> Evaluator:
-        """The task's evaluator of one sample."""
-        return self._evaluator(self.data[name], model, tokenizer)
-
-    def test_evaluator(self, model, tokenizer) -> Evaluator | None:
-        """The task's evaluator of the test examples, or `None`."""
-        return None if self.test is None else self._evaluator(self.test, model, tokenizer)
-
-    def digest(self) -> str:
-        """A hash of the examples that score a configuration."""
-        return hashlib.sha256(json.dumps(self.data[SEARCH].to_list(), default=str).encode()).hexdigest()[:16]
-
-    def _evaluator(self, data, model, tokenizer) -> Evaluator:
-        return self.task.evaluator(tokenizer, data, model.config, self.options, self.args.batch_size)
-
-
-class _Workers:
-    """The processes that work on one search: each holds a shared lock on a file, which ends with the process.
-
-    Args:
-        path (`Path`): the file.
-    """
-
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a")
-
-    def __enter__(self) -> "_Workers":
-        if fcntl:
-            fcntl.flock(self.file, fcntl.LOCK_SH)  # waits while another process writes the results
-        return self
-
-    def __exit__(self, *error) -> None:
-        self.file.close()
-
-    def is_last(self) -> bool:
-        """Whether no other process works on the search; this process then has it alone."""
-        if not fcntl:
-            return True
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-
-def _baseline(named: str, samples: _Samples, args: SearchArguments) -> Baseline:
-    """Loads another model from `FOLDER` or `FOLDER@CONFIG`."""
-    place, at, text = named.partition("@")
-    model, tokenizer = load(place, samples.task.name, args.threads), load_tokenizer(place)
-    can_drop = hasattr(model.config, "resolve_budget")
-    if at and not can_drop:
+    sources = args.train_file or [args.dataset_name or task.default_dataset]
+    if sources == [None]:
+        raise ValueError(f"No data is given. Give train_file=[...] or dataset_name=..., for the task {task.name}.")
+    training, validation = task.split(task.load(sources, options), args.validation_fraction)
+    training, validation = training.shuffle(seed=args.seed), validation.shuffle(seed=args.seed)
+    first, last = args.search_samples, min(len(validation), args.search_samples + args.confirm_samples)
+    if len(validation) <= first:
         raise ValueError(
-            f"baselines: {place} is a {type(model).__name__}, which cannot drop tokens; give {place} without @{text}."
+            f"The validation split has {len(validation)} examples; search_samples={first} leaves none to confirm the "
+            "results. Use fewer, or a larger validation_fraction, in training and here."
         )
-    return Baseline(
-        name=Path(place).resolve().name + at + text,
-        model=model,
-        budget=SubNetwork.parse(model.config, parse_length_config(text) if at else FULL) if can_drop else None,
-        confirming=samples.evaluator(CONFIRM, model, tokenizer),
-        test=samples.test_evaluator(model, tokenizer),
-    )
+    samples = {
+        SEARCH: validation.select(range(first)),
+        CONFIRM: validation.select(range(first, last)),
+        TRAINING_SAMPLE: training.select(range(min(len(training), args.training_samples))),
+    }
+    if args.eval_file:
+        test = task.load(args.eval_file, replace(options, split="validation"))
+        count = min(len(test), args.eval_samples or len(test))
+        samples[TEST] = test.select([index * len(test) // count for index in range(count)])  # neighbours may be alike
+    return samples
 
 
-def _candidates(config, space: LengthSpace, found: list, listed: list) -> list[tuple[Kind, str, Sequence]]:
-    """Everything to measure: found and given configurations, constant ratios, listed configurations.
-
-    All found configurations are measured again, and not the front alone: on the few examples of the search, chance decides
-    between neighbours.
-    """
-    constant = [space.constant(0.9 * index / NUM_RATIOS / len(space.layers) ** 0.5) for index in range(1, NUM_RATIOS + 1)]
-    everything = space.decode([1.0] * len(space.layers))
-    candidates = []
-    for kind, group in ((Kind.FOUND, [*found, *_given_configs(config)]), (Kind.CONSTANT, constant), (Kind.LISTED, listed)):
-        unique = [list(one) for one in dict.fromkeys(tuple(entries) for entries in group)]
-        unique = [entries for entries in unique if entries != everything and _fits(entries, space, kind)]
-        candidates += [(kind, f"{kind.value}-{number}", entries) for number, entries in enumerate(unique, start=1)]
-    return candidates
-
-
-def _fits(entries: list, space: LengthSpace, kind: Kind) -> bool:
-    """Whether a configuration may be saved in all targets: it drops tokens in the layers of the space alone."""
-    if kind is Kind.LISTED:  # measured, and never saved
-        return True
-    if isinstance(entries[0], float) != space.relative:
-        return False
-    before = space.whole
-    for layer, entry in enumerate(entries):
-        if entry != before and layer not in space.layers:
-            return False
-        before = entry
-    return True
-
-
-def _given_configs(config) -> list[list]:
-    """The length configurations that a user gave; training may have practised them."""
-    return [lengths for name, lengths in length_configs(config).items() if _is_given(config.budgets[name])]
+def _given_configs(config, space: LengthSpace) -> list[list[float]]:
+    """The shares that a user gave and that all targets can run; training may have practised them."""
+    given = []
+    for name, entries in length_configs(config).items():
+        before = [1.0, *entries]
+        dropping = {layer for layer, entry in enumerate(entries) if entry < before[layer]}
+        if _is_given(config.budgets[name]) and isinstance(entries[0], float) and dropping <= set(space.layers):
+            given.append(entries)
+    return given
 
 
 def _is_given(entry) -> bool:
@@ -272,29 +205,15 @@ def _is_given(entry) -> bool:
     return not isinstance(entry, dict) or "macs" not in entry
 
 
-def _min_tokens_to_drop(evaluator: BudgetEvaluator, selection: Selection) -> int:
-    """Fewest tokens at which the fastest named budget is faster; the present value if no budget was named."""
-    if not selection.named:
-        return evaluator.model.config.min_tokens_to_drop
-    fastest = min(selection.named.values(), key=lambda budget: budget.latency_ms)
-    return evaluator.min_tokens_to_drop(fastest.length_config)
-
-
-def _write_results(output: Path, report: Report, more: dict) -> None:
+def _write_results(output: Path, budgets: dict[str, Budget], content: dict) -> None:
     """Writes `front.md`, `front.json` and the picture."""
-    full = report.selection.full
+    full = budgets[FULL]
     where = f"{full.machine}, {full.runtime}; {full.sample}, {full.tokens} tokens in the mean"
-    parts = [where, markdown_table(report.columns(), report.rows()), markdown_table(COMPARED, report.comparison())]
-    if report.has_test_scores:
-        parts += ["On the test examples:", markdown_table(COMPARED, report.comparison(on_test=True))]
-    rows = []
-    for one in report.measurements:
-        rows.append({"kind": one.kind.value, "test_score": one.test_score, **asdict(one.budget)})
-    content = {"budgets": report.selection.entries(), "measurements": rows, **more}
+    columns, *rows = result_rows(budgets, content["test_scores"])
     with replace_files(output) as folder:
-        (folder / "front.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        (folder / "front.md").write_text(f"{where}\n\n{markdown_table(columns, rows)}\n", encoding="utf-8")
         (folder / "front.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-        plot_front(report, folder / PICTURE, where)
+        plot_front(budgets, folder / PICTURE, where)
 
 
 def _target_config(folder: Path, searched):
@@ -316,7 +235,7 @@ def _space(config, targets: list) -> LengthSpace:
     for target in targets:
         layers &= set(dropping_layers(target))
     shares = [entry for entries in length_configs(config).values() for entry in entries if isinstance(entry, float)]
-    return LengthSpace.shares(config.num_hidden_layers, sorted(layers), min([MIN_SHARE, *shares]))
+    return LengthSpace(config.num_hidden_layers, sorted(layers), min([MIN_SHARE, *shares]))
 
 
 def _warn_about_validation_split(args: SearchArguments) -> None:
@@ -332,13 +251,13 @@ def _warn_about_validation_split(args: SearchArguments) -> None:
         )
 
 
-def _settings(model, samples: _Samples, args: SearchArguments) -> dict:
+def _settings(model, searched: Dataset, args: SearchArguments) -> dict:
     """Everything that scores and costs depend on."""
     config = {name: value for name, value in model.config.to_dict().items() if name not in NOT_SEARCHED}
     weights = [path for path in sorted(Path(args.model).glob("*")) if path.suffix in (".safetensors", ".bin")]
     names = ("cost", "search_samples", "confirm_samples", "latency_samples", "max_length", "stride", "max_loss")
     settings = {name: getattr(args, name) for name in names}
-    settings["data"] = samples.digest()
+    settings["data"] = hashlib.sha256(json.dumps(searched.to_list(), default=str).encode()).hexdigest()[:16]
     settings["model"] = json.dumps(config, sort_keys=True, default=str)
     settings["weights"] = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights]
     if args.cost == "latency":

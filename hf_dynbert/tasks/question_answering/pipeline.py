@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from transformers.pipelines.base import ChunkPipeline
 
+from ...utils.errors import is_utf8
 from ..inference import run_batch
 from ..pipelines import (
     LIMITS,
@@ -17,6 +18,7 @@ from ..pipelines import (
     check_options,
     most_tokens,
     own_tokenizer,
+    rows_of,
 )
 from .decoding import decode_answers
 from .features import MAX_LENGTH, MAX_QUESTION_LENGTH, STRIDE, Window, encode_windows
@@ -37,7 +39,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
         question (`str`, or several): the questions. Several are a list, a tuple, a column or an iterator.
         context (`str`, or several): the texts that contain the answers. Several questions may have one context.
         budget, length_config (*optional*): budget of a length-adaptive model, see [`DynamicTinyBertConfig`].
-        max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
+        max_latency_ms, max_macs, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
             `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): answers per question. More than one are returned as a list.
         doc_stride (`int`, *optional*): tokens that neighbouring windows share; 128, or half of the context's tokens in a
@@ -110,6 +112,7 @@ class ExtractiveQAPipeline(ChunkPipeline):
     def __call__(self, *args, question=None, context=None, batch_size=None, num_workers=None, **options):
         """Answers questions; see the class."""
         check_batching(batch_size, num_workers)
+        check_options(options, (*OPTIONS, "question", "context"))
         inputs, several = read_inputs(args, question, context)
         if isinstance(inputs, list) and not inputs:
             self._sanitize_parameters(**options)  # checks the options
@@ -170,9 +173,7 @@ def read_inputs(args: tuple, question, context) -> tuple[list[dict] | Stream, bo
         return _by_name(question, context)
     if len(args) == 2 and not any(isinstance(value, Mapping) for value in args):
         return _by_name(*args)
-    items = args[0] if len(args) == 1 else list(args)
-    if hasattr(items, "columns") and hasattr(items, "to_dict"):  # a data frame; iterating over it gives its columns
-        items = items.to_dict("records")
+    items = rows_of(args[0]) if len(args) == 1 else list(args)
     if _is_item(items):
         return [_read(items)], False
     if isinstance(items, (list, tuple)):
@@ -243,7 +244,7 @@ def _read(item, index: int | None = None) -> dict:
 def _checked(question, context, index: int | None = None, item=None) -> dict:
     place = "" if index is None else f"Item {index}: "
     for name, value in (("question", question), ("context", context)):
-        if not isinstance(value, str) or not value.strip():
+        if not is_utf8(value) or not value.strip():
             got = f" (got {item!r})" if item is not None else ""
             raise ValueError(f"{place}The {name} is {value!r}{got}; it must be a text that is not empty. {USAGE}")
     return {"question": question, "context": context}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset, Features, List, Value, concatenate_datasets, load_dataset
 
-from ...utils.errors import check_number
+from ...utils.errors import check_number, is_utf8, reading
 
 
 FEATURES = Features(
@@ -77,7 +77,7 @@ def _check_row(row: dict) -> None:
     """Refuses an invalid row."""
     where = f"Question {row['id']}"
     for name in ("context", "question"):
-        if not _is_text(row[name]) or not row[name].strip():
+        if not is_utf8(row[name]) or not row[name].strip():
             raise ValueError(f"{where}: the {name} is {_short(row[name])}; it must be a text that is not empty.")
     answers = row["answers"]
     texts = answers.get("text") if isinstance(answers, dict) else None
@@ -87,7 +87,7 @@ def _check_row(row: dict) -> None:
             f"{where}: answers is {_short(answers)}; it must have two lists of the same length, text and answer_start."
         )
     for text, start in zip(texts, starts, strict=True):
-        if not _is_text(text) or not text:
+        if not is_utf8(text) or not text:
             raise ValueError(
                 f"{where}: an answer is {_short(text)}; it must be a text that is not empty. A question without an answer "
                 "has no answers at all."
@@ -100,14 +100,6 @@ def _check_row(row: dict) -> None:
                 f"{where}: the answer {_short(text)} is not at character {_short(start)} of its context, which has "
                 f"{_short(found)} there. answer_start counts characters from 0."
             )
-
-
-def _is_text(value) -> bool:
-    """Whether a value is a text that can be written as UTF-8; half of a surrogate pair cannot."""
-    try:
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
 
 
 def _short(value) -> str:
@@ -173,7 +165,8 @@ def _is_file_name(source: str) -> bool:
 
 
 def _read_hub(source: str, split: str, name: str | None) -> Dataset:
-    data = load_dataset(source, name, split=split)
+    with reading(source):
+        data = load_dataset(source, name, split=split)
     if "title" not in data.column_names:
         data = data.add_column("title", [""] * len(data))
     check_rows(data, source)
@@ -268,14 +261,14 @@ def _article_rows(article, place: str) -> Iterator[dict]:
 
 def _identifier(item, place: str) -> str:
     value = _key(item, "id", place)
-    if isinstance(value, bool) or not (isinstance(value, int) or _is_text(value)):
+    if isinstance(value, bool) or not (isinstance(value, int) or is_utf8(value)):
         raise ValueError(f"{place}: the id is {_short(value)}; it must be a text or an integer.")
     return str(value)
 
 
 def _title(item, place: str) -> str:
     title = item.get("title") if isinstance(item, dict) else None
-    if title is not None and not _is_text(title):
+    if title is not None and not is_utf8(title):
         raise ValueError(f"{place}: the title is {_short(title)}; it must be a text.")
     return title or ""
 

@@ -2,17 +2,21 @@
 """Queries with passages and their relevance, from JSON lines, from tables of pairs, and from TREC files."""
 
 import json
-import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datasets import Dataset, Features, List, Value
 
-from ..text_classification.data import LABEL, load_texts
+from ...utils.errors import is_utf8, reading
+from ..text_classification.data import load_texts
+from ..text_classification.labels import LABEL
 
 
 QUERY_NAMES = ("query", "question")
+PASSAGE_NAMES = ("positives", "positive", "negatives", "negative")
 TREC_SUFFIXES = (".qrels", ".run")
+LARGEST = 10**15  # of a grade or score: all integers up to it are exact as floats
 FEATURES = Features(
     {
         "id": Value("string"),
@@ -56,13 +60,18 @@ def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), la
         FileNotFoundError: no such file.
     """
     sources = [str(source) for source in sources]
+    if len(columns) != 2 and (list(columns) != ["text"] or label_column != LABEL):
+        raise ValueError(
+            f"text_columns is {', '.join(columns)} and label_column {label_column}; they name columns of pairs, for example "
+            "text_columns query passage. Leave both out for JSON lines and TREC files."
+        )
     if len(columns) == 2:
         rows = _pairs(load_texts(list(sources), columns, label_column=label_column, **hub), sources, columns)
     elif any(Path(source).suffix.lower() in TREC_SUFFIXES for source in sources):
         rows = _trec_rows(sources)
     else:
         rows = [row for source in sources for row in _json_rows(Path(source))]
-    rows = [_checked(row) for row in rows]
+    rows = [{"id": str(number)} | _checked(row) for number, row in enumerate(rows, start=1)]
     if not rows:
         raise ValueError(f"{', '.join(sources)}: there is no query.")
     _refuse_equal_ids(rows)
@@ -99,18 +108,21 @@ def _json_rows(path: Path) -> Iterator[dict]:
         try:
             content = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{place} is not JSON: {error}") from error
+            raise ValueError(f"{place} is not JSON ({error}); valid is {FORMS}.") from error
         query = next((content[name] for name in QUERY_NAMES if name in content), None) if _is_mapping(content) else None
         if query is None:
             raise ValueError(f"{place} has no query; valid is {FORMS}.")
         passages, relevance = _passages(content, place)
-        identity = next((content[name] for name in ("id", "qid", "query_id") if name in content), number)
-        yield {"id": str(identity), "query": query, "passages": passages, "relevance": relevance, "place": place}
+        row = {"query": query, "passages": passages, "relevance": relevance, "place": place}
+        identity = next((content[name] for name in ("id", "qid", "query_id") if name in content), None)
+        yield row if identity is None else row | {"id": str(identity) if type(identity) is int else identity}
 
 
 def _passages(content: dict, place: str) -> tuple[list, list]:
     """Texts and relevance of a JSON line."""
-    if "positives" in content or "positive" in content:
+    if content.keys() & {*PASSAGE_NAMES}:
+        if "passages" in content:
+            raise ValueError(f"{place} has both passages and {PASSAGE_NAMES[0]} or {PASSAGE_NAMES[2]}; valid is {FORMS}.")
         positives = _as_list(content.get("positives", content.get("positive")))
         negatives = _as_list(content.get("negatives", content.get("negative")))
         return positives + negatives, [1.0] * len(positives) + [0.0] * len(negatives)
@@ -122,8 +134,8 @@ def _passages(content: dict, place: str) -> tuple[list, list]:
         if not isinstance(scores, list) or len(scores) != len(passages):
             raise ValueError(f"{place} has {len(passages)} passages and needs as many scores; valid is {FORMS}.")
         return passages, scores
-    if not all(_is_mapping(passage) and "text" in passage for passage in passages):
-        raise ValueError(f"{place} has a passage without text; valid is {FORMS}.")
+    if "scores" in content or not all(_is_mapping(passage) and "text" in passage for passage in passages):
+        raise ValueError(f"{place} has a passage without text, or scores beside judgments; valid is {FORMS}.")
     names = ("judgment", "score", LABEL)
     grades = [next((passage[name] for name in names if name in passage), None) for passage in passages]
     return [passage["text"] for passage in passages], grades
@@ -142,7 +154,7 @@ def _pairs(data: Dataset, sources: Sequence[str], columns: Sequence[str]) -> lis
         place = f"{', '.join(sources)}, row {number}"
         if not isinstance(query, str):
             raise ValueError(f"{place} has {query!r:.60} in column {columns[0]}; it must be a text.")
-        row = rows.setdefault(query, {"id": str(len(rows)), "query": query, "passages": [], "relevance": [], "place": place})
+        row = rows.setdefault(query, {"query": query, "passages": [], "relevance": [], "place": place})
         row["passages"].append(passage)
         row["relevance"].append(label)
     return list(rows.values())
@@ -160,16 +172,21 @@ def _trec_rows(sources: Sequence[str]) -> list[dict]:
         )
     queries, passages = _queries_and_passages(run, [_trec_texts(Path(source)) for source in texts])
     rows: dict[str, dict] = {}
-    for query, _, passage, *_ in run:
-        empty = {"id": query, "query": queries[query], "passages": [], "relevance": [], "place": f"query {query}", "ids": []}
+    for place, query, _, passage, *_ in run:
+        empty = {"id": query, "query": queries[query], "passages": [], "relevance": [], "place": f"query {query}", "ids": {}}
         row = rows.setdefault(query, empty)
+        if passage in row["ids"]:
+            raise ValueError(f"{place} has passage {passage} of query {query} a second time.")
         row["passages"].append(passages[passage])
-        row["ids"].append(passage)
+        row["ids"][passage] = place
     grades: dict[str, dict[str, int]] = {query: {} for query in rows}
-    for query, _, passage, grade in qrels:
-        if not grade.lstrip("-").isdigit():
-            raise ValueError(f"Query {query} has the judgment {grade!r} of passage {passage}; it must be an integer.")
-        grades.setdefault(query, {})[passage] = int(grade)
+    for place, query, _, passage, grade in qrels:
+        if not re.fullmatch(r"[+-]?[0-9]{1,15}", grade):
+            raise ValueError(
+                f"{place} has the judgment {grade!r:.60} of passage {passage}; it must be an integer of at most 15 digits."
+            )
+        if grades.setdefault(query, {}).setdefault(passage, int(grade)) != int(grade):
+            raise ValueError(f"{place} has another judgment of passage {passage} for query {query} than a line before.")
     for query, row in rows.items():
         row["relevance"] = [grades[query].get(passage) for passage in row["ids"]]
         row["unretrieved"] = [grade for passage, grade in grades[query].items() if passage not in row["ids"]]
@@ -177,8 +194,8 @@ def _trec_rows(sources: Sequence[str]) -> list[dict]:
 
 
 def _queries_and_passages(run: list[list[str]], texts: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Returns the texts of the queries and of the passages. Queries and passages may have the same ids."""
-    query_ids, passage_ids = {line[0] for line in run}, {line[2] for line in run}
+    """The two files with texts, that of the queries first. Ids of queries and of passages may be the same numbers."""
+    query_ids, passage_ids = {line[1] for line in run}, {line[3] for line in run}
     for queries, passages in (texts, texts[::-1]):
         if query_ids <= queries.keys() and passage_ids <= passages.keys():
             return [queries, passages]
@@ -191,7 +208,7 @@ def _queries_and_passages(run: list[list[str]], texts: list[dict[str, str]]) -> 
 
 
 def _trec_table(path: Path, columns: int) -> list[list[str]]:
-    """The lines of a run (six columns) or of judgments (four)."""
+    """The lines of a run (six columns) or of judgments (four), each with its place."""
     table = [(number, line.split()) for number, line in _lines(path)]
     for number, line in table:
         if len(line) != columns:
@@ -199,7 +216,7 @@ def _trec_table(path: Path, columns: int) -> list[list[str]]:
                 f"{path}, line {number} has {len(line)} columns; valid are {columns}: query Q0 passage rank score name in a "
                 "run, query 0 passage grade in judgments."
             )
-    return [line for _, line in table]
+    return [[f"{path}, line {number}", *line] for number, line in table]
 
 
 def _trec_texts(path: Path) -> dict[str, str]:
@@ -209,7 +226,8 @@ def _trec_texts(path: Path) -> dict[str, str]:
         name, tab, text = line.partition("\t")
         if not tab:
             raise ValueError(f"{path}, line {number} has no tab; valid is an id, a tab and a text.")
-        texts[name.strip()] = text
+        if texts.setdefault(name.strip(), text) != text:
+            raise ValueError(f"{path}, line {number} has another text for the id {name.strip()!r} than a line before.")
     return texts
 
 
@@ -217,7 +235,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     """Number and text of each line that is not empty."""
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}.")
-    lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
+    with reading(str(path)):
+        lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     return [(number, line.removesuffix("\r")) for number, line in lines if line.strip()]
 
 
@@ -225,14 +244,18 @@ def _checked(row: dict) -> dict:
     """The row with numbers as relevance; refuses texts and numbers that no model can use."""
     place = row["place"]
     for name, text in [("query", row["query"]), *(("passage", passage) for passage in row["passages"])]:
-        if not isinstance(text, str) or not text.strip():
+        if not is_utf8(text) or not text.strip():
             raise ValueError(f"{place} has the {name} {text!r:.60}; it must be a text that is not empty.")
     if not row["passages"]:
         raise ValueError(f"{place} has no passages; valid is {FORMS}.")
+    if not is_utf8(row.get("id", "")):
+        raise ValueError(f"{place} has the id {row['id']!r:.60}; it must be a text or an integer.")
     for grade in row["relevance"]:
-        number = isinstance(grade, (int, float)) and not isinstance(grade, bool) and math.isfinite(grade)
+        number = isinstance(grade, (int, float)) and not isinstance(grade, bool) and abs(grade) <= LARGEST
         if grade is not None and not number:
-            raise ValueError(f"{place} has the relevance {grade!r:.60}; it must be a finite number, or null: not judged.")
+            raise ValueError(
+                f"{place} has the relevance {grade!r:.60}; it must be a finite number up to {LARGEST}, or null: not judged."
+            )
     return row
 
 

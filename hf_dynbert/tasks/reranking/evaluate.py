@@ -8,10 +8,13 @@ import numpy as np
 from datasets import Dataset
 
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
+from .cross_encoder import cross_encoder_files
 from .data import check_positives, load_rankings
+from .groups import QUERY, group_passages
 from .scores import MAX_LENGTH, check_labels, encode_pairs, relevance_score
 
 
+LARGEST_GRADE = 10**6  # trec_eval allocates a counter for each grade
 DEPTH = 10  # passages of a ranking that nDCG and MRR look at, as in MS MARCO and TREC Deep Learning
 
 logger = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ class RerankingEvaluator(Evaluator):
             Learning uses 2.
 
     Raises:
-        ValueError: grades that are not integers.
+        ValueError: grades that are no integers up to 1,000,000.
         ImportError: the extra `ranking` is missing.
     """
 
@@ -42,7 +45,7 @@ class RerankingEvaluator(Evaluator):
         self, tokenizer, inputs, ids: Sequence, relevance: Sequence, unretrieved=None, relevance_level=1, **options
     ):
         super().__init__(tokenizer, inputs, **options)
-        self.ids, self.sizes = list(ids), [len(grades) for grades in relevance]
+        self.sizes = [len(grades) for grades in relevance]
         measures = {f"ndcg_cut.{DEPTH}", "recip_rank", "map"}
         self.evaluator = _trec_evaluator(
             _judgments(ids, relevance, unretrieved or [[]] * len(ids)), measures, relevance_level
@@ -53,16 +56,17 @@ class RerankingEvaluator(Evaluator):
         scores = np.split([relevance_score(output["logits"]) for output in outputs], np.cumsum(self.sizes)[:-1])
         predictions = [of_query.tolist() for of_query in scores]
         run = {
-            query: {_name(position): score for position, score in enumerate(passages)}
-            for query, passages in zip(self.ids, predictions, strict=True)
+            _name(query): {_name(position): score for position, score in enumerate(passages)}
+            for query, passages in enumerate(predictions)
         }
-        found = self.evaluator.evaluate(run)
-        ndcg = np.array([100 * found[query][f"ndcg_cut_{DEPTH}"] for query in self.ids])
-        reciprocal = [found[query]["recip_rank"] for query in self.ids]
+        measured = self.evaluator.evaluate(run)
+        found = [measured[query] for query in run]
+        ndcg = np.array([100 * values[f"ndcg_cut_{DEPTH}"] for values in found])
+        reciprocal = [values["recip_rank"] for values in found]
         metrics = {
             f"ndcg@{DEPTH}": float(ndcg.mean()),
             f"mrr@{DEPTH}": 100 * float(np.mean([rank if rank >= 1 / DEPTH else 0.0 for rank in reciprocal])),
-            "map": 100 * float(np.mean([found[query]["map"] for query in self.ids])),
+            "map": 100 * float(np.mean([values["map"] for values in found])),
         }
         return Scores(metrics, ndcg, predictions)
 
@@ -113,15 +117,24 @@ class Reranking(Task):
         inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
         return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], data["unretrieved"][:], **options)
 
+    def extra_files(self, config) -> dict[str, object]:
+        """Files for `CrossEncoder`; see `cross_encoder_files`."""
+        return cross_encoder_files(config)
+
     def training_features(self, tokenizer, data: Dataset, options: DataOptions) -> Dataset:
         """A row for each judged passage. Grades 0 and 1 are classes, other grades and scores are numbers to predict."""
-        inputs, grades = self.inputs(tokenizer, data, options), [grade for row in data["relevance"] for grade in row]
+        inputs = self.inputs(tokenizer, data, options)
+        grades = [(query, grade) for query, row in enumerate(data["relevance"]) for grade in row]
         rows = [
-            item | {"labels": [float(grade)], "length": len(item["input_ids"])}
-            for item, grade in zip(inputs, grades, strict=True)
+            item | {"labels": [float(grade)], "length": len(item["input_ids"]), QUERY: query}
+            for item, (query, grade) in zip(inputs, grades, strict=True)
             if grade is not None
         ]
         return Dataset.from_list(rows)
+
+    def group(self, features: Dataset, size: int, seed: int) -> Dataset:
+        """Rows of several passages of a query; see `group_passages`."""
+        return group_passages(features, size, seed)
 
     def texts(self, data: Dataset, options: DataOptions) -> tuple[Dataset, tuple[str, str]]:
         """The judged pairs of query and passage."""
@@ -145,17 +158,20 @@ RERANKING = register_task(Reranking())
 
 def _judgments(ids: Sequence[str], relevance: Sequence, unretrieved: Sequence) -> dict[str, dict[str, int]]:
     judgments = {}
-    for query, grades, further in zip(ids, relevance, unretrieved, strict=True):
-        if any(grade is not None and grade != int(grade) for grade in grades):
-            raise ValueError(f"Query {query!r} has relevance {grades!r:.60}; metrics need grades that are integers.")
+    for number, (query, grades, further) in enumerate(zip(ids, relevance, unretrieved, strict=True)):
+        given = [grade for grade in [*grades, *further] if grade is not None]
+        if not all(grade == int(grade) and grade <= LARGEST_GRADE for grade in given):
+            raise ValueError(
+                f"Query {query!r} has relevance {grades!r:.60}; metrics need integers up to {LARGEST_GRADE} as grades."
+            )
         judged = {_name(position): max(0, int(grade)) for position, grade in enumerate(grades) if grade is not None}
-        missed = {f"unretrieved {number}": max(0, int(grade)) for number, grade in enumerate(further)}
-        judgments[query] = judged | missed
+        missed = {f"unretrieved {position}": max(0, int(grade)) for position, grade in enumerate(further)}
+        judgments[_name(number)] = judged | missed  # ids stay here: pytrec_eval cuts names at a zero byte
     return judgments
 
 
 def _name(position: int) -> str:
-    """Name of a passage. trec_eval orders passages with equal scores by name, the last name first."""
+    """Name of a passage, and of a query. trec_eval orders passages with equal scores by name, the last name first."""
     return f"{position:06d}"
 
 

@@ -1,16 +1,18 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Texts and pairs of texts, from files or from the Hub: with labels, or plain text to learn from a teacher."""
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset, Features, IterableDataset, Value, load_dataset
+import pandas
+from datasets import Dataset, Features, IterableDataset, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
+
+from ...utils.errors import reading
+from .labels import LABEL, set_size
 
 
 MAX_TEXT_LENGTH = 128  # tokens, as in BERT's and TinyBERT's classification (arXiv 1909.10351, section 4.2)
-LABEL = "label"
 READERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
 
@@ -40,10 +42,16 @@ def load_texts(
         ValueError: files of several kinds, a damaged file, or without one of the columns.
         FileNotFoundError: no such file.
     """
+    if not 0 < len(columns) < 3 or len({*columns, label_column}) <= len(columns):
+        raise ValueError(
+            f"text_columns is {', '.join(columns)} and label_column {label_column}; valid are one column of texts, or two "
+            "that make a pair, and another one for the labels."
+        )
     files = [source] if isinstance(source, str) else list(source)
     kinds = {Path(file).suffix.lower() if Path(file).suffix.lower() in READERS else None for file in files}
-    if kinds == {None} and len(files) == 1:
-        data = load_dataset(files[0], name, split=split, streaming=streaming)
+    if kinds == {None} and len(files) == 1 and not Path(files[0]).is_file():
+        with reading(files[0]):
+            data = load_dataset(files[0], name, split=split, streaming=streaming)
     elif len(kinds) == 1 and None not in kinds:
         data = _read_files(files, kinds.pop(), streaming)
     else:
@@ -85,10 +93,13 @@ def _read_files(files: Sequence[str], suffix: str, streaming: bool) -> Dataset |
         _check_json_start(file, suffix)
     options = {"sep": "\t"} if suffix == ".tsv" else {}
     try:
+        for file in files if READERS[suffix] == "csv" else ():
+            if not isinstance(pandas.read_csv(file, nrows=1, **options).index, pandas.RangeIndex):
+                raise ValueError("the first row has more cells than there are columns; put texts with separators in quotes.")
         return load_dataset(
             READERS[suffix], data_files=[str(file) for file in files], split="train", streaming=streaming, **options
         )
-    except (DatasetGenerationError, ValueError, TypeError) as error:
+    except (DatasetGenerationError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]  # pandas and Arrow quote whole lines of the file
         raise ValueError(f"{', '.join(files)} cannot be read as {suffix}: {reason}") from error
 
@@ -107,111 +118,6 @@ def _check_json_start(file: str, suffix: str) -> None:
         )
 
 
-def check_labels(data: Dataset, source: str = "The data") -> None:
-    """Refuses data without a column of labels, and rows without a label."""
-    if LABEL not in data.column_names:
-        raise ValueError(
-            f"{source} has no column {LABEL}; it has {', '.join(data.column_names)}. Name the column with label_column."
-        )
-    try:
-        _check_present(data[LABEL][:])
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
-
-
-def _check_present(labels: Sequence) -> None:
-    missing = [row for row, label in enumerate(labels) if label is None or label != label or label == ""]
-    if missing:
-        raise ValueError(f"row {missing[0]} has no label ({len(missing)} of {len(labels)} rows); take such rows out.")
-
-
-def label_numbers(values: Sequence, feature, config) -> list:
-    """Labels as numbers, in the order of a model's outputs."""
-    _check_present(values)
-    names = feature.names if isinstance(feature, ClassLabel) else None
-    named = names is not None and not generic_names(names) and not generic_names(config.id2label.values())
-    numbers = []
-    for row, value in enumerate(values):
-        try:
-            if config.problem_type == "regression" or config.num_labels == 1:
-                numbers.append(_real_number(value))
-            elif config.problem_type == "multi_label_classification":
-                numbers.append(_label_set(value, config))
-            else:
-                numbers.append(_class_number(names[value] if named and isinstance(value, int) else value, config))
-        except ValueError as error:
-            raise ValueError(f"Row {row}: {error}") from None
-    return numbers
-
-
-def _real_number(value) -> float:
-    """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"the model predicts a real number, but the label is {value!r:.60}.")
-    return float(value)
-
-
-def _class_number(value, config) -> int:
-    """The number of a class that is given by name or number."""
-    if isinstance(value, str):
-        by_name = {str(name).lower(): number for number, name in config.id2label.items()}
-        if value.lower() in by_name:
-            return by_name[value.lower()]
-    elif isinstance(value, (int, float)) and 0 <= value < config.num_labels and value == int(value):
-        return int(value)
-    raise ValueError(
-        f"the label {value!r:.60} is none of the model's classes: {', '.join(map(str, config.id2label.values()))}, "
-        f"or 0 to {config.num_labels - 1}."
-    )
-
-
-def _label_set(value, config) -> list[int]:
-    """Zeros and ones of a list of names, or of a list of zeros and ones."""
-    if isinstance(value, list) and len(value) == config.num_labels and all(item in (0, 1) for item in value):
-        return [int(item) for item in value]
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        chosen = {_class_number(item, config) for item in value}
-        return [int(number in chosen) for number in range(config.num_labels)]
-    raise ValueError(
-        f"the label {value!r:.60} fits no model with several labels of each text; valid are a list of names, and a list of "
-        f"{config.num_labels} zeros and ones."
-    )
-
-
-def number_labels(data: Dataset, names: Sequence[str] | None = None) -> tuple[Dataset, list[str] | None]:
-    """Labels as numbers, and their names in order."""
-    if LABEL not in data.column_names:
-        raise ValueError(f"The data has no column {LABEL}; it has {', '.join(data.column_names)}.")
-    values, kind = data[LABEL][:], data.features[LABEL]
-    if any(value is None or value != value or value == -1 and isinstance(kind, ClassLabel) for value in values):
-        raise ValueError("There are rows without a label (empty, or -1); take them out, or take a split that has labels.")
-    if isinstance(values[0], (list, dict)):
-        raise ValueError(
-            f"A label is {values[0]!r}: recipes train one label of each text. For several, give text_features and a model "
-            'with problem_type="multi_label_classification" to DistillationTrainer.'
-        )
-    if isinstance(kind, ClassLabel):
-        if names and list(names) != kind.names:
-            raise ValueError(f"class_names is {', '.join(names)}, but the data names them {', '.join(kind.names)}.")
-        return data, kind.names
-    if isinstance(values[0], float):
-        if not all(math.isfinite(value) for value in values):
-            raise ValueError("There are labels that are not finite; a number to predict must be finite. Take such rows out.")
-        return data, None
-    if isinstance(values[0], str):
-        found = ClassLabel(names=sorted(set(values)))
-        return data.cast_column(LABEL, Value("string")).cast_column(LABEL, found), found.names
-    names = list(names or [f"LABEL_{number}" for number in range(max(values) + 1)])
-    if min(values) < 0 or max(values) >= len(names):
-        raise ValueError(f"Labels are {min(values)} to {max(values)}; valid are 0 to {len(names) - 1}, one for each class.")
-    return data.cast_column(LABEL, Value("int64")).cast_column(LABEL, ClassLabel(names=names)), names
-
-
-def generic_names(names: Iterable[str]) -> bool:
-    """Whether labels have the names that transformers gives to labels without names."""
-    return all(name == f"LABEL_{number}" for number, name in enumerate(names))
-
-
 def text_features(
     data: Dataset | IterableDataset, tokenizer, columns: Sequence[str], max_length: int = MAX_TEXT_LENGTH
 ) -> Dataset | IterableDataset:
@@ -228,9 +134,14 @@ def text_features(
         for `train_sampling_strategy="group_by_length"`.
     """
 
+    classes = set_size(data)
+
+    def as_label(value):
+        return value if classes is None else [float(number in value) for number in range(classes)]
+
     def features(batch: dict) -> dict:
         encoding = encode_texts(tokenizer, batch, columns, max_length)
-        labels = {"labels": batch[LABEL]} if LABEL in batch else {}
+        labels = {"labels": [as_label(value) for value in batch[LABEL]]} if LABEL in batch else {}
         return {**encoding, **labels, "length": [len(ids) for ids in encoding["input_ids"]]}
 
     return data.map(features, batched=True, remove_columns=column_names(data))

@@ -4,21 +4,20 @@
 from collections.abc import Sequence
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 from transformers.utils import logging
 
 from ..base import DataOptions, Evaluator, Scores, Task, register_task
-from .data import (
+from .data import MAX_TEXT_LENGTH, check_texts, encode_texts, load_texts, text_features
+from .labels import (
     LABEL,
-    MAX_TEXT_LENGTH,
     check_labels,
-    check_texts,
-    encode_texts,
+    feature_names,
     generic_names,
     label_numbers,
-    load_texts,
     number_labels,
-    text_features,
+    renumber_labels,
+    set_size,
 )
 
 
@@ -26,7 +25,7 @@ logger = logging.get_logger(__name__)
 
 
 class ClassificationEvaluator(Evaluator):
-    """Accuracy and macro F1, for one label of each text.
+    """Accuracy, macro F1 and Matthews' correlation, in percent, for one label of each text.
 
     Args:
         tokenizer, inputs, batch_size, progress: see [`Evaluator`].
@@ -42,14 +41,19 @@ class ClassificationEvaluator(Evaluator):
 
     def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
         """Compares the most probable class with the label."""
+        from sklearn.metrics import matthews_corrcoef  # takes a second to import, and no other task needs it
+
         predicted = np.array([output["logits"].argmax() for output in outputs])
         right = 100.0 * (predicted == self.labels)
         metrics = {"accuracy": float(right.mean()), "f1_macro": _macro_f1(self.labels, predicted)}
+        metrics["matthews_correlation"] = 100 * float(matthews_corrcoef(self.labels, predicted))
         return Scores(metrics, right, [self.names[number] for number in predicted])
 
 
 class MultiLabelEvaluator(ClassificationEvaluator):
-    """Accuracy of whole label sets and macro F1, for any number of labels of each text; a label is set above 0.5.
+    """Accuracy of whole label sets, macro F1 and macro average precision, in percent, for any number of labels of each text.
+
+    A label is set above a probability of 0.5. Average precision is the mean over labels that some text has.
 
     Args:
         labels (`list[list[int]]` of shape `(texts, labels)`): one 0 or 1 for each label.
@@ -58,10 +62,16 @@ class MultiLabelEvaluator(ClassificationEvaluator):
     primary_metric = "f1_macro"
 
     def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
-        """Compares the labels; the score of a text is the share of its labels that are right."""
+        """Compares the set labels. The score of a text is the share of its labels that are right."""
+        from sklearn.metrics import average_precision_score  # takes a second to import, and no other task needs it
+
         predicted = np.array([output["logits"] > 0 for output in outputs])
         right = predicted == self.labels.astype(bool)
         metrics = {"accuracy": float(100 * right.all(axis=1).mean()), "f1_macro": _macro_f1(self.labels, predicted)}
+        logits = np.array([output["logits"] for output in outputs])
+        present = self.labels.any(axis=0)
+        precision = average_precision_score(self.labels[:, present], logits[:, present]) if present.any() else 0.0
+        metrics["average_precision"] = 100 * float(precision)
         sets = [[self.names[index] for index in np.flatnonzero(row)] for row in predicted]
         return Scores(metrics, 100.0 * right.mean(axis=1), sets)
 
@@ -148,14 +158,20 @@ class TextClassification(Task):
         """Tokens and labels."""
         return text_features(data, tokenizer, options.text_columns, options.max_length or self.max_length)
 
-    def number_labels(self, data: Dataset, class_names: Sequence[str] | None = None, like: Dataset | None = None) -> Dataset:
+    def number_labels(
+        self,
+        data: Dataset,
+        class_names: Sequence[str] | None = None,
+        like: Dataset | None = None,
+        problem_type: str | None = None,
+    ) -> Dataset:
         """Makes names of classes numbers, and keeps real numbers.
 
         Raises:
             ValueError: a row without a label, or a class that `like` does not have.
         """
-        data, names = number_labels(data, class_names)
-        known = names if like is None else class_labels(like)
+        data = number_labels(data, class_names, problem_type)
+        names, known = class_labels(data), None if like is None else class_labels(like)
         if names is None or known is None or names == known:
             return data
         if unknown := sorted(set(names) - set(known)):
@@ -187,7 +203,7 @@ class TextClassification(Task):
             "num_labels": len(names),
             "id2label": dict(enumerate(names)),
             "label2id": {name: number for number, name in enumerate(names)},
-            "problem_type": "single_label_classification",
+            "problem_type": "single_label_classification" if set_size(data) is None else "multi_label_classification",
         }
 
 
@@ -196,13 +212,7 @@ TEXT_CLASSIFICATION = register_task(TextClassification())
 
 def class_labels(data: Dataset) -> list[str] | None:
     """Names of the classes in the order of their numbers; `None` for real numbers."""
-    feature = data.features[LABEL]
-    return feature.names if isinstance(feature, ClassLabel) else None
-
-
-def renumber_labels(data: Dataset, names: Sequence[str]) -> Dataset:
-    """The same classes, numbered in the order of `names`."""
-    return data.align_labels_with_mapping({name: number for number, name in enumerate(names)}, LABEL)
+    return feature_names(data.features[LABEL])
 
 
 def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:

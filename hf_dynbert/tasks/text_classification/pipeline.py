@@ -1,11 +1,22 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """transformers' `"text-classification"` pipeline with budgets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from transformers import TextClassificationPipeline
 
-from ..pipelines import LIMITS, TOKENIZING, Stream, budget_of_call, check_batching, check_count, check_options, own_tokenizer
+from ...utils.errors import is_utf8
+from ..pipelines import (
+    LIMITS,
+    TOKENIZING,
+    Stream,
+    budget_of_call,
+    check_batching,
+    check_count,
+    check_options,
+    own_tokenizer,
+    rows_of,
+)
 
 
 # Options of the tokenizer's call that make sense for one text or pair
@@ -21,6 +32,7 @@ TOKENIZER_OPTIONS = (
     "truncation",
     "verbose",
 )
+USAGE = 'valid are a text and {"text": "...", "text_pair": "..."}, or several of them in a list.'
 OPTIONS = ("budget", "length_config", *LIMITS, "top_k", "function_to_apply", *TOKENIZER_OPTIONS)
 FUNCTIONS = ("default", "sigmoid", "softmax", "none")
 
@@ -35,7 +47,7 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         inputs (`str`, `dict` or several): a text, or a dict with `text` and `text_pair`; a list of these, or a data set or
             generator, which is read item by item.
         budget, length_config (*optional*): budget of a length-adaptive model, see [`DynamicTinyBertConfig`].
-        max_latency_ms, max_macs, min_f1, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
+        max_latency_ms, max_macs, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see
             `model.choose_budget`.
         top_k (`int`, *optional*, defaults to 1): labels to return; `None` returns all.
         function_to_apply (`str`, *optional*): `"sigmoid"`, `"softmax"`, `"none"`, or `"default"`, the model's
@@ -100,12 +112,13 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
     def __call__(self, inputs, batch_size=None, num_workers=None, **options):
         """Classifies texts; see the class."""
         check_batching(batch_size, num_workers)
+        inputs = rows_of(inputs)
         if isinstance(inputs, list | tuple):
             inputs = list(inputs)
             if not inputs:
                 self._sanitize_parameters(**options)  # checks the options
                 return []
-        elif not isinstance(inputs, str | Mapping) and (isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__")):
+        elif not isinstance(inputs, str | bytes | Mapping) and _is_collection(inputs):
             inputs = Stream(inputs, lambda item, index: item)
         return super().__call__(inputs, batch_size=batch_size, num_workers=num_workers, **options)
 
@@ -113,8 +126,16 @@ class LengthAdaptiveTextClassificationPipeline(TextClassificationPipeline):
         """Tokenizes one text or pair."""
         if isinstance(inputs, Mapping):
             check_options(inputs, ("text", "text_pair"))
+        nested = isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], list)  # transformers' old pair
+        texts = [inputs.get("text"), inputs.get("text_pair", "")] if isinstance(inputs, Mapping) else [inputs]
+        if not nested and not all(is_utf8(text) for text in texts):
+            raise ValueError(f"The text is {inputs!r:.100}; {USAGE}")
         with TOKENIZING:
             return super().preprocess(inputs, **tokenizer_options)
 
     def _forward(self, model_inputs, **call):
         return super()._forward({**model_inputs, **call})
+
+
+def _is_collection(value) -> bool:
+    return hasattr(value, "__iter__") or hasattr(value, "__getitem__")

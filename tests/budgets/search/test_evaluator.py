@@ -10,7 +10,7 @@ import torch
 
 from hf_dynbert import DynamicTinyBertConfig
 from hf_dynbert.budgets.latency import Latency
-from hf_dynbert.budgets.search.evaluator import BudgetEvaluator, Kind, fewest_tokens
+from hf_dynbert.budgets.search.evaluator import BudgetEvaluator, fewest_tokens
 
 
 MILLISECOND = 1e-3
@@ -65,7 +65,7 @@ def test_scores_are_computed_once():
     evaluator = make_evaluator(SleepingModel(lambda tokens, budget: 0), cost="macs")
     for _ in range(3):
         assert evaluator.score_and_cost([0.5] * 4)[0] == 85.0
-        assert evaluator.full_score() == 90.0
+        assert evaluator.scores("search", None).mean() == 90.0
     assert evaluator.evaluators["search"].calls == [[0.5] * 4, "full"]
 
 
@@ -76,15 +76,12 @@ def test_cost_is_a_share_of_full_length():
     assert 0.3 < macs < 0.7
 
 
-def test_measurements_keep_their_kinds():
+def test_full_length_is_measured_first():
     evaluator = make_evaluator(SleepingModel(lambda tokens, budget: 10 if budget == "full" else 1))
-    measurements = evaluator.measure([(Kind.FOUND, "found-1", [0.5] * 4), (Kind.CONSTANT, "constant-1", [0.9] * 4)])
-    assert [(one.kind, one.budget.name) for one in measurements] == [
-        (Kind.FULL, "full"),
-        (Kind.FOUND, "found-1"),
-        (Kind.CONSTANT, "constant-1"),
-    ]
-    full, found, _ = (one.budget for one in measurements)
+    budgets = evaluator.measure([[0.5] * 4, [0.9] * 4])
+    assert [budget.length_config for budget in budgets] == [None, [0.5] * 4, [0.9] * 4]
+    full, found, _ = budgets
+    assert full.name == "full"
     assert full.score == 90.0 and full.score_error is None and found.score == 85.0 and found.score_error == 0.0
     assert full.tokens == 60 and found.latency_ms < full.latency_ms and found.runtime == "sleeping"
 

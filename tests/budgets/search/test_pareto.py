@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hf_dynbert.budgets.search.pareto import cost_at, pareto_front
+from hf_dynbert.budgets.search.pareto import pareto_front
 
 
 def cloud(seed, size=40):
@@ -25,13 +25,6 @@ def test_no_point_dominates_a_point_of_the_front(seed):
     costs, scores = zip(*(points[index] for index in front), strict=True)
     assert all(low < high for values in (costs, scores) for low, high in zip(values, values[1:], strict=False))
     assert all(index == points.index(points[index]) for index in front)
-
-
-def test_cost_at_a_score_is_interpolated():
-    points = [(1.0, 70.0), (2.0, 74.0), (3.0, 73.0), (4.0, 75.0)]  # the third is dominated
-    assert cost_at(points, 60.0) == 1.0 and cost_at(points, 74.0) == 2.0 and cost_at(points, 76.0) is None
-    assert cost_at(points, 72.0) == pytest.approx(1.5) and cost_at(points, 74.5) == pytest.approx(3.0)
-    assert cost_at([], 1.0) is None
 
 
 def test_no_points_have_no_front():

@@ -52,10 +52,9 @@ def words(options):
 
 def test_search_as_a_person_types_it(options, articles_file, tmp_path, capsys):
     folder = options["model"]
-    listed = ["--length_configs", "30,20,10,5", "--eval_file", str(articles_file)]
-    assert main(["search", *words(options), *listed]) == 0
+    assert main(["search", *words(options), "--eval_file", str(articles_file)]) == 0
     printed = capsys.readouterr().out
-    assert "all tokens" in printed and "listed-1" in printed and "constant-1" in printed
+    assert "all tokens" in printed and "| budget | length configuration | F1 | F1 lost |" in printed
     for name in ("search.journal", "front.json", "front.md", "front.png"):
         assert (tmp_path / "found" / name).stat().st_size > 0
     model = AutoModelForQuestionAnswering.from_pretrained(folder)
@@ -69,6 +68,7 @@ def test_search_as_a_person_types_it(options, articles_file, tmp_path, capsys):
     assert f"| `full` | all tokens | {full['f1']:.2f} |" in card and full["machine"] in card and full["sample"] in card
     report = json.loads((tmp_path / "found" / "front.json").read_text())
     assert len(report["evaluations"]) <= 8 and report["budgets"] == {n: b for n, b in budgets.items() if n != "half"}
+    assert report["test_scores"].keys() == report["budgets"].keys()
 
 
 def test_a_classifier_is_searched_by_its_own_metric(options, make_model, tokenizer, tmp_path):
@@ -86,7 +86,7 @@ def test_a_classifier_is_searched_by_its_own_metric(options, make_model, tokeniz
     )
     report = json.loads((folder / "front.json").read_text())
     assert full["metric"] == "accuracy" and "f1" not in full and full["macs"] > 0
-    assert report["measurements"][0]["test_score"] == pytest.approx(evaluator(model, "full")["accuracy"])
+    assert report["test_scores"]["full"] == pytest.approx(evaluator(model, "full")["accuracy"])
     assert "| budget | length configuration | accuracy | accuracy lost |" in (folder / "front.md").read_text()
     assert model.choose_budget(speedup=1.0) is not None
 
@@ -143,28 +143,6 @@ def test_two_processes_share_a_search(options):
     assert found["budgets"]["full"]["f1"] == budgets["full"]["f1"]
 
 
-def test_baselines(options, bert_folder, tokenizer, articles_file, tmp_path):
-    """Plain models, and length configurations that this model cannot have; the front beside constant ratios."""
-    plain = tmp_path / "constant-plain"  # a name that looks like one of the search's own
-    tokenizer.save_pretrained(plain)
-    AutoModelForQuestionAnswering.from_pretrained(bert_folder).save_pretrained(plain)
-    baselines = [str(plain), f"{options['model']}@90,20,10,5"]
-    found = run_search(SearchArguments(**options | {"baselines": baselines, "eval_file": [str(articles_file)]}))
-    text = (found / "front.md").read_text()
-    assert "| constant-plain | all tokens |" in text and "| model@90,20,10,5 | 90, 20, 10, 5 |" in text
-    assert "| lost | found: ms, of full |" in text and "| 3 % |" in text and "On the test examples:" in text
-    report = json.loads((found / "front.json").read_text())
-    rows = {row["name"]: row for row in report["measurements"]}
-    plain, dropping, full = rows["constant-plain"], rows["model@90,20,10,5"], rows["full"]
-    assert plain["kind"] == dropping["kind"] == "baseline" and full["kind"] == "full"
-    assert plain["score"] == pytest.approx(full["score"], abs=1e-6) and plain["latency_ms"] > 0  # the same weights
-    assert plain["macs"] == full["macs"] > dropping["macs"] and plain["runtime"] == "BertForQuestionAnswering"
-    assert all(row["test_score"] is not None for row in rows.values())
-    assert not any(entry["runtime"] == "BertForQuestionAnswering" for entry in report["budgets"].values())
-    with pytest.raises(ValueError, match="baselines: .*plain is a BertForQuestionAnswering, which cannot drop tokens"):
-        run_search(SearchArguments(**options | {"baselines": [f"{tmp_path / 'constant-plain'}@half"]}))
-
-
 def test_another_validation_split_is_a_warning(options, caplog):
     options |= {"cost": "macs", "method": "tpe", "num_evaluations": 1}
     record, right = Path(options["model"]) / "training.json", options["validation_fraction"]
@@ -195,7 +173,6 @@ def test_shares_as_small_as_those_of_training_are_searched(options, make_model):
         ({"threads": -1}, "threads is -1; valid are numbers from 1 on"),
         ({"method": "grid", "num_evaluations": 15}, "at least 16 points, num_evaluations is 15"),
         ({"num_evaluations": 0}, "num_evaluations is 0"),
-        ({"length_configs": ["0.1,0.2,0.3,0.4"]}, "increases"),
         ({"save_to": ["nowhere"]}, "nowhere is no folder with a model"),
     ],
 )

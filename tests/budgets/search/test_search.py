@@ -15,8 +15,8 @@ from hf_dynbert.budgets.search.pareto import pareto_front
 from hf_dynbert.budgets.search.space import LengthSpace
 
 
-TWO_DROPS = LengthSpace.shares(6, layers=[0, 3])
-SMALL = LengthSpace.tokens(3, 14)
+TWO_DROPS = LengthSpace(6, layers=[0, 3])
+SMALL = LengthSpace(3, smallest=0.88)  # 13 shares of each layer, from 1.0 to 0.88
 CALLS = """
 import json, sys, time
 from hf_dynbert.budgets.search.optuna_search import search_length_configs
@@ -27,13 +27,14 @@ def evaluate(length_config):
     return sum(length_config) ** 0.5, sum(length_config) + length_config[-1] * length_config[0]
 print("ready", flush=True)
 input()
-search_length_configs(evaluate, LengthSpace.tokens(3, 14), {evaluations}, {method!r}, storage=sys.argv[1], progress=False)
+space = LengthSpace(3, smallest=0.88)
+search_length_configs(evaluate, space, {evaluations}, {method!r}, storage=sys.argv[1], progress=False)
 """
 
 
 def synthetic(length_config):
     """Late layers cost less than they score; the middle layer is worth little."""
-    first, middle, last = length_config
+    first, middle, last = (100 * share - 86 for share in length_config)  # 14 to 2
     return (2 - 2.7 ** (-first / 5)) * (2 - 2.7 ** (-last / 3)) + 0.05 * middle**0.5, first**1.5 + middle + 0.7 * last
 
 
@@ -52,8 +53,8 @@ def hypervolume(points, worst):
 
 
 def all_small_configs():
-    counts = itertools.product(range(14, 1, -1), repeat=3)
-    return [list(entries) for entries in counts if list(entries) == sorted(entries, reverse=True)]
+    shares = itertools.product([count / 100 for count in range(100, 87, -1)], repeat=3)
+    return [list(entries) for entries in shares if list(entries) == sorted(entries, reverse=True)]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -66,8 +67,8 @@ def test_search_ends_and_returns_the_front_of_its_measurements(method):
     assert len({tuple(config) for config in calls}) == len(calls)  # nothing is measured twice
     costs, scores = [one.cost for one in result.front], [one.score for one in result.front]
     assert costs == sorted(set(costs)) and scores == sorted(set(scores))
-    points = [one.point for one in result.measured]
-    assert [one.point for one in result.front] == [points[index] for index in pareto_front(points)]
+    points = [(one.cost, one.score) for one in result.measured]
+    assert [(one.cost, one.score) for one in result.front] == [points[index] for index in pareto_front(points)]
     for one in result.measured:
         assert one.length_config == sorted(one.length_config, reverse=True)
         assert (one.score, one.cost) == synthetic(one.length_config)
@@ -102,7 +103,7 @@ def test_default_is_a_grid_of_equal_steps_for_two_drops_and_tpe_for_more():
     assert calls[0] == [1.0] * 6 and len({config[0] for config in calls}) == 12
     # near the smallest length a few of the 12 x 12 points are equal after rounding
     assert 130 <= len(calls) == len(result.measured) <= 144
-    shallow, deep = LengthSpace.shares(6, layers=[0, 3]), LengthSpace.shares(6)
+    shallow, deep = LengthSpace(6, layers=[0, 3]), LengthSpace(6)
     for space, method in ((shallow, "grid"), (deep, "tpe")):
         chosen = search_length_configs(lambda config: (sum(config), sum(config)), space, 10, progress=False)
         named = search_length_configs(lambda config: (sum(config), sum(config)), space, 10, method, progress=False)
@@ -127,39 +128,29 @@ def test_methods_avoid_scores_below_the_minimum(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_small_spaces_end(method):
     """Fewer configurations than evaluations, and a space of one layer."""
-    for space in (LengthSpace.tokens(2, 4), LengthSpace.tokens(3, 9, layers=[1])):
+    for space in (LengthSpace(2, smallest=0.98), LengthSpace(3, layers=[1], smallest=0.93)):
         result = search_length_configs(lambda config: (sum(config), sum(config)), space, 40, method, progress=False)
         assert len(result.measured) <= 40 and len({tuple(one.length_config) for one in result.measured}) <= 8
 
 
 def test_spaces():
-    space = LengthSpace.shares(4, layers=[1, 3])
+    space = LengthSpace(4, layers=[1, 3])
     for config in ([1.0, 0.5, 0.5, 0.25], [1.0, 1.0, 1.0, 0.08], [1.0, 0.3, 0.3, 0.3], [1.0, 0.08, 0.08, 0.08]):
         assert space.decode(space.encode(config)) == config
     assert space.decode([0.0, 1.0]) == [1.0, 0.08, 0.08, 0.08] and space.decode([1.0, 1.0]) == [1.0] * 4
-    counts = LengthSpace.tokens(3, 384, fewest=91)
-    assert counts.decode([1.0, 0.1, 0.0]) == [384, 120, 91] and counts.decode(counts.encode([300, 200, 91])) == [
-        300,
-        200,
-        91,
-    ]
-    assert LengthSpace.tokens(4, 96, layers=[1, 3], positions=128).decode([1.0, 1.0]) == [128, 96, 96, 96]
-    assert space.constant(0.5) == [1.0, 0.5, 0.5, 0.25] and counts.constant(0.5) == [192, 96, 91]
     with pytest.raises(ValueError, match="layers is .* valid are some of 0 to 3"):
-        LengthSpace.shares(4, layers=[4])
-    with pytest.raises(ValueError, match="shares between 0 and 1"):
-        LengthSpace.shares(4, smallest=1.5)
-    with pytest.raises(ValueError, match="2 <= fewest < longest"):
-        LengthSpace.tokens(4, 8, fewest=8)
+        LengthSpace(4, layers=[4])
+    with pytest.raises(ValueError, match="smallest is 1.5; valid are numbers above 0 and below 1"):
+        LengthSpace(4, smallest=1.5)
     with pytest.raises(ValueError, match="at least 64 points, num_evaluations is 60"):
-        LengthSpace.shares(6).grid(60)
+        LengthSpace(6).grid(60)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_given_configurations_are_evaluated_first(method):
-    start = [[9, 7, 5], [0.5, 0.5, 0.5], [14, 14, 14]]  # the second is of the other kind
+    start = [[0.95, 0.93, 0.91], [1.0, 1.0, 1.0]]
     result = search_length_configs(synthetic, SMALL, 30, method, start=start, progress=False)
-    assert [one.length_config for one in result.measured[:2]] == [[9, 7, 5], [14, 14, 14]]
+    assert [one.length_config for one in result.measured[:2]] == start
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -172,7 +163,7 @@ def test_an_interrupted_search_repeats_no_finished_evaluation(method, tmp_path):
             raise KeyboardInterrupt
         return synthetic(config)
 
-    options = {"seed": 5, "start": [[9, 7, 5]], "storage": tmp_path / "search", "progress": False}
+    options = {"seed": 5, "start": [[0.95, 0.93, 0.91]], "storage": tmp_path / "search", "progress": False}
     with pytest.raises(KeyboardInterrupt):
         search_length_configs(evaluate, SMALL, 27, method, **options)
     before = [tuple(config) for config in calls[:12]]
@@ -244,6 +235,17 @@ def test_an_unfinished_last_line_of_the_journal_is_cut(tmp_path, torn):
     assert longer == again and path.read_bytes().endswith(b"\n")
 
 
+def test_a_search_continues_from_any_record(tmp_path):
+    path, options = tmp_path / "search", {"storage": tmp_path / "search", "start": [[0.95, 0.93, 0.91]], "progress": False}
+    wanted = search_length_configs(synthetic, SMALL, 9, "grid", **options)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for kept in range(8, len(lines), 5):
+        path.write_bytes(b"".join(lines[:kept]))
+        again = search_length_configs(synthetic, SMALL, 9, "grid", **options)
+        assert again.front == wanted.front
+        assert sorted(map(repr, again.measured)) == sorted(map(repr, wanted.measured))  # none is evaluated twice
+
+
 @pytest.mark.parametrize("damage", [b"{\n", b"\0\0\n", b"[1]\n", b'{"other": 1}\n'])
 def test_a_journal_damaged_elsewhere_is_refused_by_name(tmp_path, damage):
     path = tmp_path / "search"
@@ -281,7 +283,7 @@ def test_another_search_is_refused(tmp_path):
     with pytest.raises(ValueError, match="another search .*cost was 'macs', is 'latency'.*Give another output_dir"):
         search_length_configs(synthetic, SMALL, 3, "tpe", settings={"model": "a", "cost": "latency"}, **options)
     with pytest.raises(ValueError, match="another search .*space was"):
-        search_length_configs(synthetic, LengthSpace.tokens(3, 20), 2, "tpe", **options)
+        search_length_configs(synthetic, LengthSpace(3, smallest=0.8), 2, "tpe", **options)
     settings = {"cost": "macs", "model": "a"}
     assert len(search_length_configs(synthetic, SMALL, 3, "tpe", settings=settings, **options).measured) == 3
 

@@ -2,10 +2,12 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification
@@ -103,6 +105,23 @@ def test_metrics_are_those_of_their_formulas(tmp_path, tokenizer, reranker):
         ("nonsense", "line 1 is not JSON"),
         ("[1]", "line 1 has no query"),
         ('{"query": "a"}', "line 1 has no passages"),
+        ('{"query": "\\ud800", "positives": ["b"]}', "line 1 has the query .* it must be a text"),
+        ('{"query": "a", "positives": ["\\udfff b"]}', "line 1 has the passage .* it must be a text"),
+        *(
+            (f'{{"id": {identity}, "query": "a", "positives": ["b"]}}', "line 1 has the id .* must be a text or an integer")
+            for identity in ("[1]", "{}", "true", "1.5", "NaN", '"\\ud800"')
+        ),
+        *(
+            (
+                f'{{"query": "a", "passages": ["b"], "scores": [{grade}]}}',
+                "line 1 has the relevance .* a finite number up",
+            )
+            for grade in ("1" + "0" * 400, 10**30, "1e30", 2**63, "-1e400")
+        ),
+        ('{"query": "a", "negatives": ["b"]}', "query '1' has no relevant passage"),
+        ('{"query": "a", "positives": ["b"], "passages": ["c"], "scores": [1]}', "both passages and positives"),
+        ('{"query": "a", "passages": [{"text": "b"}], "scores": [1]}', "scores beside judgments"),
+        ('[\n{"query": "a", "positives": ["b"]}]', "line 1 is not JSON .* valid is"),
         ('{"query": " ", "positives": ["b"]}', "the query ' '; it must be a text"),
         ('{"query": "a", "positives": [""]}', "the passage ''; it must be a text"),
         ('{"query": "a", "positives": [7]}', "the passage 7; it must be a text"),
@@ -119,6 +138,35 @@ def test_wrong_data_are_refused_by_line(tmp_path, line, message):
     path.write_text(line + "\n")
     with pytest.raises(ValueError, match=message):
         RERANKING.load([path], DataOptions())
+
+
+def test_files_without_ids_are_read_together(tmp_path, file):
+    """Ids that the files do not have are the numbers of the rows; metrics need no ids."""
+    other = write_lines(tmp_path / "other.jsonl", QUERIES[:1])
+    assert RERANKING.load([file, other], DataOptions())["id"][:] == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("options", [{"text_columns": ("q",)}, {"text_columns": ("a", "b", "c")}, {"label_column": "grade"}])
+def test_columns_of_data_without_columns_are_refused(file, options):
+    with pytest.raises(ValueError, match="they name columns of pairs"):
+        RERANKING.load([file], DataOptions(**options))
+
+
+@pytest.mark.parametrize("grade", [10**6 + 1, 2**31, 2**40])  # at 2**40, trec_eval measured 0 without an error
+def test_metrics_refuse_huge_grades(tokenizer, tmp_path, grade):
+    rows = [{"query": "who built", "passages": ["ada built", "ben"], "scores": [grade, 0]}]
+    data = RERANKING.load([write_lines(tmp_path / "huge.jsonl", rows)], DataOptions())
+    with pytest.raises(ValueError, match="need integers up to 1000000"):
+        RERANKING.evaluator(tokenizer, data, DynamicTinyBertConfig(num_labels=1), DataOptions())
+
+
+def test_ids_with_a_zero_byte_are_two_queries(tmp_path, tokenizer):
+    """pytrec_eval cuts names there, and ended the process."""
+    rows = [QUERIES[number] | {"id": f"q\0{number}"} for number in (0, 1)]
+    data = RERANKING.load([write_lines(tmp_path / "zero.jsonl", rows)], DataOptions())
+    evaluator = RERANKING.evaluator(tokenizer, data, DynamicTinyBertConfig(num_labels=1), DataOptions())
+    outputs = [{"logits": np.array([score])} for score in (1.0, 0.0, 0.5, 0.0, 1.0, 0.5)]
+    assert evaluator.score(outputs).metrics["map"] == pytest.approx(100 * (1 + 1 / 3) / 2)
 
 
 def write_trec(folder, run, qrels, queries, passages):
@@ -147,7 +195,13 @@ def test_judged_passages_that_the_run_misses_count_in_the_metrics(tmp_path, toke
     [
         (("7 Q0 a 1\n", "7 0 a 1\n", "7\tq\n", "a\tt\n"), "bm25.run, line 1 has 4 columns; valid are 6"),
         (("7 Q0 a 1 1 x\n", "7 0 a\n", "7\tq\n", "a\tt\n"), "test.qrels, line 1 has 3 columns; valid are 4"),
-        (("7 Q0 a 1 1 x\n", "7 0 a one\n", "7\tq\n", "a\tt\n"), "the judgment 'one' of passage a"),
+        *(
+            (("7 Q0 a 1 1 x\n", f"7 0 a {grade}\n", "7\tq\n", "a\tt\n"), f"qrels, line 1 has the judgment '{grade:.9}")
+            for grade in ("one", "--1", "-", "\u00b2", "1.0", "9" * 16, "9" * 5000)
+        ),
+        (("7 Q0 a 1 1 x\n7 Q0 a 2 1 x\n", "7 0 a 1\n", "7\tq\n", "a\tt\n"), "run, line 2 has passage a of query 7 a second"),
+        (("7 Q0 a 1 1 x\n", "7 0 a 1\n7 0 a 0\n", "7\tq\n", "a\tt\n"), "qrels, line 2 has another judgment"),
+        (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7\tq\n7\tr\n", "a\tt\n"), "queries.tsv, line 2 has another text for the id '7'"),
         (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7 q\n", "a\tt\n"), "queries.tsv, line 1 has no tab"),
         (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7\tq\n", "b\tt\n"), "The run has 'a', which is in none"),
         (("7 Q0 a 1 1 x\n", "7 0 a 0\n", "7\tq\n", "a\tt\n"), "query '7' has no relevant passage"),
@@ -193,6 +247,12 @@ def test_verbs_take_a_reranker(reranker, file, tmp_path, capsys):
     assert record["metric"] == "ndcg@10" and record["ndcg@10_int8"]["full"] > 0
 
 
+def test_a_missing_extra_is_one_line(reranker, file, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pytrec_eval", None)
+    assert cli.main(["evaluate", "--model", str(reranker), "--data", str(file), "--task", "reranking"]) == 2
+    assert 'need the extra: pip install "hf_dynbert[ranking]"' in capsys.readouterr().err
+
+
 def train(bert_folder, file, output, *more):
     argv = ["train", "--model_name_or_path", str(bert_folder), "--train_file", str(file), "--task", "reranking"]
     argv += ["--output_dir", str(output), "--use_cpu", "--max_length", "64", "--save_strategy", "no", *more]
@@ -228,3 +288,37 @@ def test_grades_of_another_kind_may_measure_training(bert_folder, file, tmp_path
         size = ["--per_device_eval_batch_size", batch, "--per_device_train_batch_size", batch]
         model = train(bert_folder, scores, tmp_path / f"batch {batch}", *evaluation, *size)
         assert model.config.problem_type == "regression"
+
+
+@pytest.mark.parametrize("loss", ["margin_mse", "kl_div"])
+def test_passages_of_a_query_are_compared(bert_folder, reranker, file, tmp_path, loss):
+    options = ["--ranking_loss", loss, "--group_size", "2", "--max_steps", "2", "--importance", "learned"]
+    train(bert_folder, file, tmp_path / "labels", *options)
+    teacher = ["--teacher_model_name_or_path", str(reranker), "--hard_label_weight", "0"]
+    taught = train(bert_folder, file, tmp_path / "taught", *options, *teacher)
+    assert taught.config.num_labels == 1 and taught.config.task == "reranking"
+
+
+def test_groups_have_each_passage_once_and_the_best_one_always(tokenizer):
+    data = Dataset.from_list(
+        [
+            {"query": "who", "passages": list("abcde"), "relevance": [0.0, 0.0, 2.0, None, 1.0], "id": "1"},
+            {"query": "where", "passages": ["f"], "relevance": [1.0], "id": "2"},
+        ]
+    )
+    features = RERANKING.training_features(tokenizer, data, DataOptions(max_length=20))
+    letters = {tokenizer.convert_tokens_to_ids(letter): letter for letter in "abcdef"}
+    found = [
+        ["".join(letters.get(token, "") for token in ids) for ids in row["input_ids"]]
+        for row in RERANKING.group(features, 2, 0)
+    ]
+    assert [row[0] for row in found] == ["c", "c", "c"] and sorted(row[1] for row in found) == ["a", "b", "e"]
+    with pytest.raises(ValueError, match="nothing to compare"):
+        RERANKING.group(features.select([4]), 2, 0)
+
+
+def test_losses_of_rankings_are_for_rankings(bert_folder, tmp_path, capsys):
+    (tmp_path / "texts.csv").write_text("text,label\nada,1\nben,0\n")
+    argv = ["train", "--model_name_or_path", str(bert_folder), "--task", "text-classification", "--use_cpu"]
+    argv += ["--train_file", str(tmp_path / "texts.csv"), "--output_dir", str(tmp_path / "out"), "--ranking_loss", "kl_div"]
+    assert cli.main(argv) == 2 and "ranking_loss=kl_div is for task reranking" in capsys.readouterr().err

@@ -1,8 +1,11 @@
 """Files of texts and labels: what is no text, and what is no label of the model, is refused, with row and reason."""
 
+import datetime
+import decimal
 import json
 
 import pytest
+from datasets import Dataset
 from transformers import BertConfig
 
 from hf_dynbert.tasks import TEXT_CLASSIFICATION, DataOptions
@@ -81,6 +84,10 @@ def test_labels_are_read(tokenizer, tmp_path, config, labels):
         ("x.csv", "text,label\n", "x.csv"),
         ("x.csv", 'text,label\n"hi,1\n', "cannot be read as .csv"),
         ("x.csv", "\xff\xfe", "cannot be read as .csv"),
+        ("x.csv", "text,label\nhi, you,pos\nwell, yes,neg\n", "more cells than there are columns"),  # the first was an index
+        ("x.tsv", "text\tlabel\nhi\tyou\t1\n", "more cells than there are columns"),
+        ("x.jsonl", '{"text": ' + "[" * 2000 + "]" * 2000 + ', "label": 1}\n', "cannot be read as .jsonl"),
+        ("x.csv.gz", "nonsense", "x.csv.gz: valid are"),
         ("x.tsv", "text,label\nhi,1\n", "it has text,label"),
         ("x.jsonl", '{"text": "x", "la', "cannot be read as .jsonl"),
         ("x.jsonl", "null\n", "each row must be an object"),
@@ -112,3 +119,33 @@ def test_hostile_files_are_refused(tmp_path, name, content, message):
 def test_other_forms_are_read(tokenizer, tmp_path, name, content, options):
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert evaluator(tokenizer, SINGLE, str(tmp_path / name), **options).lengths == [4]  # CLS, two letters, SEP
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([2**62, 1], "valid are 0 to 99999"),  # a class for each number took all memory
+        ([1_700_000_000], "valid are 0 to 99999"),
+        ([-1], "valid are 0 to 1"),
+        ([1, "x"], "Labels are of the types int, str"),
+        ([datetime.date(2020, 1, 1)], "Labels are of the types date"),
+        ([decimal.Decimal("1.5")], "Labels are of the types Decimal"),
+    ],
+)
+def test_labels_that_number_no_classes_are_refused(tmp_path, labels, message):
+    path = tmp_path / "x.jsonl"
+    if any(isinstance(label, str | int) for label in labels):
+        write(path, [{"text": "hi", "label": label} for label in labels])
+    else:
+        path = path.with_suffix(".parquet")
+        Dataset.from_dict({"text": ["hi"] * len(labels), "label": labels}).to_parquet(path)
+    data = TEXT_CLASSIFICATION.load([str(path)], DataOptions())
+    with pytest.raises(ValueError, match=message):
+        TEXT_CLASSIFICATION.number_labels(data)
+
+
+@pytest.mark.parametrize("columns", [(), ("label",), ("text", "text"), ("text", "a", "b")])
+def test_impossible_columns_are_refused(tmp_path, columns):
+    path = write(tmp_path / "x.jsonl", [{"text": "hi", "a": "x", "b": "y", "label": 1}])
+    with pytest.raises(ValueError, match="valid are one column of texts, or two that make a pair"):
+        TEXT_CLASSIFICATION.load([path], DataOptions(text_columns=columns))

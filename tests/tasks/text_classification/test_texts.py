@@ -25,10 +25,12 @@ from hf_dynbert import (
     DynamicTinyBertForQuestionAnswering,
     DynamicTinyBertModel,
 )
+from hf_dynbert.commands.main import main
 from hf_dynbert.recipes.arguments import DataArguments, ModelArguments
 from hf_dynbert.recipes.data import RecipeData
 from hf_dynbert.recipes.run import run_recipe
-from hf_dynbert.tasks.text_classification.data import cut_texts, load_texts, number_labels, text_features
+from hf_dynbert.tasks.text_classification.data import cut_texts, load_texts, text_features
+from hf_dynbert.tasks.text_classification.labels import feature_names, number_labels
 from hf_dynbert.training.batches import DistillationCollator
 from hf_dynbert.training.losses import divergence
 from hf_dynbert.training.teachers import label_order, teacher_logits, teacher_text_inputs
@@ -87,28 +89,34 @@ def test_files_of_every_kind(tmp_path, pair_file):
         load_texts(str(tmp_path / "none.json"), ["text"])
 
 
+def names_of(data):
+    return feature_names(data.features["label"])
+
+
 def test_labels_and_their_names(pairs, pair_file, tmp_path):
-    assert number_labels(pairs)[1] == NAMES
-    numbered, names = number_labels(load_texts(str(pair_file), PAIR))
-    assert names == sorted(NAMES)
-    assert [names[number] for number in numbered["label"]] == [NAMES[number] for number in pairs["label"]]
+    assert names_of(number_labels(pairs)) == NAMES
+    numbered = number_labels(load_texts(str(pair_file), PAIR))
+    assert names_of(numbered) == sorted(NAMES)
+    assert [names_of(numbered)[number] for number in numbered["label"]] == [NAMES[number] for number in pairs["label"]]
     bare = Dataset.from_dict({"text": ["a", "b"], "label": [0, 2]})
-    assert number_labels(bare)[1] == ["LABEL_0", "LABEL_1", "LABEL_2"]
-    assert number_labels(bare, NAMES)[1] == NAMES
-    assert number_labels(Dataset.from_dict({"text": ["a"], "label": [0.5]}))[1] is None
-    truths, names = number_labels(Dataset.from_dict({"text": ["a", "b"], "label": [True, False]}))
-    assert truths["label"][:] == [1, 0] and names == ["LABEL_0", "LABEL_1"]
+    assert names_of(number_labels(bare)) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert names_of(number_labels(bare, NAMES)) == NAMES
+    assert names_of(number_labels(Dataset.from_dict({"text": ["a"], "label": [0.5]}))) is None
+    stars = number_labels(bare, problem_type="regression")
+    assert names_of(stars) is None and stars["label"][:] == [0.0, 2.0]
+    truths = number_labels(Dataset.from_dict({"text": ["a", "b"], "label": [True, False]}))
+    assert truths["label"][:] == [1, 0] and names_of(truths) == ["LABEL_0", "LABEL_1"]
     path = tmp_path / "named.csv"
     path.write_text("text,label\nhello,neutral\nthere,entailment\n")  # pandas' large strings
-    named, names = number_labels(load_texts(str(path), ["text"]))
-    assert named["label"][:] == [1, 0] and names == ["entailment", "neutral"]
+    named = number_labels(load_texts(str(path), ["text"]))
+    assert named["label"][:] == [1, 0] and names_of(named) == ["entailment", "neutral"]
     unlabelled = pairs.map(lambda row: {"label": -1})
-    with pytest.raises(ValueError, match="rows without a label"):
+    with pytest.raises(ValueError, match="rows with the label -1"):
         number_labels(unlabelled)
     for data, given, message in (
         (bare, NAMES[:2], "Labels are 0 to 2; valid are 0 to 1"),
-        (Dataset.from_dict({"text": ["a", "b"], "label": [1.0, None]}), None, "rows without a label"),
-        (Dataset.from_dict({"text": ["a", "b"], "label": ["x", None]}), None, "rows without a label"),
+        (Dataset.from_dict({"text": ["a", "b"], "label": [1.0, None]}), None, "row 1 has no label"),
+        (Dataset.from_dict({"text": ["a", "b"], "label": ["x", None]}), None, "row 1 has no label"),
         (pairs, NAMES[::-1], "the data names them entailment"),
         (Dataset.from_dict({"text": ["a"], "label": [-1]}), None, "Labels are -1 to -1"),
         (Dataset.from_dict({"text": ["a"]}), None, "no column label; it has text"),
@@ -142,7 +150,7 @@ def test_running_text_is_cut_between_words(tokenizer, streamed):
 
 def test_infinite_labels_are_refused():
     data = Dataset.from_dict({"text": ["a", "b"], "label": [1.0, float("inf")]})
-    with pytest.raises(ValueError, match="labels that are not finite"):
+    with pytest.raises(ValueError, match="labels that are not finite numbers"):
         number_labels(data)
 
 
@@ -354,11 +362,71 @@ def test_sub_models_of_a_real_number_learn(make_model, tokenizer, tmp_path):
     assert trainer.state.log_history[0]["loss_in_place"] > 0
 
 
-def test_a_teacher_of_several_labels_at_once_is_refused(pairs, tokenizer, sizes, tmp_path):
-    teacher = make_classifier(sizes, NAMES)
-    teacher.config.problem_type = "multi_label_classification"
-    with pytest.raises(ValueError, match="problem_type multi_label_classification"):
-        teacher_logits(teacher, tokenizer, tokenizer, pairs, PAIR, dict(enumerate(NAMES)), 32, cache_dir=tmp_path)
+SETS = [["wet", "cold"], [], ["cold"], ["dry"]]  # of the classes cold, dry and wet
+
+
+@pytest.fixture
+def several(tmp_path):
+    """The same sets of classes as lists of names, and as lists of 0 and 1."""
+    texts, names = ["rain and frost", "a light", "ice", "the sun"], ["cold", "dry", "wet"]
+    ones = [[int(name in row) for name in names] for row in SETS]
+    for kind, labels in (("names", SETS), ("ones", ones)):
+        lines = [json.dumps({"text": text, "label": row}) for text, row in zip(texts, labels, strict=True)]
+        (tmp_path / f"{kind}.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["names", "ones"])
+def test_several_labels_of_each_text_are_numbered(several, tokenizer, kind):
+    data = number_labels(load_texts(str(several / f"{kind}.jsonl"), ["text"]), ["cold", "dry", "wet"])
+    assert [sorted(row) for row in data["label"]] == [[0, 2], [], [0], [1]]
+    labels = text_features(data, tokenizer, ["text"])["labels"][:]
+    assert labels == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    assert names_of(number_labels(data)) == ["cold", "dry", "wet"]
+    wrong = {"lists of names": [[2], [0]], "equally long": [[0, 1], [1]], "the labels hot; valid are": [["wet"], ["hot"]]}
+    for message, labels in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            number_labels(Dataset.from_dict({"text": ["a", "b"], "label": labels}), ["cold", "dry", "wet"])
+
+
+@pytest.mark.parametrize("kind", ["names", "ones"])
+def test_several_labels_are_trained_taught_and_measured(several, bert_folder, tmp_path, capsys, kind):
+    """The verbs, with evaluation during training; a trained model teaches another one, per label."""
+    file, taught = str(several / f"{kind}.jsonl"), ["--class_names", "cold", "dry", "wet"]
+    argv = [
+        "train",
+        "--model_name_or_path",
+        str(bert_folder),
+        "--task",
+        "text-classification",
+        "--train_file",
+        file,
+        "--use_cpu",
+    ]
+    argv += ["--max_steps", "2", "--eval_file", file, "--eval_strategy", "steps", "--eval_steps", "1", "--report_to", "none"]
+    assert main([*argv, *taught, "--output_dir", str(tmp_path / "model")]) == 0
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    assert model.config.problem_type == "multi_label_classification" and list(model.config.label2id) == [
+        "cold",
+        "dry",
+        "wet",
+    ]
+    teacher = ["--teacher_model_name_or_path", str(tmp_path / "model"), "--hard_label_weight", "0"]  # nothing else to learn
+    assert main([*argv, *taught, *teacher, "--output_dir", str(tmp_path / "student")]) == 0
+    capsys.readouterr()
+    options = ["--latency_samples", "0", "--json"]
+    assert main(["evaluate", "--model", str(tmp_path / "student"), "--data", file, *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"accuracy", "f1_macro", "average_precision"} <= found.keys() and found["examples"] == 4
+
+
+def test_whole_numbers_may_be_targets_of_a_regression(bert_folder, tmp_path):
+    (tmp_path / "stars.csv").write_text("text,label\n" + "".join(f"text {stars},{stars}\n" for stars in (1, 5, 3)))
+    argv = ["train", "--model_name_or_path", str(bert_folder), "--task", "text-classification", "--use_cpu"]
+    argv += ["--train_file", str(tmp_path / "stars.csv"), "--max_steps", "1", "--output_dir", str(tmp_path / "out")]
+    assert main([*argv, "--problem_type", "regression", "--report_to", "none"]) == 0
+    config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config
+    assert (config.num_labels, config.problem_type) == (1, "regression")
 
 
 @pytest.mark.parametrize("order", [["neutral", "entailment", "contradiction"], ["NEUTRAL", "Entailment", "CONTRADICTION"]])
