@@ -104,24 +104,6 @@ def choose_budget_of(
     return chosen.name if chosen.layers is not None else list(chosen.length_config)
 
 
-def measured_latencies(model, tokens: int, batch_size: int = 1) -> dict[str, float]:
-    """Milliseconds of a call at each measured budget on this machine, by name, the cheapest first; see `choose_budget_of`.
-
-    Args:
-        model: a model with measured `config.budgets`.
-        tokens (`int`): tokens of each example of the call.
-        batch_size (`int`, *optional*, defaults to 1): examples of the call.
-
-    Raises:
-        ValueError: the model has no measured budgets.
-    """
-    budgets = _budgets_of(model)
-    if not budgets.measured:
-        raise ValueError("This model has no measured budgets. hf-dynbert search finds them.")
-    timed = budgets.timed(model, tokens, batch_size, refresh=False)
-    return {budget.name: budget.latency_ms for budget in sorted(timed, key=lambda budget: budget.macs)}
-
-
 def _budgets_of(model) -> "_TimedBudgets":
     """The model's budgets with what was timed before, new ones if the configuration or the threads have changed."""
     state = (model.config.budgets, threads_of(model), runtime_name(model), model.config.importance)

@@ -1,19 +1,29 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Ranking within a deadline: all passages at a small budget, the best of them again at larger budgets."""
 
+import logging
+import statistics
+import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...budgets.choosing import measured_latencies
+from ...budgets.model_budgets import count_macs, named_budgets
 from ..inference import evaluation_mode, run_batch
-from .scores import relevance_score
+from .scores import MAX_LENGTH, relevance_score
 
 
 BATCH_SIZE = 8  # passages of a call. The time is checked between calls: smaller ones are slower, larger ones overrun
 MARGIN = 0.9  # of the deadline is planned: calls vary by some percent even on a quiet machine
 BEST = 20  # passages that are scored again at least, so that the first ten places are decided by the larger budget
-WIDTH = 16  # tokens: latencies of lengths within such a step are taken to be equal
+WIDTH = 16  # tokens: OpenVINO models are padded to a multiple, since kernels are compiled for each length
+CALLS = 3  # timed calls of a shape, after the one that compiles it
+TOKENS = 128  # for which budgets are ordered by their operations
+
+logger = logging.getLogger(__name__)
+_known_models = weakref.WeakKeyDictionary()  # model -> milliseconds by (budget, batch size, tokens)
+_lock = threading.Lock()  # one thread times a model, the others wait
 
 
 @dataclass(frozen=True)
@@ -55,14 +65,14 @@ class DeadlineReport:
 
 
 class DeadlineRanking:
-    """Ranks the passages of one query with the budgets of one model until a deadline.
+    """Ranks the passages of one query with the named budgets of one model until a deadline.
 
-    The plan comes from this machine's measured latencies of budgets, see `choose_budget`. The first ranking on a machine
-    measures them, for some seconds that do not count. Every call is compared with its prediction, so that the plan of a busy
-    machine shrinks, and no call begins that would end after the deadline.
+    The first ranking of a process times a call of each budget at each length to 256 tokens, which takes seconds and does not
+    count: the plan is made from these times. Every call is compared with its time, so that the plan of a busy machine
+    shrinks, and no call begins that would end after the deadline.
 
     Args:
-        model: a length-adaptive model with measured budgets.
+        model: a length-adaptive model.
         tokenizer (`PreTrainedTokenizerBase`): tokenizer of the model, for padding.
         inputs (`list[dict[str, list[int]]]`): the query with each passage, without padding.
         max_latency_ms (`float`): the deadline, counted from `begin`.
@@ -78,19 +88,18 @@ class DeadlineRanking:
     def __init__(
         self, model, tokenizer, inputs: Sequence[dict], max_latency_ms: float, begin: float, batch_size: int = BATCH_SIZE
     ):
-        self.batch_size = batch_size
-        self.model, self.tokenizer, self.inputs = model, tokenizer, inputs
+        self.model, self.tokenizer, self.inputs, self.batch_size = model, tokenizer, inputs, batch_size
         self.lengths = [len(item["input_ids"]) for item in inputs]
-        self.begin, self.limit, self.slowdown = begin, max_latency_ms, 1.0
+        self.limit, self.slowdown = max_latency_ms, 1.0
         self.scores: dict[int, float] = {}
         self.budgets: dict[int, str] = {}
-        start = time.perf_counter()
-        for width in sorted({self._width(length) for length in self.lengths}):
-            latencies = measured_latencies(model, width, batch_size)
-        self.begin += time.perf_counter() - start  # on a new machine the budgets are timed first, which takes seconds
-        names = list(latencies)
+        config = model.config
+        names = sorted(named_budgets(config), key=lambda name: count_macs(config, config.resolve_budget(name), TOKENS))
         self.order, stages = list(range(len(inputs))), []
         with evaluation_mode(model):
+            start = time.perf_counter()
+            self.times = call_times(model, tokenizer, inputs[0], names, batch_size, max(self.lengths))
+            self.begin = begin + time.perf_counter() - start
             chosen = self._first_stage(names)
             while chosen is not None:
                 budget, indices = chosen
@@ -136,21 +145,23 @@ class DeadlineRanking:
         return indices[:few]
 
     def _batches(self, indices: list[int]) -> list[list[int]]:
-        """Passages of similar lengths."""
-        size = self.batch_size
+        """Passages of similar lengths; those that keep all tokens at every budget are apart, since a model computes so."""
+        least, size, batches = self.model.config.min_tokens_to_drop, self.batch_size, []
         by_length = sorted(indices, key=lambda index: self.lengths[index])
-        return [by_length[first : first + size] for first in range(0, len(by_length), size)]
+        for part in (
+            [index for index in by_length if self.lengths[index] < least],
+            [index for index in by_length if self.lengths[index] >= least],
+        ):
+            batches += [part[first : first + size] for first in range(0, len(part), size)]
+        return batches
 
     def _cost(self, budget: str, indices: list[int]) -> float:
-        """Predicted milliseconds of scoring these passages, at the speed that this call has seen so far."""
+        """Predicted milliseconds of scoring these passages, at the speed of the calls so far."""
         return sum(self._batch_cost(budget, batch) for batch in self._batches(indices))
 
     def _batch_cost(self, budget: str, batch: list[int]) -> float:
-        tokens = self._width(max(self.lengths[index] for index in batch))
-        return self.slowdown * measured_latencies(self.model, tokens, len(batch))[budget]
-
-    def _width(self, tokens: int) -> int:
-        return min(self.model.config.max_tokens, -(-tokens // WIDTH) * WIDTH)
+        width = _width(self.lengths[batch[-1]], self.model.config.max_tokens)
+        return self.slowdown * self.times[budget, self.batch_size, width]
 
     def _run(self, budget: str, indices: list[int]) -> Stage:
         """Scores passages until all have a score, or the next call would end after the deadline."""
@@ -159,7 +170,8 @@ class DeadlineRanking:
             predicted, before = self._batch_cost(budget, batch), self._elapsed()
             if self.scores and before + predicted > self.limit:
                 break
-            rows = run_batch(self.model, self.tokenizer, [self.inputs[index] for index in batch], budget=budget)
+            inputs = [self.inputs[index] for index in batch]
+            rows = _call(self.model, self.tokenizer, inputs, budget, self.batch_size)
             for index, row in zip(batch, rows, strict=True):
                 self.scores[index], self.budgets[index] = relevance_score(row["logits"]), budget
             scored += len(batch)
@@ -172,3 +184,53 @@ class DeadlineRanking:
         scored = sorted((index for index in indices if index in self.scores), key=lambda index: (-self.scores[index], index))
         missed = [index for index in indices if index not in self.scores]
         self.order = scored + missed + [index for index in self.order if index not in chosen]
+
+
+def call_times(model, tokenizer, example: dict, budgets: Sequence[str], batch_size: int, longest: int) -> dict:
+    """Milliseconds of a call by budget, batch size and tokens, to 256 tokens or to `longest`; each is timed once.
+
+    Args:
+        model, tokenizer: model in evaluation mode, and its tokenizer.
+        example (`dict[str, list[int]]`): an input of the model, for its names.
+        budgets (`list[str]`): names of budgets.
+        batch_size (`int`): passages of a call.
+        longest (`int`): tokens of the longest passage.
+    """
+    known = _known_models.setdefault(model, {})
+    most = _width(max(longest, MAX_LENGTH), model.config.max_tokens)
+    if all((budget, batch_size, most) in known for budget in budgets):
+        return known
+    with _lock:
+        start = time.perf_counter()
+        widths = sorted({_width(tokens, model.config.max_tokens) for tokens in range(WIDTH, most + WIDTH, WIDTH)})
+        for width in widths:
+            ids = [tokenizer.cls_token_id or 0, *[tokenizer.sep_token_id or 0] * (width - 1)]
+            types = {"attention_mask": [1] * width, "token_type_ids": [0] * (width // 4) + [1] * (width - width // 4)}
+            inputs = [{name: types.get(name, ids) for name in example}] * batch_size
+            for budget in budgets:
+                if (budget, batch_size, width) not in known:
+                    known[budget, batch_size, width] = _time(model, tokenizer, inputs, budget)
+        seconds = time.perf_counter() - start
+    logger.warning(f"Timed {len(budgets)} budgets at {len(widths)} lengths for deadlines, in {seconds:.1f} seconds.")
+    return known
+
+
+def _time(model, tokenizer, inputs: list[dict], budget: str) -> float:
+    """Median milliseconds of a call of this shape, after the one that compiles it."""
+    times = []
+    for _ in range(1 + CALLS):
+        start = time.perf_counter()
+        _call(model, tokenizer, inputs, budget, len(inputs))
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def _call(model, tokenizer, inputs: list[dict], budget: str, batch_size: int) -> list[dict]:
+    """Outputs of some inputs, in a call of the full batch size: copies fill the batch."""
+    filled = inputs + inputs[-1:] * (batch_size - len(inputs))
+    return run_batch(model, tokenizer, filled, budget=budget)[: len(inputs)]
+
+
+def _width(tokens: int, most: int) -> int:
+    """Tokens of a call for an input with this many tokens."""
+    return min(most, -(-tokens // WIDTH) * WIDTH)

@@ -49,7 +49,7 @@ class TextRerankingPipeline(Pipeline):
         passages (`list[str]`): its passages.
         budget, length_config (*optional*): what a length-adaptive model computes, see [`DynamicTinyBertConfig`].
         max_latency_ms (`float`, *optional*): deadline for the ranking of a query, in milliseconds. All passages are scored
-            at a small budget and the best again at larger ones, as the model's measured budgets and the machine allow; see
+            at a small budget and the best again at larger ones, as the machine allows; see
             [`~hf_dynbert.tasks.reranking.deadline.DeadlineRanking`]. `batch_size` is then 8.
         max_macs, min_score, speedup, max_loss, tokens, nearest (*optional*): select a budget, see `model.choose_budget`.
         return_report (`bool`, *optional*, defaults to `False`): with `max_latency_ms`, return a dict with `ranking` and
