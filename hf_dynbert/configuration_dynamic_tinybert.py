@@ -37,6 +37,7 @@ RANGES = {
     **dict.fromkeys(SIZES, (1, LARGEST)),
     **dict.fromkeys(COUNTS, (0, LARGEST)),
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"), (0.0, 1.0)),
+    "num_labels": (1, 10**6),
     **dict.fromkeys(("initializer_range", "layer_norm_eps"), (0.0, float(LARGEST))),
 }
 OPTIONAL = ("classifier_dropout", "importance_match_until", "protect_first_segment_until", "sep_token_id", "pad_token_id")
@@ -49,7 +50,6 @@ CHOICES = {
     "protect_first_segment": (True, False),
     "fill_token_type_ids": (True, False),
 }
-RANGES["num_labels"] = (1, 10**6)
 CHECKED = {*CHOICES, "drop_layers", "importance_windows", "budgets", "length_config", "task", *RANGES}
 CHECKED.remove("num_labels")  # transformers computes it from the names of the labels
 
@@ -171,11 +171,6 @@ class DynamicTinyBertConfig(BertConfig):
         """Raises a `ValueError` that shows the valid values if a field has an impossible value."""
         for name in CHECKED:
             _check_field(name, getattr(self, name))
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size is {self.hidden_size}; with num_attention_heads={self.num_attention_heads} valid are its "
-                "multiples."
-            )
         if (self.pad_token_id or 0) >= self.vocab_size:
             raise ValueError(f"pad_token_id is {self.pad_token_id}; valid are 0 to {self.vocab_size - 1}, see vocab_size.")
         layers, depth = self.drop_layers, self.num_hidden_layers
@@ -258,11 +253,7 @@ class DynamicTinyBertConfig(BertConfig):
             _check_rows("position_ids", position_ids, self.max_position_embeddings)
 
     def token_types(self, input_ids, attention_mask=None):
-        """The `token_type_ids` of a call that has none, see `fill_token_type_ids`; `None` where zeros are right.
-
-        Args:
-            input_ids, attention_mask (arrays or tensors of shape `(batch, length)`): the call's inputs.
-        """
+        """The `token_type_ids` `(batch, length)` of a call that has none, see `fill_token_type_ids`; `None`: all are 0."""
         if not self.fill_token_type_ids or self.type_vocab_size < 2 or self.sep_token_id is None or input_ids is None:
             return None
         real = input_ids != self.pad_token_id
@@ -322,7 +313,7 @@ def _selects_subnetwork(entry) -> bool:
 def _check_new_names(budgets: dict | None, before: dict | None = None) -> None:
     """Refuses names of budgets that tables and command lines cannot show; files saved with such names still load."""
     for name in budgets or {}:
-        if name not in (before or {}) and not re.fullmatch(BUDGET_NAME, name):
+        if name not in (before or {}) and (name == "named" or not re.fullmatch(BUDGET_NAME, name)):
             raise ValueError(
                 f"budgets has the name {name!r}; valid are at most 64 letters, digits, '_', '-' and '.', for example "
                 '"half".'

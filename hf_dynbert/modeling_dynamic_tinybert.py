@@ -53,12 +53,9 @@ except ImportError:  # this file was loaded from a repository, and the package i
         """Placeholders for the methods that need the package."""
 
         def _needs_package(*args, **kwargs):
-            """Raises an `ImportError`."""
             raise ImportError("This method needs the package: pip install hf_dynbert")
 
-        from_backbone = _needs_package
-        choose_budget = _needs_package
-        set_importance = _needs_package
+        from_backbone = choose_budget = set_importance = _needs_package
 
 
 # Never executed: where this package is not installed, transformers finds here the other files that it must load
@@ -349,6 +346,9 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
 
     def __init__(self, config: DynamicTinyBertConfig, add_pooling_layer: bool = True):
         config.check()  # its lists and dictionaries may have been changed in place
+        size, heads = config.hidden_size, config.num_attention_heads
+        if size % heads:
+            raise ValueError(f"hidden_size is {size}; with num_attention_heads={heads} valid are its multiples.")
         super(BertModel, self).__init__(config)  # BertModel would make layers that this class replaces
         self.embeddings = DynamicTinyBertEmbeddings(config)
         self.encoder = DynamicTinyBertEncoder(config)
@@ -400,10 +400,8 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
         hidden_states = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         may_drop = subnetwork.length_config is not None
         if may_drop and attention_mask is not None and attention_mask.shape != hidden_states.shape[:2]:
-            shapes = tuple(hidden_states.shape[:2]), tuple(attention_mask.shape)
-            raise ValueError(
-                "Dropping tokens needs an attention_mask of shape (batch, length), here {}; this one has {}.".format(*shapes)
-            )
+            shapes = f"{tuple(hidden_states.shape[:2])}; this one has {tuple(attention_mask.shape)}"
+            raise ValueError(f"Dropping tokens needs an attention_mask of shape (batch, length), here {shapes}.")
         tokens = self._token_state(hidden_states, attention_mask, token_type_ids, input_ids, may_drop or output_token_scores)
         output = self.encoder(
             hidden_states, tokens, attention_mask, subnetwork, output_hidden_states, output_token_scores, **kwargs
@@ -418,10 +416,8 @@ class DynamicTinyBertModel(DynamicTinyBertPreTrainedModel, BertModel):
             return
         texts = inputs_embeds if input_ids is None else input_ids
         if not isinstance(texts, torch.Tensor):
-            raise TypeError(
-                f"Inputs are of the type {type(texts).__name__}; valid are tensors, as in "
-                'model(**tokenizer(question, context, return_tensors="pt")).'
-            )
+            valid = 'valid are tensors, as in model(**tokenizer(question, context, return_tensors="pt"))'
+            raise TypeError(f"Inputs are of the type {type(texts).__name__}; {valid}.")
         # Other types of tensors, such as torch.export's, may have no values
         check_values = texts.device.type == "cpu" and type(texts) is torch.Tensor
         self.config.check_inputs(input_ids, token_type_ids, position_ids, inputs_embeds, check_values)

@@ -227,7 +227,7 @@ class LengthAdaptiveOVModel:
             inputs["attention_mask"] = inputs["attention_mask"] != 0  # fractions mark real tokens, as in PyTorch
         mask, least = inputs.get("attention_mask"), self.config.min_tokens_to_drop
         if "token_type_ids" not in inputs and (types := self.config.token_types(ids, mask)) is not None:
-            inputs["token_type_ids"] = types
+            inputs["token_type_ids"] = types.astype(np.int64)
         inputs = _without_padding(inputs)
         self.config.check_inputs(inputs["input_ids"], inputs.get("token_type_ids"))
         if least and not _keeps_all(encoded):

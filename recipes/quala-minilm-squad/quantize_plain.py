@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
-"""Quantizes a plain question answering model to the same int8, as a baseline of `hf-dynbert search --baselines`.
+"""Quantizes a plain question answering model to the same int8, to compare latencies with.
 
 python quantize_plain.py --model outputs/minilm-squad --train_file FILE.json ... --output outputs/minilm-squad-int8
 """

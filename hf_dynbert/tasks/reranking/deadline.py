@@ -2,6 +2,7 @@
 """Ranking within a deadline: all passages at a small budget, the best of them again at larger budgets."""
 
 import logging
+import math
 import statistics
 import threading
 import time
@@ -22,7 +23,7 @@ CALLS = 3  # timed calls of a shape, after the one that compiles it
 TOKENS = 128  # for which budgets are ordered by their operations
 
 logger = logging.getLogger(__name__)
-_known_models = weakref.WeakKeyDictionary()  # model -> milliseconds by (budget, batch size, tokens)
+_known_models = weakref.WeakKeyDictionary()  # model -> milliseconds by (sub-network, batch size, tokens)
 _lock = threading.Lock()  # one thread times a model, the others wait
 
 
@@ -161,7 +162,7 @@ class DeadlineRanking:
 
     def _batch_cost(self, budget: str, batch: list[int]) -> float:
         width = _width(self.lengths[batch[-1]], self.model.config.max_tokens)
-        return self.slowdown * self.times[budget, self.batch_size, width]
+        return self.slowdown * self.times[budget, width]
 
     def _run(self, budget: str, indices: list[int]) -> Stage:
         """Scores passages until all have a score, or the next call would end after the deadline."""
@@ -186,8 +187,10 @@ class DeadlineRanking:
         self.order = scored + missed + [index for index in self.order if index not in chosen]
 
 
-def call_times(model, tokenizer, example: dict, budgets: Sequence[str], batch_size: int, longest: int) -> dict:
-    """Milliseconds of a call by budget, batch size and tokens, to 256 tokens or to `longest`; each is timed once.
+def call_times(
+    model, tokenizer, example: dict, budgets: Sequence[str], batch_size: int, longest: int
+) -> dict[tuple[str, int], float]:
+    """Milliseconds of a call by budget and tokens, to 256 tokens or to `longest`; each shape is timed once in a process.
 
     Args:
         model, tokenizer: model in evaluation mode, and its tokenizer.
@@ -196,23 +199,22 @@ def call_times(model, tokenizer, example: dict, budgets: Sequence[str], batch_si
         batch_size (`int`): passages of a call.
         longest (`int`): tokens of the longest passage.
     """
-    known = _known_models.setdefault(model, {})
-    most = _width(max(longest, MAX_LENGTH), model.config.max_tokens)
-    if all((budget, batch_size, most) in known for budget in budgets):
-        return known
+    config, known = model.config, _known_models.setdefault(model, {})
+    keys = {budget: (str(config.resolve_budget(budget)), config.min_tokens_to_drop, batch_size) for budget in budgets}
+    most = _width(max(longest, MAX_LENGTH), config.max_tokens)
+    widths = sorted({_width(tokens, config.max_tokens) for tokens in range(WIDTH, most + WIDTH, WIDTH)})
     with _lock:
+        missing = [(budget, width) for width in widths for budget in budgets if (*keys[budget], width) not in known]
         start = time.perf_counter()
-        widths = sorted({_width(tokens, model.config.max_tokens) for tokens in range(WIDTH, most + WIDTH, WIDTH)})
-        for width in widths:
+        for budget, width in missing:
             ids = [tokenizer.cls_token_id or 0, *[tokenizer.sep_token_id or 0] * (width - 1)]
-            types = {"attention_mask": [1] * width, "token_type_ids": [0] * (width // 4) + [1] * (width - width // 4)}
-            inputs = [{name: types.get(name, ids) for name in example}] * batch_size
-            for budget in budgets:
-                if (budget, batch_size, width) not in known:
-                    known[budget, batch_size, width] = _time(model, tokenizer, inputs, budget)
+            others = {"attention_mask": [1] * width, "token_type_ids": [0] * (width // 4) + [1] * (width - width // 4)}
+            inputs = [{name: others.get(name, ids) for name in example}] * batch_size
+            known[*keys[budget], width] = _time(model, tokenizer, inputs, budget)
         seconds = time.perf_counter() - start
-    logger.warning(f"Timed {len(budgets)} budgets at {len(widths)} lengths for deadlines, in {seconds:.1f} seconds.")
-    return known
+    if missing:
+        logger.warning(f"Timed {len(budgets)} budgets at {len(widths)} lengths for deadlines, in {seconds:.1f} seconds.")
+    return {(budget, width): known[*keys[budget], width] for width in widths for budget in budgets}
 
 
 def _time(model, tokenizer, inputs: list[dict], budget: str) -> float:
@@ -233,4 +235,4 @@ def _call(model, tokenizer, inputs: list[dict], budget: str, batch_size: int) ->
 
 def _width(tokens: int, most: int) -> int:
     """Tokens of a call for an input with this many tokens."""
-    return min(most, -(-tokens // WIDTH) * WIDTH)
+    return min(most, WIDTH * math.ceil(tokens / WIDTH))
