@@ -15,17 +15,9 @@ AttentionTarget = Literal["scores", "probabilities"]
 ImportanceTarget = Literal["own", "teacher"]
 Preset = Literal["length-adaptive-transformer", "dynamic-tinybert"]
 RankingLoss = Literal["margin_mse", "kl_div"]  # sentence-transformers' MarginMSELoss and DistillKLDivLoss
-# Numbers of TrainingArguments that it does not check
-FROM_ZERO = (
-    "learning_rate",
-    "weight_decay",
-    "adam_epsilon",
-    "max_grad_norm",
-    "num_train_epochs",
-    "warmup_steps",
-    "warmup_ratio",
-)
-FROM_ZERO += ("dataloader_num_workers",)
+# Numbers of TrainingArguments that it does not check; transformers 5.24 has no warmup_ratio any more
+FROM_ZERO = ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "num_train_epochs", "warmup_steps")
+FROM_ZERO += ("warmup_ratio", "dataloader_num_workers")
 RELATIONS = ("query", "key", "value", "attention")
 
 
@@ -129,7 +121,7 @@ class DistillationArguments(TrainingArguments):
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             check_number(name, getattr(self, name), 1, whole=True)
         for name in FROM_ZERO:
-            if getattr(self, name) is not None:
+            if getattr(self, name, None) is not None:
                 check_number(name, getattr(self, name), 0)
         for name in ("adam_beta1", "adam_beta2"):
             check_number(name, getattr(self, name), 0, below=1)
