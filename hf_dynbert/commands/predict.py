@@ -29,16 +29,16 @@ class PredictArguments:
         task (`str`, *optional*): name of a task; by default the task of the checkpoint's head.
         question (`str`, *optional*): question answering: the question.
         context (`str`, *optional*): question answering: text to search for the answer.
-        context_file (`str`, *optional*): question answering: file with the text, in UTF-8; - reads standard input.
+        context_file (`str`, *optional*): file with the context in UTF-8, or - for standard input.
         text (`str`, *optional*): classification: the text.
         text_pair (`str`, *optional*): classification: the second text of a pair.
         query (`str`, *optional*): reranking: the query.
         passages (`list[str]`, *optional*): reranking: the passages to order.
         data (`str`, *optional*): JSON lines of inputs, with the fields question and context, text, or query and passages.
         output (`str`, *optional*): JSON lines to write, an input's id and prediction on each.
-        budget (`str`, *optional*): budget: a name, full, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3.
-        max_latency_ms (`float`, *optional*): choose the most accurate budget within so many milliseconds.
-        speedup (`float`, *optional*): choose the most accurate budget that is so many times as fast as full length.
+        budget (`str`, *optional*): name of a budget, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3.
+        max_latency_ms (`float`, *optional*): choose the best budget within so many milliseconds (rankings: deadline).
+        speedup (`float`, *optional*): choose the best budget that is so many times as fast as full length.
         top_k (`int`, *optional*): number of answers, labels or passages; one answer, one label or all passages by default.
         max_answer_len (`int`, *optional*): question answering: largest number of tokens of an answer.
         max_length (`int`, *optional*): most tokens of an input; by default that of the task.
