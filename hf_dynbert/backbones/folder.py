@@ -51,6 +51,8 @@ def convert(
         budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}
     model = task.model_class.from_backbone(source, **hub, **({"budgets": budgets} if budgets else {}))
     model.config.task = task.name
+    if hasattr(config, "sentence_transformers"):  # the activation of a cross-encoder's scores
+        model.config.sentence_transformers = config.sentence_transformers
     describe_tokenizer(model.config, tokenizer)
     with replace_files(Path(output_dir)) as folder:
         model.save_pretrained(folder)

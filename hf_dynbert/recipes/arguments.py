@@ -114,6 +114,7 @@ class DataArguments:
             raise ValueError(
                 f"text_columns is {self.text_columns}; valid are one column, and two that make a pair to classify."
             )
+        check_number("group_size", self.group_size, 2, example=8, whole=True)
         check_number("validation_fraction", self.validation_fraction, 0, below=1, example=0.1)
         if self.validation_fraction and self.eval_file:
             raise ValueError("eval_file and validation_fraction both choose the data to measure on; give one of them.")

@@ -265,7 +265,13 @@ class Task(ABC):
         like: Dataset | None = None,
         problem_type: str | None = None,
     ) -> Dataset:
-        """Makes labels numbers, in the order of `class_names`, or of another data set `like`."""
+        """Makes labels numbers, in the order of `class_names`, or of another data set `like`.
+
+        Raises:
+            ValueError: the task has no choice of `problem_type`.
+        """
+        if problem_type is not None:
+            raise ValueError(f"problem_type is {problem_type!r}; task {self.name} has no such choice. Leave it out.")
         return data
 
     def follow(self, data: Dataset, config) -> Dataset:

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Files with which `sentence_transformers.CrossEncoder(folder).predict(pairs, budget="fast")` passes the budget on.
 
-Without them a plain `CrossEncoder` ignores the argument. They are those that sentence-transformers 6.2 writes itself.
+Without these files a plain `CrossEncoder` ignores the argument. sentence-transformers 6.2 writes the same files.
 """
 
 MODULES = [

@@ -146,7 +146,10 @@ class DeadlineRanking:
         return indices[:few]
 
     def _batches(self, indices: list[int]) -> list[list[int]]:
-        """Passages of similar lengths; those that keep all tokens at every budget are apart, since a model computes so."""
+        """Batches of passages of similar lengths. Passages below `min_tokens_to_drop` have batches of their own.
+
+        An OpenVINO model splits a mixed batch into two calls, whose shapes were not timed.
+        """
         least, size, batches = self.model.config.min_tokens_to_drop, self.batch_size, []
         by_length = sorted(indices, key=lambda index: self.lengths[index])
         for part in (

@@ -91,7 +91,7 @@ def test_the_best_are_scored_again_at_larger_budgets(rank, milliseconds):
     assert stages[0]["budget"] == "third" and stages[0]["scored"] == 36
     assert [stage["budget"] for stage in stages] == sorted((s["budget"] for s in stages), key=PER_PASSAGE.get)
     first = rank(query=QUERY, passages=PASSAGES, budget="third")
-    if len(stages) > 1:  # those that were scored again were the best before, and lead now
+    if len(stages) > 1:  # the best passages of the first stage were scored again and come first
         again = stages[1]["scored"]
         assert again >= 20 and {item["index"] for item in found[:again]} == {item["index"] for item in first[:again]}
         assert {item["budget"] for item in found[:again]} <= {"half", "full"}

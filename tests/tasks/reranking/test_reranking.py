@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForSequenceClassification, convert
 from hf_dynbert.commands import main as cli
 from hf_dynbert.tasks import RERANKING, DataOptions
 from hf_dynbert.tasks.reranking.data import load_rankings
@@ -322,3 +322,30 @@ def test_losses_of_rankings_are_for_rankings(bert_folder, tmp_path, capsys):
     argv = ["train", "--model_name_or_path", str(bert_folder), "--task", "text-classification", "--use_cpu"]
     argv += ["--train_file", str(tmp_path / "texts.csv"), "--output_dir", str(tmp_path / "out"), "--ranking_loss", "kl_div"]
     assert cli.main(argv) == 2 and "ranking_loss=kl_div is for task reranking" in capsys.readouterr().err
+
+
+def test_a_converted_cross_encoder_keeps_its_activation(sizes, tokenizer, tmp_path):
+    config = BertConfig(**sizes, num_labels=1, sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"})
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    folder = convert(str(tmp_path / "bert"), tmp_path / "converted", budgets={"low": [4, 3, 2, 1]})
+    again = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert again.config.task == "reranking"
+    for model in (config, again.config):  # `quantize` and `train` write the files from the converted configuration
+        activation = RERANKING.extra_files(model)["config_sentence_transformers.json"]["activation_fn"]
+        assert activation == "torch.nn.modules.linear.Identity"
+
+
+def test_options_without_effect_are_refused(bert_folder, file, tmp_path, capsys):
+    argv = ["train", "--model_name_or_path", str(bert_folder), "--use_cpu", "--output_dir", str(tmp_path / "out")]
+    (tmp_path / "names.csv").write_text("text,label\nada,good\nben,bad\n")
+    texts = ["--task", "text-classification", "--train_file", str(tmp_path / "names.csv")]
+    rankings = ["--task", "reranking", "--train_file", str(file)]
+    wrong = {
+        "a label is 'good'": [*texts, "--problem_type", "regression"],
+        "task reranking has no such choice": [*rankings, "--problem_type", "regression"],
+        "group_size is 1": [*rankings, "--ranking_loss", "kl_div", "--group_size", "1"],
+    }
+    for message, options in wrong.items():
+        assert cli.main([*argv, *options]) == 2 and message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
