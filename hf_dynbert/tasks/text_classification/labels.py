@@ -105,9 +105,7 @@ def number_labels(data: Dataset, names: Sequence[str] | None = None, problem_typ
         raise ValueError("There are rows with the label -1; take them out, or take a split that has labels.")
     found = feature_names(kind)
     if problem_type == "regression" and (found is not None or not isinstance(values[0], (int, float))):
-        raise ValueError(
-            f"problem_type is 'regression', but a label is {values[0]!r:.60}: it must be a number. Leave it out."
-        )
+        raise ValueError("problem_type is 'regression', but the labels are classes and no numbers. Leave it out.")
     if found is not None:
         if names and list(names) != found:
             raise ValueError(f"class_names is {', '.join(names)}, but the data names them {', '.join(found)}.")

@@ -342,7 +342,7 @@ def test_options_without_effect_are_refused(bert_folder, file, tmp_path, capsys)
     texts = ["--task", "text-classification", "--train_file", str(tmp_path / "names.csv")]
     rankings = ["--task", "reranking", "--train_file", str(file)]
     wrong = {
-        "a label is 'good'": [*texts, "--problem_type", "regression"],
+        "the labels are classes": [*texts, "--problem_type", "regression"],
         "task reranking has no such choice": [*rankings, "--problem_type", "regression"],
         "group_size is 1": [*rankings, "--ranking_loss", "kl_div", "--group_size", "1"],
     }
