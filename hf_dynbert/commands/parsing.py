@@ -22,7 +22,7 @@ TRUE, FALSE = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
 # Least value of options that count or measure something, whichever verb has them
 AT_LEAST_ZERO = ("accuracy_samples", "latency_samples", "max_latency_ms", "seed", "speedup", "stride")
 AT_LEAST_ONE = ("batch_size", "calibration_samples", "eval_samples", "limit", "max_answer_len")
-AT_LEAST_ONE += ("max_length", "max_train_samples", "threads", "top_k")
+AT_LEAST_ONE += ("block_rows", "max_length", "max_train_samples", "num_workers", "threads", "top_k")
 # Other names of options: recipes of old runs have some
 OTHER_NAMES = {
     "held_out": "validation_fraction",

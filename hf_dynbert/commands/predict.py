@@ -2,16 +2,19 @@
 """`hf-dynbert predict`: answers, classes or rankings of one input, or of a file of inputs."""
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tqdm.auto import tqdm
 
+from ..prediction.rows import PARQUET, Block, check_fields, find_blocks, input_files
 from ..utils.atomic_files import check_writable, replace_files
-from ..utils.errors import InputError, one_line, reading
-from .checks import check_model, print_json, print_values
+from ..utils.errors import InputError, reading
+from .checks import check_model, need_packages, print_json, print_values
 
 
 DESCRIPTION = "Predict with a model of any task: one input of the command line, or a file of inputs."
@@ -34,8 +37,8 @@ class PredictArguments:
         text_pair (`str`, *optional*): classification: the second text of a pair.
         query (`str`, *optional*): reranking: the query.
         passages (`list[str]`, *optional*): reranking: the passages to order.
-        data (`str`, *optional*): JSON lines of inputs, with the fields question and context, text, or query and passages.
-        output (`str`, *optional*): JSON lines to write, an input's id and prediction on each.
+        data (`str`, *optional*): rows of inputs, JSON lines or Parquet, a file or a folder; a row may have a budget.
+        output (`str`, *optional*): id and prediction of each row: a .jsonl file, or a folder, which a second run completes.
         budget (`str`, *optional*): name of a budget, or a list such as 0.9,0.6,0.5,0.4,0.3,0.3.
         max_latency_ms (`float`, *optional*): choose the best budget within so many milliseconds (rankings: deadline).
         speedup (`float`, *optional*): choose the best budget that is so many times as fast as full length.
@@ -44,6 +47,10 @@ class PredictArguments:
         max_length (`int`, *optional*): most tokens of an input; by default that of the task.
         batch_size (`int`): inputs of a call of the model.
         json (`bool`): print one JSON value.
+        engine (`str`): local is this process, ray are workers on this machine, or on the cluster in RAY_ADDRESS.
+        num_workers (`int`, *optional*): workers of Ray; one by default.
+        threads (`int`, *optional*): CPU threads of the model, in each worker; by default the cores are shared equally.
+        block_rows (`int`): rows that are sorted by length and written together, in a file of their own in a folder.
     """
 
     model: str
@@ -65,6 +72,10 @@ class PredictArguments:
     max_length: int | None = None
     batch_size: int = 16
     json: bool = False
+    engine: Literal["local", "ray"] = "local"
+    num_workers: int | None = None
+    threads: int | None = None
+    block_rows: int = 1024
 
     def __post_init__(self):
         given = [name for name in (*INPUTS, "context_file") if getattr(self, name) is not None]
@@ -77,51 +88,53 @@ class PredictArguments:
         criteria = [f"--{name}" for name in self.criteria()]
         if self.budget is not None and criteria:
             raise InputError(f"--budget and {' and '.join(criteria)} all select a budget; give one of them.")
+        if self.num_workers is not None and self.engine != "ray":
+            raise InputError("--num_workers is for --engine ray; the local engine is one process, see --threads.")
+        if self.engine == "ray" and self.data is None:
+            raise InputError("--engine ray predicts files: --data inputs/ --output predictions/.")
 
     def criteria(self) -> dict[str, float]:
         """The criteria that are given."""
         return {name: getattr(self, name) for name in CRITERIA if getattr(self, name) is not None}
+
+    @property
+    def writes_folder(self) -> bool:
+        """Whether the output is a folder: its name has no ending."""
+        return self.output is not None and not Path(self.output).suffix
 
 
 ARGUMENTS = (PredictArguments,)
 
 
 def run(args: PredictArguments) -> None:
-    """Prints the prediction, or writes the file of predictions."""
+    """Prints the prediction, or writes the predictions of files."""
     single = None if args.data else _single_input(args)
-    if args.output:
-        check_writable(Path(args.output).parent)
-        if not Path(args.data).is_file():
-            raise InputError(f"No such file: --data {args.data}.")
+    files = [] if args.data is None else _check_files(args)
     check_model(args.model, "--model")
-    from transformers import AutoConfig, pipeline  # takes seconds: what can be checked before is checked before
+    from transformers import AutoConfig  # takes seconds: what can be checked before is checked before
 
-    from ..budgets.sampling import parse_length_config
-    from ..loading import load, load_tokenizer
     from ..tasks import task_of
 
     with reading(args.model):
-        task = task_of(AutoConfig.from_pretrained(args.model, trust_remote_code=False), args.task, args.model)
+        config = AutoConfig.from_pretrained(args.model, trust_remote_code=False)
+        task = task_of(config, args.task, args.model)
+    blocks, budgets = [], {}
     if single is not None:
-        _check_fields(single, task.fields, f"The input of a {task.name} model")
-    else:
-        for _ in _inputs(args.data, task.fields):  # reads the whole file: wrong lines are reported before any work
-            pass
-    options = {"top_k": args.top_k, "max_answer_len": args.max_answer_len, **args.criteria()}
+        check_fields(single, task.fields, f"The input of a {task.name} model")
+    else:  # reads all rows: wrong ones are reported before any work
+        blocks, budgets = find_blocks(files, task.fields, args.block_rows)
     if args.max_answer_len is not None and task.name != "question-answering":
         raise InputError(f"--max_answer_len is for question-answering; {args.model} is a model for {task.name}.")
-    with reading(args.model):
-        model, tokenizer = load(args.model, task.name), load_tokenizer(args.model)
-    if args.criteria() and not hasattr(model, "choose_budget"):
-        raise InputError(f"{type(model).__name__} has no budgets to choose from; give a length-adaptive model.")
-    options["budget"] = None if args.budget is None else parse_length_config(args.budget)
-    options = {name: value for name, value in options.items() if value is not None}
-    options |= {"batch_size": args.batch_size, **task.pipeline_options(args.max_length)}
-    predict = pipeline(task.pipeline, model=model, tokenizer=tokenizer)
+    arguments = _predictor_arguments(args, task.name)
+    predictor = _make_predictor(args, arguments, budgets)
     if single is None:
-        print(f"Written: {args.output}, {_predict_file(predict, task, args, options)} predictions.")
+        if args.writes_folder:
+            _write_folder(args, files, blocks, predictor, arguments)
+        else:
+            _write_file(Path(args.output), blocks, predictor)
+        print(f"Written: {args.output}, {sum(block.rows for block in blocks)} predictions.")
         return
-    prediction = _unpacked(predict(single, **options), args.top_k)
+    prediction = predictor.predict([single])[0]
     if args.json:
         print_json(prediction)
         return
@@ -129,69 +142,100 @@ def run(args: PredictArguments) -> None:
         print_values(item)
 
 
+def _check_files(args: PredictArguments) -> list[Path]:
+    """The files of the inputs; refuses outputs of another kind, and an engine that is not installed."""
+    output = Path(args.output)
+    check_writable(output if args.writes_folder else output.parent)
+    files = input_files(args.data)
+    if not args.writes_folder and (args.engine == "ray" or files[0].suffix == PARQUET or files != [Path(args.data)]):
+        raise InputError(
+            f"--output {output} is a file; --engine ray, folders and Parquet need a folder, whose name has no ending: "
+            f"--output {output.with_suffix('')}"
+        )
+    if args.engine == "ray":
+        need_packages("--engine ray", ["ray"], "ray")
+    return files
+
+
+def _predictor_arguments(args: PredictArguments, task: str) -> dict:
+    """Arguments of `BatchPredictor`, in each process."""
+    from ..budgets.sampling import parse_length_config
+
+    options = {"top_k": args.top_k, "max_answer_len": args.max_answer_len, "max_length": args.max_length}
+    options |= args.criteria() | {"budget": None if args.budget is None else parse_length_config(args.budget)}
+    given = {name: value for name, value in options.items() if value is not None}
+    threads = args.threads
+    if args.engine == "ray":
+        threads = threads or max(1, (os.cpu_count() or 1) // (args.num_workers or 1))
+    return {"model": args.model, "task": task, "batch_size": args.batch_size, "threads": threads, **given}
+
+
+def _make_predictor(args: PredictArguments, arguments: dict, budgets: dict[str, str]):
+    """The predictor of this process, which has checked the options and the budgets that rows name."""
+    from ..prediction.predictor import BatchPredictor
+
+    predictor = BatchPredictor(**arguments)
+    if (args.criteria() or budgets) and not hasattr(predictor.model, "choose_budget"):
+        raise InputError(f"{type(predictor.model).__name__} has no budgets to choose from; give a length-adaptive model.")
+    for budget, place in budgets.items():
+        try:
+            predictor.model.config.resolve_budget(json.loads(budget))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{place}: {error}") from error
+    return predictor
+
+
+def _write_file(path: Path, blocks: Sequence[Block], predictor) -> None:
+    """Writes a line for each row of all blocks."""
+    from ..prediction.folder import predict_block, to_json
+
+    with replace_files(path.parent) as folder, (folder / path.name).open("w", encoding="utf-8") as file:
+        for block in _progress(((block.rows, block) for block in blocks), blocks):
+            file.writelines(to_json(predict_block(block, predictor)))
+
+
+def _write_folder(args: PredictArguments, files: list[Path], blocks: list[Block], predictor, arguments: dict) -> None:
+    """Writes a file for each block that has none yet."""
+    from ..prediction.folder import begin_folder, part_of, write_block
+    from ..prediction.predictor import BatchPredictor
+
+    folder = Path(args.output)
+    names = ("task", "budget", *CRITERIA, "top_k", "max_answer_len", "max_length", "batch_size")
+    settings = {name: arguments.get(name) for name in names} | {"block_rows": args.block_rows, "chosen_budget": None}
+    # All workers, and a second run, use one choice. The deadline of a ranking is none: it holds for each query.
+    if args.criteria() and not (predictor.task.name == "reranking" and args.max_latency_ms is not None):
+        settings["chosen_budget"] = predictor.model.choose_budget(**args.criteria())
+    commit = getattr(predictor.model.config, "_commit_hash", None)
+    chosen = begin_folder(folder, settings, args.model, files, commit)["chosen_budget"]
+    missing = [block for block in blocks if not part_of(folder, block).exists()]
+    if len(missing) < len(blocks):
+        print(f"{folder} has {len(blocks) - len(missing)} of {len(blocks)} files; {len(missing)} are to be written.")
+    if chosen is not None:
+        arguments = {name: value for name, value in arguments.items() if name not in CRITERIA} | {"budget": chosen}
+        predictor = BatchPredictor(**arguments)
+    if args.engine == "ray" and missing:
+        from ..integrations.ray import predict_blocks
+
+        done = predict_blocks(missing, folder, arguments, args.num_workers or 1, arguments["threads"])
+        for _ in _progress(((found["rows"], found) for found in done), missing):
+            pass
+        return
+    for block in _progress(((block.rows, block) for block in missing), missing):
+        write_block(folder, block, predictor)
+
+
+def _progress(items: Iterable[tuple[int, object]], blocks: Sequence[Block]) -> Iterator:
+    """The items, with a progress bar of their rows."""
+    with tqdm(total=sum(block.rows for block in blocks), desc="Predicting", unit="rows") as bar:
+        for rows, item in items:
+            yield item
+            bar.update(rows)
+
+
 def _single_input(args: PredictArguments) -> dict:
     """The input of the command line."""
     given = {name: getattr(args, name) for name in INPUTS if getattr(args, name) is not None}
     return given if args.context_file is None else given | {"context": _read_text(args.context_file)}
-
-
-def _check_fields(row: dict, fields: tuple[str, ...], place: str) -> None:
-    """Refuses an input with other fields than those of the task, or without a text; `text_pair` may be missing."""
-    for name in fields:
-        value = row.get(name)
-        texts = value if isinstance(value, list) and name == "passages" else [value]
-        valid = texts and all(isinstance(text, str) and text.strip() for text in texts)
-        if not valid and not (value is None and name == "text_pair"):
-            kind = "a list of texts" if name == "passages" else "a text"
-            raise InputError(f"{place} has {name} {value!r:.60}; it must be {kind}. Fields are {', '.join(fields)}.")
-    if wrong := set(row) - set(fields):
-        raise InputError(f"{place} has no {', '.join(sorted(wrong))}; its fields are {', '.join(fields)}.")
-
-
-def _predict_file(predict, task, args: PredictArguments, options: dict) -> int:
-    """Writes a prediction for each line of the file, and returns their number."""
-    ids, number, path = [], 0, Path(args.output)
-
-    def rows() -> Iterator[dict]:
-        for name, inputs in _inputs(args.data, task.fields):
-            ids.append(name)
-            yield inputs
-
-    with replace_files(path.parent) as folder, (folder / path.name).open("w", encoding="utf-8") as file:
-        for number, prediction in enumerate(tqdm(predict(rows(), **options), desc="Predicting"), start=1):
-            line = {"id": ids[number - 1], "prediction": _unpacked(prediction, args.top_k)}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    return number
-
-
-def _inputs(file: str, fields: tuple[str, ...]) -> Iterator[tuple[object, dict]]:
-    """Id and input of each line of a file; the id of a line without one is its number among the inputs, from 0."""
-    for count, (line, row) in enumerate(_read_rows(Path(file))):
-        inputs = {name: row[name] for name in fields if row.get(name) is not None}
-        _check_fields(inputs, fields, f"{file}, line {line}")
-        yield row.get("id", count), inputs
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, dict]]:
-    """Number and object of each line that is not empty."""
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}, line {number} is not JSON: {one_line(error)}") from error
-            if not isinstance(row, dict):
-                raise InputError(f'{path}, line {number} is {line.strip()!r:.60}; it must be an object: {{"text": "..."}}.')
-            yield number, row
-
-
-def _unpacked(prediction, top_k: int | None):
-    """The prediction; transformers' classifiers return the most probable label in a list."""
-    if top_k is None and isinstance(prediction, list) and list(prediction[0]) == ["label", "score"]:
-        return prediction[0]
-    return prediction
 
 
 def _read_text(name: str) -> str:
