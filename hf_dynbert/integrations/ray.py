@@ -67,8 +67,10 @@ def predict_blocks(
     if started:
         local = {"address": "local", "num_cpus": num_workers * threads, "include_dashboard": False}
         ray.init(log_to_driver=False, logging_level=logging.WARNING, **({} if os.environ.get("RAY_ADDRESS") else local))
+    logging.getLogger("ray.data").setLevel(
+        logging.ERROR
+    )  # its warnings are about the progress bar that is switched off here
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     # Workers may have another working directory
     texts = [json.dumps(block._replace(path=str(Path(block.path).absolute()))) for block in blocks]
     if Path(arguments["model"]).is_dir():

@@ -13,6 +13,9 @@ from .rows import PARQUET, Block, read_block
 
 
 RECORD = "_predict.json"  # readers of folders, such as Spark and datasets, skip names with an underscore in front
+# Files of a model folder that change no prediction
+REPORTS = ("training.json", "quantization.json", "evaluation.json")
+REPORT_KINDS = (".md", ".png")
 # Types of the fields of a prediction: a block whose values are all missing would get another type than the other blocks
 ARROW_TYPES = {"answer": "string", "start": "int64", "end": "int64", "score": "float64", "label": "string"}
 ARROW_TYPES |= {"index": "int64", "text": "string", "budget": "string"}
@@ -118,7 +121,8 @@ def _model_contents(model: str, commit: str | None) -> dict[str, str]:
     """Hashes of the files of a model folder, or the commit of a repository."""
     if not Path(model).is_dir():
         return {model: str(commit)}
-    return {file.name: _file_hash(file) for file in sorted(Path(model).iterdir()) if file.is_file() and file.suffix != ".md"}
+    files = [file for file in sorted(Path(model).iterdir()) if file.is_file() and file.suffix not in REPORT_KINDS]
+    return {file.name: _file_hash(file) for file in files if file.name not in REPORTS}
 
 
 def _file_hash(path: Path) -> str:
