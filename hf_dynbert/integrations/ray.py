@@ -35,7 +35,8 @@ class BlockWriter:
         """Writes the one block of a batch."""
         block, begin = Block(*json.loads(batch["block"][0])), time.time()
         write_block(self.folder, block, self.predictor)
-        return {"rows": [block.rows], "worker": [os.getpid()], "begin": [begin], "end": [time.time()]}
+        report = {"number": block.number, "rows": block.rows, "worker": os.getpid(), "begin": begin, "end": time.time()}
+        return {name: [value] for name, value in report.items()}
 
 
 def predict_blocks(
@@ -54,7 +55,7 @@ def predict_blocks(
         threads (`int`, *optional*, defaults to 1): CPU threads of each worker.
 
     Yields:
-        `dict`: `rows` of a block that was written, `worker` (its process), and `begin` and `end` in seconds.
+        `dict`: `number` and `rows` of a block that was written, `worker` (a process), and `begin` and `end` in seconds.
 
     Raises:
         ImportError: Ray is not installed.

@@ -1,6 +1,7 @@
 """The class of `hf_dynbert.integrations.ray` in `predict_batch_udf` of Spark."""
 
 import shutil
+import sys
 
 import pytest
 import torch
@@ -30,17 +31,18 @@ def folder(sizes, tokenizer, tmp_path_factory):
 def spark():
     from pyspark.sql import SparkSession
 
-    settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    builder = SparkSession.builder.master("local[1]")
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    yield session
-    session.stop()
+    builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        session = builder.getOrCreate()
+        yield session
+        session.stop()
 
 
 def test_predict_batch_udf_answers_questions_at_a_budget(folder, spark):
     from pyspark.ml.functions import predict_batch_udf
+    from pyspark.sql.types import StructType
 
     def make_predict_fn():
         from hf_dynbert.integrations.ray import BatchPredictor
@@ -52,7 +54,7 @@ def test_predict_batch_udf_answers_questions_at_a_budget(folder, spark):
 
         return predict
 
-    answer = "answer string, score double, start long, end long"
+    answer = StructType.fromDDL("answer string, score double, start long, end long")
     udf = predict_batch_udf(make_predict_fn, return_type=answer, batch_size=256)
     rows = [(index, *QUESTIONS[index % 2]) for index in range(10)]
     table = spark.createDataFrame(rows, "id long, question string, context string").repartition(2)
