@@ -87,8 +87,8 @@ class BatchPredictor:
             ValueError: a row that is not valid, or an unknown budget.
         """
         names = [name for name in (*self.task.fields, *REQUESTS) if name in batch]
-        values = [batch[name] for name in names]
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+        number_of_rows = len(next(iter(batch.values()), ()))  # of any column: those of the task may be missing
+        rows = [{name: batch[name][index] for name in names} for index in range(number_of_rows)]
         rows = [select_fields(row, self.task.fields) for row in rows]
         for number, row in enumerate(rows):
             check_fields(row, self.task.fields, f"Row {number} of the batch (columns {', '.join(batch)})")
