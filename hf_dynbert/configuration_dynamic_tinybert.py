@@ -93,8 +93,8 @@ class DynamicTinyBertConfig(BertConfig):
             that protect it (`None`: all layers). Later layers drop the first segment before all other tokens (not CLS),
             since states of the second segment then contain enough of the question.
         min_tokens_to_drop (`int`, *optional*):
-            An example with fewer real tokens keeps all of them at every budget, since dropping would be slower. The default
-            is 128, and 0 for configuration files that were saved without this field.
+            An example with fewer real tokens keeps all of them at every budget, since dropping would be slower; not in
+            training mode. The default is 128, and 0 for configuration files that were saved without this field.
         dropped_logits (`str`, *optional*, defaults to `"restore"`):
             Question answering only. `"restore"`: the logits of a dropped token come from its last state, as in the papers.
             `"mask"`: a dropped token cannot be part of an answer.

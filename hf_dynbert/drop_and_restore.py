@@ -89,22 +89,22 @@ class TokenState:
         )
 
 
-def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor) -> list[tuple[int, LayerPlan | None]]:
-    """Returns the layers that run, each with its plan for a batch with this token mask `(B, L)`.
+def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor, min_tokens: int):
+    """Returns the layers that run, each with its `LayerPlan` for a batch with this token mask `(B, L)`.
 
-    The plan is `None` if no example loses a token in the layer and the layer has no gaps to close.
+    The plan is `None` if no example of at least `min_tokens` loses a token in the layer, and there are no gaps to close.
     """
     entries = subnetwork.layer_entries(config)
     if all(entry is None for _, entry in entries):
         return entries
     lengths = token_mask.sum(dim=1)
     counts = torch.stack([lengths if entry is None else _counts(entry, lengths) for _, entry in entries])  # (layers, B)
-    counts = torch.where(lengths < config.min_tokens_to_drop, lengths, counts)
+    counts = torch.where(lengths < min_tokens, lengths, counts)
     if torch.compiler.is_compiling():  # shapes must not depend on data: the widths of an unpadded batch are an upper bound
         length = token_mask.shape[1]
         widths = [length if entry is None else token_count(entry, length) for _, entry in entries]
-        if config.min_tokens_to_drop:  # shorter examples keep all their tokens
-            widths = [max(width, min(length, config.min_tokens_to_drop - 1)) for width in widths]
+        if min_tokens:  # shorter examples keep all their tokens
+            widths = [max(width, min(length, min_tokens - 1)) for width in widths]
         entering_widths = [length, *widths[:-1]]
         drops = [width < entering for width, entering in zip(widths, entering_widths, strict=True)]
     else:

@@ -276,11 +276,11 @@ class DynamicTinyBertEncoder(nn.Module):
         last_states = hidden_states  # (B, L, H): the state of every input token before the last drop
         all_hidden_states, token_scores = [hidden_states], []
         tokens.attention_mask = create_bidirectional_mask(self.config, hidden_states, attention_mask)
-        for index, plan in plan_layers(self.config, subnetwork, tokens.token_mask):
+        min_tokens = 0 if self.training else self.config.min_tokens_to_drop  # LengthDrop trains inputs of any length
+        for index, plan in plan_layers(self.config, subnetwork, tokens.token_mask, min_tokens):
             if plan is not None:
                 last_states = self._restore(last_states, hidden_states, tokens, input_tokens)
-            entering = tokens
-            layer = self.layer[index]
+            entering, layer = tokens, self.layer[index]
             hidden_states, tokens, scores, _ = layer(hidden_states, tokens, plan, output_token_scores, **kwargs)
             if tokens is not entering:
                 tokens.attention_mask = create_bidirectional_mask(self.config, hidden_states, tokens.token_mask.long())

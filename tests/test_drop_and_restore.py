@@ -110,7 +110,7 @@ def test_plan_counts_real_tokens_and_skips_layers_that_drop_nothing():
     config = DynamicTinyBertConfig(num_hidden_layers=4, min_tokens_to_drop=0)
 
     def plan(length_config, layers=None, tokens=present):
-        return plan_layers(config, SubNetwork(length_config, layers), tokens)
+        return plan_layers(config, SubNetwork(length_config, layers), tokens, min_tokens=0)
 
     planned = plan([1.0, 0.5, 0.5, 0.1])
     assert [layer for layer, _ in planned] == [0, 1, 2, 3]

@@ -611,6 +611,13 @@ def test_short_examples_keep_their_tokens(make_model, batch, task, tmp_path):
     assert AutoConfig.from_pretrained(tmp_path).min_tokens_to_drop == 0
 
 
+def test_in_training_short_examples_lose_tokens_too(make_model, batch):
+    """A search may lower `min_tokens_to_drop` after the training."""
+    model = make_model("text-classification", importance="cls", min_tokens_to_drop=128, attention_probs_dropout_prob=0.0)
+    assert model(**batch, budget=[0.5] * 4).kept_tokens is None
+    assert model.train()(**batch, budget=[0.5] * 4).kept_tokens.sum(dim=1).tolist() == [12, 6, 20, 3]
+
+
 def test_a_new_configuration_drops_in_long_inputs_only(bert, bert_folder, sizes):
     made = [
         DynamicTinyBertConfig(**sizes),

@@ -49,7 +49,10 @@ def convert(
     if budgets is None and not shape.budgets:
         layers = range(shape.num_hidden_layers)
         budgets = {name: [round(x, 4) for x in fit_length_config(shape, part, layers)] for name, part in BUDGETS.items()}
-    model = task.model_class.from_backbone(source, **hub, **({"budgets": budgets} if budgets else {}))
+    least = None if hasattr(config, "min_tokens_to_drop") else task.min_tokens_to_drop
+    given = {"budgets": budgets or None, "min_tokens_to_drop": least}
+    given = {name: value for name, value in given.items() if value is not None}
+    model = task.model_class.from_backbone(source, **hub, **given)
     model.config.task = task.name
     if hasattr(config, "sentence_transformers"):  # the activation of a cross-encoder's scores
         model.config.sentence_transformers = config.sentence_transformers

@@ -22,8 +22,8 @@ class Budget:
         length_config (`list` or `None`): one entry for each layer; `None` keeps all tokens.
         score (`float`): primary metric on `sample`, usually in percent.
         macs (`float`): multiply-accumulates of an example, mean over `sample`, real tokens only.
-        latency_ms (`float`, *optional*): milliseconds at batch 1 for an input of `tokens`, on `machine` with `runtime`.
-        tokens (`int`, *optional*): real tokens of the timed input.
+        latency_ms (`float`, *optional*): milliseconds of an input of `tokens` real tokens, on `machine` with `runtime`.
+        tokens, batch_size (`int`, *optional*): real tokens of a timed input, and inputs of a timed call.
         machine, runtime (`str`, *optional*): where the latency was measured.
         sample (`str`, *optional*): the examples, in words.
         score_error (`float`, *optional*): standard error of the difference to the score at full length.
@@ -38,6 +38,7 @@ class Budget:
     macs: float
     latency_ms: float | None = None
     tokens: int | None = None
+    batch_size: int = 1
     machine: str | None = None
     runtime: str | None = None
     sample: str | None = None
@@ -63,8 +64,8 @@ class Budget:
         if self.metric == F1:
             del entry["metric"]
             entry["f1"], entry["f1_error"] = entry.pop("score"), entry.pop("score_error")
-        for name in ("layers", "point"):
-            if not entry[name]:
+        for name in ("layers", "point", "batch_size"):
+            if entry[name] == getattr(Budget, name):
                 del entry[name]
         return entry
 

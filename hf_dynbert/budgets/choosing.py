@@ -143,7 +143,7 @@ class _TimedBudgets:
         self.noisy: set[tuple[int, int]] = set()  # the points that no two rounds confirmed: they are not stored
         self.computed: dict[tuple[int, int], list[Budget]] = {}  # (batch, tokens) -> the budgets with their latencies
         machine = machine_name(threads)
-        if all((budget.machine, budget.runtime) == (machine, runtime) for budget in self.measured):
+        if all((budget.machine, budget.runtime, budget.batch_size) == (machine, runtime, 1) for budget in self.measured):
             self.computed[1, self.own_tokens] = self.measured  # the search ran on this machine
         lengths = {budget.name: [budget.length_config, budget.layers] for budget in self.measured}
         self.about = {"machine": machine, "runtime": runtime, "model": type(model).__name__, "budgets": lengths}

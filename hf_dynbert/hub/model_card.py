@@ -202,7 +202,9 @@ def _conditions(budget: Budget) -> str:
     score = f"Score and MACs: mean over {budget.sample}. " if budget.sample else ""
     if budget.latency_ms is None:
         return score
-    return f"{score}Latency: batch 1, {budget.tokens} tokens, {budget.machine}, {budget.runtime}."
+    return (
+        f"{score}Latency of an input: batch {budget.batch_size}, {budget.tokens} tokens, {budget.machine}, {budget.runtime}."
+    )
 
 
 def _training_values(training: dict) -> dict[str, object]:

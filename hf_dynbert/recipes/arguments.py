@@ -26,7 +26,7 @@ class ModelArguments:
         teacher_class_names (`list[str]`): names of a classifying teacher's labels in its order, if its configuration has
             only LABEL_0 and so on.
         protect_first_segment (`bool`): whether tokens of the first segment are dropped last. The default of this option and
-            of the next eight is the checkpoint's own value, see [`DynamicTinyBertConfig`].
+            of the next nine is the checkpoint's own value, see [`DynamicTinyBertConfig`].
         protect_first_segment_until (`int`): number of leading layers that do so.
         dropped_logits (`str`): logits of dropped tokens: `restore` or `mask`.
         early_selection_until (`int`): number of leading layers that select tokens before attention.
@@ -34,6 +34,7 @@ class ModelArguments:
         importance_match_until (`int`): number of leading layers that match.
         importance_windows (`list[int]`): tokens on each side in which a match is searched.
         drop_layers (`list[int]`): layers that may drop tokens, from 0.
+        min_tokens_to_drop (`int`): fewest tokens of an example that drops tokens, outside of training.
         budgets (`str`): budgets by name, as JSON.
         hidden_dropout_prob, attention_probs_dropout_prob (`float`): dropout in training; by default the checkpoint's own.
         attn_implementation (`str`): attention kernel in training, see [`~transformers.PreTrainedModel`].
@@ -55,6 +56,7 @@ class ModelArguments:
     importance_match_until: int | None = None
     importance_windows: list[int] | None = None
     drop_layers: list[int] | None = None
+    min_tokens_to_drop: int | None = None
     budgets: str | None = None
     hidden_dropout_prob: float | None = None
     attention_probs_dropout_prob: float | None = None

@@ -27,7 +27,7 @@ SHAPED = ("layers", "freeze_layers", "config_overrides")
 # Options that are fields of the model's configuration
 DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 OF_LENGTH_ADAPTIVE = """protect_first_segment protect_first_segment_until dropped_logits early_selection_until
-importance_match importance_match_until importance_windows drop_layers""".split()
+importance_match importance_match_until importance_windows drop_layers min_tokens_to_drop""".split()
 
 logger = logging.get_logger(__name__)
 
@@ -117,6 +117,9 @@ def load_model(model_args: ModelArguments, args: DistillationArguments, task: Ta
         overrides |= {name: getattr(model_args, name) for name in OF_LENGTH_ADAPTIVE}
         overrides["importance"] = args.importance
         overrides["budgets"] = json.loads(model_args.budgets) if model_args.budgets else None
+        known = hasattr(AutoConfig.from_pretrained(source, trust_remote_code=False), "min_tokens_to_drop")
+        if overrides["min_tokens_to_drop"] is None and not known:
+            overrides["min_tokens_to_drop"] = task.min_tokens_to_drop
     overrides = {name: value for name, value in overrides.items() if value is not None} | fields
     if model_args.config_overrides:
         model = _from_nothing(source, overrides | json.loads(model_args.config_overrides), model_args, task)

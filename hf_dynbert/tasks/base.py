@@ -119,16 +119,17 @@ class Evaluator(ABC):
         """Score of each example, `(examples,)`; see `evaluate`."""
         return self.evaluate(model, budget).per_example
 
-    def timed_inputs(self, number: int) -> list[dict[str, torch.Tensor]]:
-        """Unpadded inputs at batch 1, spread evenly over the lengths.
+    def timed_inputs(self, number: int, batch_size: int = 1) -> list[dict[str, torch.Tensor]]:
+        """Unpadded batches, each of copies of one input, spread evenly over the lengths.
 
         Args:
             number (`int`): how many; fewer if there are fewer inputs.
+            batch_size (`int`, *optional*, defaults to 1): copies of an input.
         """
         order = sorted(range(len(self.inputs)), key=lambda index: -self.lengths[index])
         number = min(number, len(order))
         chosen = [order[index * len(order) // number] for index in range(number)]
-        return [pad_batch(self.tokenizer, [self.inputs[index]]) for index in chosen]
+        return [pad_batch(self.tokenizer, [self.inputs[index]] * batch_size) for index in chosen]
 
 
 class Task(ABC):
@@ -146,6 +147,8 @@ class Task(ABC):
         fields (`tuple[str, ...]`): fields of an input of the pipeline.
         example (`str`): arguments of a call of the pipeline, in Python, for the model card.
         hub_name (`str` or `None`): `pipeline_tag` of the task's models on the Hub; the name by default.
+        call_size (`int`): inputs of a usual call, with which a search times budgets.
+        min_tokens_to_drop (`int` or `None`): of new models; `None` is the configuration's own default, for single inputs.
     """
 
     name: ClassVar[str]
@@ -159,6 +162,8 @@ class Task(ABC):
     fields: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[str] = ""
     hub_name: ClassVar[str | None] = None
+    call_size: ClassVar[int] = 1
+    min_tokens_to_drop: ClassVar[int | None] = None
 
     @property
     def auto_class(self) -> type:

@@ -36,8 +36,9 @@ class SearchArguments(TaskArguments):
         method (`str`): how to search: a grid for at most two dropping layers, else TPE, by default.
         num_evaluations (`int`): configurations to evaluate.
         seed (`int`): seed of the draw of the samples, and of the search.
-        cost (`str`): what the search lowers: `latency`, measured next to full length at batch 1 on real examples, or `macs`.
+        cost (`str`): what the search lowers: `latency`, measured next to full length on real examples, or `macs`.
         latency_samples (`int`): examples that are timed, spread over the lengths.
+        latency_batch_size (`int`, *optional*): copies of an example in a timed call; 8 for reranking, else 1, by default.
         batch_size (`int`): inputs of a batch, padded to the longest.
         threads (`int`): threads of the runtime; all cores by default.
     """
@@ -58,6 +59,7 @@ class SearchArguments(TaskArguments):
     num_evaluations: int = 144
     cost: str = field(default="latency", metadata={"choices": list(COSTS)})
     latency_samples: int = 8
+    latency_batch_size: int | None = None
     batch_size: int = 32
     threads: int | None = None
     seed: int = 0
@@ -68,7 +70,7 @@ class SearchArguments(TaskArguments):
         check_choice("cost", self.cost, COSTS)
         for name in COUNTS:
             check_number(name, getattr(self, name), 1)
-        for name in ("threads", "eval_samples"):
+        for name in ("threads", "eval_samples", "latency_batch_size"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 1)
         check_number("max_loss", self.max_loss, above=0, most=1, example=MAX_LOSS)

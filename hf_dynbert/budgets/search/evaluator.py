@@ -34,12 +34,13 @@ class BudgetEvaluator:
             `test`, of the test examples if there are any.
         cost (`str`): `latency` or `macs`, see [`SearchArguments`].
         latency_samples (`int`): inputs that are timed.
+        batch_size (`int`, *optional*, defaults to 1): copies of an input in a timed call. Latencies are those of an input.
     """
 
-    def __init__(self, model, evaluators: dict, cost: str, latency_samples: int):
+    def __init__(self, model, evaluators: dict, cost: str, latency_samples: int, batch_size: int = 1):
         self.model, self.evaluators, self.cost = model, evaluators, cost
         self.lengths = evaluators[CONFIRM].lengths
-        self.timed = evaluators[CONFIRM].timed_inputs(latency_samples)
+        self.timed, self.batch_size = evaluators[CONFIRM].timed_inputs(latency_samples, batch_size), batch_size
         self._scores: dict[tuple, np.ndarray] = {}  # (sample, length configuration) -> scores
 
     def score_and_cost(self, length_config: Sequence) -> tuple[float, float]:
@@ -82,14 +83,14 @@ class BudgetEvaluator:
         return sum(count_macs(self.model.config, budget, length) for length in self.lengths) / len(self.lengths)
 
     def latencies(self, length_configs: Sequence, turns: int) -> list[float]:
-        """Milliseconds at batch 1 without padding, mean over the timed inputs, all of them measured in turns."""
+        """Milliseconds of an input without padding, mean over the timed calls, all of them measured in turns."""
 
         def call(budget) -> None:
             for inputs in self.timed:
                 run_model(self.model, inputs, budget=budget)
 
         latencies = time_in_turns(call, [_budget(length_config) for length_config in length_configs], turns)
-        return [latency.median_ms / len(self.timed) for latency in latencies]
+        return [latency.median_ms / len(self.timed) / self.batch_size for latency in latencies]
 
     def measure(self, length_configs: Sequence[Sequence]) -> list[Budget]:
         """Returns full length, then the length configurations, measured on the examples that confirm the results."""
@@ -106,6 +107,7 @@ class BudgetEvaluator:
                 macs=self.macs(length_config),
                 latency_ms=latency,
                 tokens=round(sum(self.lengths) / len(self.lengths)),
+                batch_size=self.batch_size,
                 machine=machine_name(threads_of(self.model)),
                 runtime=runtime_name(self.model),
                 sample=f"{len(scores)} examples of the validation split",
@@ -127,7 +129,7 @@ class BudgetEvaluator:
         return {name: scores[str(budget.length_config)] for name, budget in budgets.items()}
 
     def min_tokens_to_drop(self, length_config: Sequence) -> int:
-        """Returns [`fewest_tokens`] of a budget at batch 1, measured at `SHORT_LENGTHS`, in turns with full length."""
+        """Returns [`fewest_tokens`] of a budget, measured at `SHORT_LENGTHS`, in turns with full length."""
         config = self.model.config
         least, lengths = config.min_tokens_to_drop, [length for length in SHORT_LENGTHS if length <= config.max_tokens]
         inputs = {length: _input_of(self.timed, length) for length in lengths}
@@ -176,7 +178,7 @@ def _budget(length_config: Sequence | None) -> list | str:
 
 
 def _input_of(timed: Sequence[dict[str, torch.Tensor]], length: int) -> dict[str, torch.Tensor]:
-    """One input of this length: the beginning of a real input, repeated where that is shorter."""
+    """A call with inputs of this length: the beginning of a real input, repeated where that is shorter."""
     longest = max(timed, key=lambda inputs: inputs["input_ids"].shape[1])
     repeats = -(-length // longest["input_ids"].shape[1])
     return {name: values.repeat(1, repeats)[:, :length] for name, values in longest.items()}

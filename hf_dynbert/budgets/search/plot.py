@@ -21,7 +21,7 @@ def plot_front(budgets: Mapping[str, Budget], path: Path, title: str) -> None:
     figure.suptitle("\n".join(textwrap.wrap(title, TITLE_WIDTH)), fontsize=9)
     full = budgets[FULL]
     left, right = figure.subplots(1, 2, sharey=True)
-    _draw(left, budgets, "latency at batch 1, unpadded (ms)", lambda budget: budget.latency_ms)
+    _draw(left, budgets, "latency of an input, unpadded (ms)", lambda budget: budget.latency_ms)
     _draw(right, budgets, "MACs on real tokens (% of full length)", lambda budget: 100 * budget.macs / full.macs)
     left.set_ylabel(full.metric_label)
     right.legend(loc="lower right", fontsize=8)

@@ -79,7 +79,8 @@ def run_search(args: SearchArguments) -> Path | None:
     evaluators = {
         name: task.evaluator(tokenizer, data, model.config, options, args.batch_size) for name, data in samples.items()
     }
-    evaluator = BudgetEvaluator(model, evaluators, args.cost, args.latency_samples)
+    batch_size = args.latency_batch_size or task.call_size
+    evaluator = BudgetEvaluator(model, evaluators, args.cost, args.latency_samples, batch_size)
     given, output = _given_configs(model.config, space), Path(args.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     with (output / LOCK).open("a") as lock:  # each process that works on the search holds a shared lock on this file
@@ -93,7 +94,7 @@ def run_search(args: SearchArguments) -> Path | None:
             output / JOURNAL,
             args.seed,
             start=given,
-            settings=_settings(model, samples[SEARCH], args),
+            settings=_settings(model, samples[SEARCH], args, batch_size),
             min_score=(1 - args.max_loss) * float(evaluator.scores(SEARCH, None).mean()),
         )
         if fcntl and not _is_last(lock):
@@ -208,7 +209,7 @@ def _is_given(entry) -> bool:
 def _write_results(output: Path, budgets: dict[str, Budget], content: dict) -> None:
     """Writes `front.md`, `front.json` and the picture."""
     full = budgets[FULL]
-    where = f"{full.machine}, {full.runtime}; {full.sample}, {full.tokens} tokens in the mean"
+    where = f"{full.machine}, {full.runtime}; {full.sample}, {full.tokens} tokens in the mean, batch {full.batch_size}"
     columns, *rows = result_rows(budgets, content["test_scores"])
     with replace_files(output) as folder:
         (folder / "front.md").write_text(f"{where}\n\n{markdown_table(columns, rows)}\n", encoding="utf-8")
@@ -251,7 +252,7 @@ def _warn_about_validation_split(args: SearchArguments) -> None:
         )
 
 
-def _settings(model, searched: Dataset, args: SearchArguments) -> dict:
+def _settings(model, searched: Dataset, args: SearchArguments, batch_size: int) -> dict:
     """Everything that scores and costs depend on."""
     config = {name: value for name, value in model.config.to_dict().items() if name not in NOT_SEARCHED}
     weights = [path for path in sorted(Path(args.model).glob("*")) if path.suffix in (".safetensors", ".bin")]
@@ -262,4 +263,5 @@ def _settings(model, searched: Dataset, args: SearchArguments) -> dict:
     settings["weights"] = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in weights]
     if args.cost == "latency":
         settings["machine"], settings["runtime"] = machine_name(threads_of(model)), runtime_name(model)
+        settings["latency_batch_size"] = batch_size
     return settings

@@ -77,6 +77,8 @@ class Reranking(Task):
     name, head, primary_metric, max_length = "reranking", "ForSequenceClassification", "ndcg@10", MAX_LENGTH
     unit = "of the queries"
     pipeline, fields, hub_name = "text-reranking", ("query", "passages"), "text-ranking"
+    call_size = 8  # passages of a query are scored in batches
+    min_tokens_to_drop = 32  # of a batch
     example = 'query="Who lit the lamp?", passages=["It rained.", "Ada Marsh lit the lamp."]'
 
     def is_named_by(self, config: dict) -> bool:
@@ -88,13 +90,11 @@ class Reranking(Task):
         """Reads queries with passages; see `load_rankings`.
 
         Raises:
-            ValueError: data of another form, or a query without a relevant passage.
+            ValueError: data of another form.
         """
-        data = load_rankings(
+        return load_rankings(
             sources, options.text_columns, options.label_column, name=options.config_name, split=options.split
         )
-        check_positives(data, ", ".join(map(str, sources)))
-        return data
 
     def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
         """Tokens of each query with each of its passages. The end of a long passage is cut.
@@ -112,8 +112,13 @@ class Reranking(Task):
     def evaluator(
         self, tokenizer, data: Dataset, config, options: DataOptions, batch_size: int = 32, progress: bool = False
     ) -> Evaluator:
-        """nDCG@10, MRR@10 and MAP."""
+        """nDCG@10, MRR@10 and MAP.
+
+        Raises:
+            ValueError: a query without a relevant passage, or a model with more than two labels.
+        """
         check_labels(config)
+        check_positives(data)
         inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
         return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], data["unretrieved"][:], **options)
 

@@ -5,15 +5,18 @@ import random
 
 from datasets import Dataset
 
+from .scores import relevance_score
+
 
 QUERY = "query_number"  # column of the features of single passages
+LOGITS = "teacher_logits"  # column of a teacher
 
 
 def group_passages(features: Dataset, size: int, seed: int = 0) -> Dataset:
     """Joins the features of passages into rows of one query each.
 
-    Each row has the query's passage with the highest label and up to `size - 1` others, so that all passages are used once,
-    and the best one in every row of its query.
+    Each row has the query's passage with the highest label (of equal labels, the teacher's highest score) and up to
+    `size - 1` others, so that all passages are used once, and the best one in every row of its query.
 
     Args:
         features (`datasets.Dataset`): `training_features` of task reranking, with columns of a teacher, if there are some.
@@ -29,9 +32,13 @@ def group_passages(features: Dataset, size: int, seed: int = 0) -> Dataset:
     rows: dict[int, list[int]] = {}
     for index, query in enumerate(features[QUERY][:]):
         rows.setdefault(query, []).append(index)
-    labels, rng, groups = features["labels"][:], random.Random(seed), []
+    labels = [label[0] for label in features["labels"]]
+    scores = [0.0] * len(labels)
+    if LOGITS in features.column_names:
+        scores = [relevance_score(logits) for logits in features[LOGITS]]
+    rng, groups = random.Random(seed), []
     for indices in rows.values():
-        best = max(indices, key=lambda index: labels[index][0])
+        best = max(indices, key=lambda index: (labels[index], scores[index]))
         others = [index for index in indices if index != best]
         rng.shuffle(others)
         groups += [[best, *others[first : first + size - 1]] for first in range(0, len(others), size - 1)]

@@ -31,8 +31,8 @@ class GivenScores:
         self.calls.append(budget)
         return np.array(self.full if budget == "full" else self.other)
 
-    def timed_inputs(self, n):
-        return [{"input_ids": torch.ones(1, length, dtype=torch.long)} for length in self.lengths[:n]]
+    def timed_inputs(self, n, batch_size):
+        return [{"input_ids": torch.ones(batch_size, length, dtype=torch.long)} for length in self.lengths[:n]]
 
 
 class SleepingModel:

@@ -91,6 +91,24 @@ def test_a_classifier_is_searched_by_its_own_metric(options, make_model, tokeniz
     assert model.choose_budget(speedup=1.0) is not None
 
 
+def test_rankings_are_timed_in_batches(options, make_model, tokenizer, tmp_path, caplog):
+    pytest.importorskip("pytrec_eval", reason="needs the ranking extra")
+    model = make_model("text-classification", num_labels=1, ignore_mismatched_sizes=True)
+    model.config.task = "reranking"
+    model.save_pretrained(options["model"])
+    passages = ["ada wrote the song at the tower", "ben lit the light house", "cleo keeps a ship in the tower"]
+    rows = [{"query": f"who wrote at {n}", "positives": passages[:1], "negatives": passages[1:]} for n in range(24)]
+    file = tmp_path / "rankings.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    run_search(SearchArguments(**options | {"train_file": [str(file)], "validation_fraction": 0.5}))
+    model = load(options["model"])
+    full = model.config.budgets["full"]
+    assert (full["metric"], full["batch_size"]) == ("ndcg@10", 8)
+    assert "batch 8" in (Path(options["model"]) / "README.md").read_text()
+    assert model.choose_budget(max_latency_ms=1e6) is not None  # timed at batch 1, where the search was at batch 8
+    assert "Timed" in caplog.text
+
+
 def test_budgets_are_saved_in_all_targets(options, make_model, tokenizer, tmp_path):
     make_model(drop_layers=[1, 3]).save_pretrained(tmp_path / "narrow")
     config = json.loads((tmp_path / "narrow" / "config.json").read_text())

@@ -118,14 +118,12 @@ def test_metrics_are_those_of_their_formulas(tmp_path, tokenizer, reranker):
             )
             for grade in ("1" + "0" * 400, 10**30, "1e30", 2**63, "-1e400")
         ),
-        ('{"query": "a", "negatives": ["b"]}', "query '1' has no relevant passage"),
         ('{"query": "a", "positives": ["b"], "passages": ["c"], "scores": [1]}', "both passages and positives"),
         ('{"query": "a", "passages": [{"text": "b"}], "scores": [1]}', "scores beside judgments"),
         ('[\n{"query": "a", "positives": ["b"]}]', "line 1 is not JSON .* valid is"),
         ('{"query": " ", "positives": ["b"]}', "the query ' '; it must be a text"),
         ('{"query": "a", "positives": [""]}', "the passage ''; it must be a text"),
         ('{"query": "a", "positives": [7]}', "the passage 7; it must be a text"),
-        ('{"query": "a", "positives": [], "negatives": ["b"]}', "query '1' has no relevant passage"),
         ('{"query": "a", "passages": ["b", "c"], "scores": [1]}', "2 passages and needs as many scores"),
         ('{"query": "a", "passages": ["b"], "scores": ["high"]}', "the relevance 'high'; it must be a finite number"),
         ('{"query": "a", "passages": ["b"], "scores": [NaN]}', "the relevance nan; it must be a finite number"),
@@ -138,6 +136,17 @@ def test_wrong_data_are_refused_by_line(tmp_path, line, message):
     path.write_text(line + "\n")
     with pytest.raises(ValueError, match=message):
         RERANKING.load([path], DataOptions())
+
+
+@pytest.mark.parametrize(
+    "line", ['"negatives": ["b"]', '"positives": [], "negatives": ["b"]', '"passages": ["b"], "scores": [-1.5]']
+)
+def test_queries_without_a_relevant_passage_are_trained_but_not_measured(tokenizer, reranker, tmp_path, line, capsys):
+    path = tmp_path / "data.jsonl"
+    path.write_text(f'{{"query": "a", {line}}}\n')
+    assert len(RERANKING.training_features(tokenizer, RERANKING.load([path], DataOptions()), DataOptions())) == 1
+    assert cli.main(["evaluate", "--model", str(reranker), "--data", str(path), "--task", "reranking"]) != 0
+    assert "query '1' has no relevant passage" in capsys.readouterr().err
 
 
 def test_files_without_ids_are_read_together(tmp_path, file):
@@ -204,7 +213,6 @@ def test_judged_passages_that_the_run_misses_count_in_the_metrics(tmp_path, toke
         (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7\tq\n7\tr\n", "a\tt\n"), "queries.tsv, line 2 has another text for the id '7'"),
         (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7 q\n", "a\tt\n"), "queries.tsv, line 1 has no tab"),
         (("7 Q0 a 1 1 x\n", "7 0 a 1\n", "7\tq\n", "b\tt\n"), "The run has 'a', which is in none"),
-        (("7 Q0 a 1 1 x\n", "7 0 a 0\n", "7\tq\n", "a\tt\n"), "query '7' has no relevant passage"),
     ],
 )
 def test_wrong_trec_files_are_refused_by_line(tmp_path, files, message):
