@@ -9,7 +9,8 @@ Every passage of all files is in one collection, which BM25 searches (`pip insta
 - `train.jsonl`: each training query with its relevant passages and `--negatives` of the `--depth` best other ones;
 - `validation.jsonl`: `--validation_queries` of `--queries` that are in no other file, with the `--validation_depth` best
   passages in BM25's order, the relevant one last if it is not among them;
-- `candidates.jsonl`: the training queries with more passages, and the queries of `--candidates` with theirs, for a teacher.
+- `candidates.jsonl`: `--scored_queries` of the training queries with more passages, and the queries of `--candidates` with
+  theirs, for a teacher to score. Their labels are not used: passages that nobody judged have the score 0.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def main() -> None:
     parser.add_argument("--candidates", nargs="*", default=[], help="JSON lines with query and passages, judged or not")
     parser.add_argument("--max_queries", type=int, nargs="*", default=[], help="most queries of each file of --queries")
     parser.add_argument("--negatives", type=int, default=4, help="negatives of a query in train.jsonl")
-    parser.add_argument("--more_negatives", type=int, default=9, help="negatives of a query in candidates.jsonl")
+    parser.add_argument("--scored_queries", type=int, default=3000, help="training queries in candidates.jsonl")
+    parser.add_argument("--scored_negatives", type=int, default=7, help="negatives of a query there")
+    parser.add_argument("--scored_candidates", type=int, default=100, help="passages of a query of --candidates there")
     parser.add_argument("--depth", type=int, default=30, help="BM25's best passages, from which negatives are drawn")
     parser.add_argument("--validation_queries", type=int, default=300)
     parser.add_argument("--validation_depth", type=int, default=50)
@@ -49,8 +52,9 @@ def main() -> None:
         negatives = hard_negatives(row, search, args, drawn)
         if negatives:
             train.append(example(row, negatives[: args.negatives]))
-            more.append(ranking(row, positives(row), negatives[: args.more_negatives]))
-    more += [ranking(row, [], row["passages"]) for row in candidates]
+            more.append(ranking(row, positives(row), negatives[: args.scored_negatives]))
+    more = shuffled(more)[: args.scored_queries]
+    more += [ranking(row, [], shuffled(row["passages"])[: args.scored_candidates]) for row in candidates]
     held_out = [held_out_ranking(row, search.best(row["query"], args.validation_depth)) for row in validation]
     files = {"train.jsonl": train, "validation.jsonl": held_out, "candidates.jsonl": more}
     with replace_files(args.output_dir) as folder:
@@ -71,11 +75,11 @@ def read_queries(args: argparse.Namespace) -> tuple[list[dict], list[dict]]:
     return [row for row in rows if positives(row) and row["query"].lower() not in known], held_out
 
 
-def shuffled(data: Iterable[dict]) -> list[dict]:
-    """The rows in random order."""
-    rows = list(data)
-    random.Random(0).shuffle(rows)
-    return rows
+def shuffled(data: Iterable) -> list:
+    """The items in random order, which is the same in each run."""
+    items = list(data)
+    random.Random(0).shuffle(items)
+    return items
 
 
 def positives(row: dict) -> list[str]:
@@ -115,23 +119,28 @@ class Search:
 
     Args:
         passages (`Iterable[str]`): the collection; equal passages count once.
+        stemmer (*optional*): of PyStemmer, which reduces words to their stems.
     """
 
-    def __init__(self, passages: Iterable[str]):
-        self.passages = list(dict.fromkeys(passages))
+    def __init__(self, passages: Iterable[str], stemmer=None):
+        self.passages, self.stemmer = list(dict.fromkeys(passages)), stemmer
         self.index = bm25s.BM25()
-        self.index.index(tokens(self.passages), show_progress=False)
+        self.index.index(self._words(self.passages), show_progress=False)
 
     def best(self, query: str, most: int) -> list[str]:
         """The passages with the highest scores, the best first."""
         most = min(most, len(self.passages))
-        found, _ = self.index.retrieve(tokens([query]), k=most, show_progress=False)
+        found, _ = self.index.retrieve(self._words([query]), k=most, show_progress=False)
         return [self.passages[index] for index in found[0]]
 
+    def scores(self, query: str) -> list[float]:
+        """The score of each passage of the collection."""
+        words = self._words([query], return_ids=False)[0]
+        return self.index.get_scores(words).tolist()
 
-def tokens(texts: list[str]):
-    """The words of each text, without English stop words."""
-    return bm25s.tokenize(texts, stopwords="en", show_progress=False)
+    def _words(self, texts: list[str], **options):
+        """The words of each text, without English stop words."""
+        return bm25s.tokenize(texts, stopwords="en", stemmer=self.stemmer, show_progress=False, **options)
 
 
 if __name__ == "__main__":
