@@ -108,13 +108,12 @@ def ndcg(data, results: list[list[dict]]) -> np.ndarray:
 
 def table_row(limit: float, way: str, results: list[list[dict]], quality: np.ndarray, cascade: np.ndarray) -> list[str]:
     """A row of the table."""
-    reports = [ranked["report"] for of_query in results for ranked in of_query]
-    times = [report["milliseconds"] for report in reports]
+    rankings = [ranked for of_query in results for ranked in of_query]
+    times = [ranked["report"]["milliseconds"] for ranked in rankings]
     kept = sum(time <= limit for time in times) / len(times)
-    scored = statistics.mean(
-        sum(len(of_query[0]["ranking"]) for of_query in results) / len(results) - r["not_scored"] for r in reports
-    )
-    difference = "" if way == "cascade" else f"{(quality - cascade).mean():+.2f} ± {standard_error(quality, cascade):.2f}"
+    scored = statistics.mean(len(ranked["ranking"]) - ranked["report"]["not_scored"] for ranked in rankings)
+    difference = (quality - cascade).mean()
+    error = "" if way == "cascade" else f"{difference:+.2f} ± {standard_error(quality, cascade):.2f}"
     return [
         f"{limit:g}",
         way,
@@ -123,7 +122,7 @@ def table_row(limit: float, way: str, results: list[list[dict]], quality: np.nda
         f"{max(times):.0f}",
         f"{scored:.0f}",
         f"{quality.mean():.2f}",
-        difference,
+        error,
     ]
 
 

@@ -1,12 +1,12 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Pairs per second beside sentence-transformers' own static int8 of the plain model, in turns.
 
-python throughput.py --model outputs/reranker-int8 --plain outputs/minilm-cross-encoder --data outputs/reranker-data/validation.jsonl
+python throughput.py --model outputs/reranker-int8 --plain outputs/plain --data outputs/reranker-data/validation.jsonl
 
 Needs the extra `sentence-transformers`. `--plain` is a PyTorch cross-encoder of the same size; its static int8 export of
 sentence-transformers is made in its folder, calibrated on the pairs of `--data`. Both models run through `predict` of
 `CrossEncoder` with `backend="openvino"`, which sorts pairs by length. In each round all models, budgets and batch sizes run
-once, in random order, at two kinds of lengths: those of the data, and 384 tokens. Each model counts with its best batch size.
+once in random order, at two kinds of lengths: those of the data, and 384 tokens. Each model counts at its best batch size.
 """
 
 import argparse
