@@ -103,7 +103,7 @@ def randomize_scorers(model):
     return model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model(bert_folder, classifier_folder):
     def make(task="question-answering", **config):
         model_class, folder = {

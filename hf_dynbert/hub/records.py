@@ -43,6 +43,27 @@ def remove_stale_records(folder: str | Path, keep: Iterable[str] = ()) -> None:
     if is_ours(folder):
         for name in set(OF_A_MODEL) - set(keep):
             (folder / name).unlink(missing_ok=True)
+        remove_budget_files(folder, read_record(folder, "config.json").get("budgets") or ())
+
+
+def budget_file(budget: str) -> str:
+    """Name of the OpenVINO graph of one budget.
+
+    Raises:
+        ValueError: the name of the budget cannot be part of a file's name.
+    """
+    if Path(budget).name != budget:
+        raise ValueError(f"The budget {budget!r} cannot be part of a file's name; rename it in config.budgets.")
+    return f"openvino_model_{budget}.xml"
+
+
+def remove_budget_files(folder: Path, budgets: Iterable[str]) -> None:
+    """Removes the graphs of budgets that may have changed."""
+    for budget in budgets:
+        if Path(budget).name == budget:
+            graph = folder / budget_file(budget)
+            for path in (graph, graph.with_suffix(".bin")):
+                path.unlink(missing_ok=True)
 
 
 def hub_id(name: object) -> str | None:

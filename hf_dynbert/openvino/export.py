@@ -174,6 +174,18 @@ def state_to_input(model: openvino.Model) -> openvino.Model:
     return model
 
 
+def fix_length_config(model: openvino.Model, entries: list[int]) -> openvino.Model:
+    """Makes the length configuration of a model with the state a constant, in place."""
+    constant = ops.constant(np.array(entries, dtype=np.int32))
+    _replace_length_config(_length_config_node(model), constant)
+    for sink in model.get_sinks():
+        model.remove_sink(sink)
+    for variable in model.get_variables():
+        model.remove_variable(variable)
+    model.validate_nodes_and_infer_types()
+    return model
+
+
 def input_to_state(model: openvino.Model, default: list[int]) -> openvino.Model:
     """Undoes `state_to_input`, with this default; in place."""
     parameter = _length_config_node(model)

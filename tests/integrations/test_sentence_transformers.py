@@ -142,3 +142,19 @@ def test_a_plain_model_is_refused(bert_folder, sizes, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is not length-adaptive.*hf-dynbert convert"):
         DynamicCrossEncoder(str(tmp_path))
+
+
+def test_a_file_has_the_scores_of_its_budget(folders, tokenizer):
+    """The way of a plain `CrossEncoder`, whose class in OpenVINO has no argument for a budget."""
+    from hf_dynbert.openvino.budget_files import export_budgets
+
+    (file,) = export_budgets(folders / "openvino", ["half"])
+    exact = {"file_name": file.name, "ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}
+    encoder = CrossEncoder(
+        str(folders / "openvino"), backend="openvino", model_kwargs=exact, activation_fn=torch.nn.Identity()
+    )
+    expected = logits(folders / "torch", tokenizer, "half")
+    assert encoder.predict(PAIRS).tolist() == pytest.approx(expected, abs=TOLERANCE)
+    assert expected != pytest.approx(logits(folders / "torch", tokenizer), abs=TOLERANCE)
+    with pytest.raises(OSError):  # of Optimum, which looks for a model to export
+        CrossEncoder(str(folders / "openvino"), backend="openvino", model_kwargs={"file_name": "openvino_model_quarter.xml"})

@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from ...configuration_dynamic_tinybert import FULL
 from ...hub.model_card import write_card
-from ...hub.records import TRAINING
+from ...hub.records import TRAINING, remove_budget_files
 from ...loading import load, load_tokenizer
 from ...subnetwork import dropping_layers
 from ...tasks import DataOptions, Task, task_of
@@ -122,10 +122,12 @@ def run_search(args: SearchArguments) -> Path | None:
 def save_budgets(folder: Path, budgets: dict[str, dict], min_tokens_to_drop: int | None = None) -> None:
     """Saves measured budgets in a model folder's `config.json`, whole or not at all, in place of those measured before."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    given = {name: entry for name, entry in (config.get("budgets") or {}).items() if _is_given(entry)}
+    before = config.get("budgets") or {}
+    given = {name: entry for name, entry in before.items() if _is_given(entry)}
     config["budgets"] = given | budgets
     if min_tokens_to_drop is not None:
         config["min_tokens_to_drop"] = min_tokens_to_drop
+    remove_budget_files(folder, before)
     with replace_files(folder) as beside:
         (beside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
