@@ -38,7 +38,6 @@ class Budget:
     macs: float
     latency_ms: float | None = None
     tokens: int | None = None
-    batch_size: int = 1
     machine: str | None = None
     runtime: str | None = None
     sample: str | None = None
@@ -46,6 +45,7 @@ class Budget:
     metric: str = F1
     layers: list[int] | None = None
     point: bool = False
+    batch_size: int = 1
 
     @property
     def metric_label(self) -> str:

@@ -202,9 +202,9 @@ def _conditions(budget: Budget) -> str:
     score = f"Score and MACs: mean over {budget.sample}. " if budget.sample else ""
     if budget.latency_ms is None:
         return score
-    return (
-        f"{score}Latency of an input: batch {budget.batch_size}, {budget.tokens} tokens, {budget.machine}, {budget.runtime}."
-    )
+    of = "" if budget.batch_size == 1 else " of an input"
+    call = f"batch {budget.batch_size}, {budget.tokens} tokens"
+    return f"{score}Latency{of}: {call}, {budget.machine}, {budget.runtime}."
 
 
 def _training_values(training: dict) -> dict[str, object]:
