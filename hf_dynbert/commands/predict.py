@@ -126,7 +126,7 @@ def run(args: PredictArguments) -> None:
     if args.max_answer_len is not None and task.name != "question-answering":
         raise InputError(f"--max_answer_len is for question-answering; {args.model} is a model for {task.name}.")
     arguments = _predictor_arguments(args, task.name)
-    predictor = _make_predictor(args, arguments, budgets)
+    predictor = _make_predictor(arguments, budgets)
     if single is None:
         if args.writes_folder:
             _write_folder(args, files, blocks, predictor, arguments)
@@ -170,13 +170,14 @@ def _predictor_arguments(args: PredictArguments, task: str) -> dict:
     return {"model": args.model, "task": task, "batch_size": args.batch_size, "threads": threads, **given}
 
 
-def _make_predictor(args: PredictArguments, arguments: dict, budgets: dict[str, str]):
+def _make_predictor(arguments: dict, budgets: dict[str, str]):
     """The predictor of this process, which has checked the options and the budgets that rows name."""
     from ..prediction.predictor import BatchPredictor
 
     predictor = BatchPredictor(**arguments)
-    if (args.criteria() or budgets) and not hasattr(predictor.model, "choose_budget"):
-        raise InputError(f"{type(predictor.model).__name__} has no budgets to choose from; give a length-adaptive model.")
+    if budgets and not hasattr(predictor.model, "choose_budget"):
+        place = next(iter(budgets.values()))
+        raise InputError(f"{place} has a budget; {type(predictor.model).__name__} has none. Give a length-adaptive model.")
     for budget, place in budgets.items():
         try:
             predictor.model.config.resolve_budget(json.loads(budget))

@@ -232,7 +232,7 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
         (["predict", *RIGHT["predict"][:4]], "has context None"),
         (["predict", *RIGHT["predict"][:4], "--context_file", "nowhere.txt"], "nowhere.txt"),
         (["predict", *RIGHT["predict"], "--length_config", "full", "--speedup", "2"], "all select a budget"),
-        (["predict", *RIGHT["predict"], "--speedup", "2"], "no budgets to choose from"),
+        (["predict", *RIGHT["predict"], "--speedup", "2"], "has no budgets, so speedup=2.0 cannot be used"),
         *(
             (["train", *RIGHT["train"], *words], message)
             for words, message in (
