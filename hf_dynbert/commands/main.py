@@ -17,7 +17,7 @@ from .parsing import make_parser, parse_arguments
 
 PROG = "hf-dynbert"
 # Each module has a DESCRIPTION, an EXAMPLE, `run`, and its dataclasses of options: ARGUMENTS, or `argument_classes()`
-VERBS = ("train", "search", "quantize", "evaluate", "benchmark", "predict", "convert", "push")
+VERBS = ("train", "adapt", "search", "quantize", "evaluate", "benchmark", "predict", "convert", "push")
 WRONG_INPUT, STOPPED = 2, 130  # exit statuses: as argparse has it, and as shells have it after Ctrl-C
 USAGE = """usage: hf-dynbert VERB [RECIPE.yaml] [--option value ...]
 

@@ -5,6 +5,8 @@ from .. import openvino as _  # noqa: F401  (first, since it switches off the te
 
 
 # isort: split
+import logging
+
 import nncf
 import numpy as np
 import openvino
@@ -21,6 +23,8 @@ from .accuracy_control import keep_sensitive_layers_in_fp32
 from .arguments import QuantizeArguments
 from .calibration import calibration_calls
 
+
+nncf.set_log_level(logging.WARNING)  # it lists each operation that stays in fp32
 
 # Token scorers and heads are under 2 % of the operations, and their outputs select the tokens and the answers
 KEPT_EXACT = [".*token_scorer.*", ".*/qa_outputs.*", ".*/classifier.*", r".*length_adaptive_graph\.head.*"]

@@ -19,6 +19,7 @@ from ..hub.model_card import write_card
 from ..hub.records import QUANTIZATION as RECORD
 from ..hub.records import TRAINING, remove_stale_records
 from ..tasks import Task, task_of
+from ..tasks.base import check_head
 from ..tasks.inference import check_max_length
 from ..utils.atomic_files import replace_files
 from ..utils.folder_config import load_config
@@ -30,13 +31,12 @@ WEIGHTS = ("model.safetensors", "openvino_model.xml")
 OVERRIDES = ("drop_layers", "dropped_logits")  # fields of the configuration that the int8 model may have differently
 
 
-def quantize(args: QuantizeArguments) -> Path:
+def quantize(args: QuantizeArguments, task: Task | None = None) -> Path:
     """Makes a folder with the int8 model, its budgets, its tokenizer, and a record of how it was made.
-
-    The task is that of the checkpoint's head.
 
     Args:
         args ([`QuantizeArguments`]): the model, the data, and how to quantize.
+        task ([`Task`], *optional*): task with the data and the metric; by default that of the checkpoint's head.
 
     Returns:
         `Path`: the folder. All files are written or none.
@@ -49,7 +49,8 @@ def quantize(args: QuantizeArguments) -> Path:
     output = Path(args.output_dir)
     _check_output(output)
     config = load_config(args.model)
-    task = _task(config, args)
+    task = task or task_of(config, args.task, args.model)
+    check_head(config, task, args.model)
     options = args.data_options(split="train")
     if args.max_length is not None:
         check_max_length(config, args.max_length)
@@ -138,17 +139,6 @@ def _check_output(output: Path) -> None:
         raise ValueError(
             f"{output} holds a model that is not in int8 ({found[0]}); give the int8 model a folder of its own."
         )
-
-
-def _task(config, args: QuantizeArguments) -> Task:
-    """The task of the checkpoint's head. A checkpoint without a head is refused: a new head would be random."""
-    task = task_of(config, args.task, args.model)
-    if not any(name.endswith(task.head) for name in config.architectures or []):
-        raise ValueError(
-            f"{args.model} has no architecture in its config.json; task {task.name!r} needs a model {task.head}. Train the "
-            f"head first: hf-dynbert train --task {task.name} --model_name_or_path {args.model} ..."
-        )
-    return task
 
 
 def _sources(task: Task, args: QuantizeArguments) -> list[str]:

@@ -224,6 +224,27 @@ class Task(ABC):
             batch_size, progress: see [`Evaluator`].
         """
 
+    def load_unlabelled(self, sources: Sequence[str], options: DataOptions, config) -> Dataset:
+        """Reads inputs without labels. Labels in the files are not used: each row has a placeholder.
+
+        Args:
+            sources, options: see `load`.
+            config (`PreTrainedConfig`): configuration of the model that will predict labels.
+
+        Raises:
+            ValueError: data that do not fit the task, or a task that has no such data.
+        """
+        raise ValueError(f"Task {self.name!r} reads no data without labels, so its models cannot be adapted.")
+
+    def with_predictions(self, data: Dataset, predictions: list) -> list[dict]:
+        """The rows of `load_unlabelled` with a model's predictions as labels, as JSON lines that `load` reads.
+
+        Args:
+            data (`datasets.Dataset`): rows of `load_unlabelled`.
+            predictions (`list`): `Scores.predictions` of the model.
+        """
+        raise ValueError(f"Task {self.name!r} reads no data without labels, so its models cannot be adapted.")
+
     def pipeline_options(self, max_length: int | None) -> dict:
         """Options of the task's pipeline that cut an input at `max_length` tokens, or at the task's own limit for `None`."""
         return {} if max_length is None else {"max_length": max_length}
@@ -332,6 +353,17 @@ def task_of(config, name: str | None = None, source: str = "The model") -> Task:
             f"Use task={found[0].name!r}, or train a head for {name!r} first."
         )
     return task
+
+
+def check_head(config, task: Task, source: str) -> None:
+    """Refuses a checkpoint without a head for the task: a new head would be random."""
+    architectures = _fields(config).get("architectures") or []
+    if not any(name.endswith(task.head) for name in architectures):
+        raise ValueError(
+            f"{source} has no head for task {task.name!r}, which needs a model {task.head} (its architecture is "
+            f"{', '.join(architectures) or 'not given'}). Train the head first: hf-dynbert train --task {task.name} "
+            f"--model_name_or_path {source} ..."
+        )
 
 
 def find_task(config) -> Task | None:

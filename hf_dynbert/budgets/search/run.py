@@ -46,11 +46,12 @@ NOT_SEARCHED = ("budgets", "length_config", "min_tokens_to_drop", "transformers_
 logger = logging.getLogger(__name__)
 
 
-def run_search(args: SearchArguments) -> Path | None:
+def run_search(args: SearchArguments, task: Task | None = None) -> Path | None:
     """Searches, resuming from `args.output_dir`, and saves the budgets that are worth keeping in configurations.
 
     Args:
         args ([`SearchArguments`]): model, data and options.
+        task ([`Task`], *optional*): task with the data and the metric; by default that of the model's head.
 
     Returns:
         `Path` or `None`: the folder with the results; `None` if other processes still work on the same search, of which the
@@ -66,7 +67,7 @@ def run_search(args: SearchArguments) -> Path | None:
     from .optuna_search import search_length_configs
 
     model, tokenizer = load(args.model, threads=args.threads), load_tokenizer(args.model)
-    task = task_of(model.config, args.task, args.model)
+    task = task or task_of(model.config, args.task, args.model)
     if not hasattr(model.config, "resolve_budget"):
         raise ValueError(f"{args.model} is a {type(model).__name__}, which cannot drop tokens: there is nothing to search.")
     if args.max_length is not None:

@@ -13,7 +13,7 @@ from ..measurement import measure
 from .decoding import MAX_ANSWER_LENGTH, decode_answers
 from .features import MAX_LENGTH, STRIDE, encode_windows, training_features
 from .metrics import exact_match, score_prediction, token_f1
-from .squad import load_squad, split_by_article
+from .squad import load_questions, load_squad, split_by_article
 
 
 class QuestionAnsweringEvaluator(Evaluator):
@@ -99,6 +99,18 @@ class QuestionAnswering(Task):
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads SQuAD files, or a data set on the Hub; see `load_squad`."""
         return load_squad(list(sources), split=options.split, name=options.config_name)
+
+    def load_unlabelled(self, sources: Sequence[str], options: DataOptions, config) -> Dataset:
+        """Reads questions and contexts; see `load_questions`."""
+        return load_questions(list(sources))
+
+    def with_predictions(self, data: Dataset, predictions: list) -> list[dict]:
+        """The questions with the first place of their answers, without those that have no answer."""
+        rows = []
+        for row, answer in zip(data, predictions, strict=True):
+            if answer:
+                rows.append(row | {"answers": {"text": [answer], "answer_start": [row["context"].find(answer)]}})
+        return rows
 
     def split(self, data: Dataset, validation_fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Splits by whole articles; see `split_by_article`."""

@@ -61,6 +61,51 @@ def load_squad(
     return data.select(range(min(limit, len(data)))) if limit else data
 
 
+def load_questions(sources: Sequence[str]) -> Dataset:
+    """Reads questions without answers: JSON lines with `question` and `context`, or any file that `load_squad` reads.
+
+    Args:
+        sources (`list[str]`): files, or a data set on the Hub.
+
+    Returns:
+        `datasets.Dataset`: as `load_squad`. Each context is an article of its own, and each answer is an empty text.
+
+    Raises:
+        ValueError: a damaged file, or a row without a question or a context; the error names the file and the line.
+        FileNotFoundError: no such file.
+    """
+    rows: list[dict] = []
+    for source in sources:
+        if Path(source).suffix.lower() == ".jsonl" and Path(source).is_file():
+            rows += _questions(Path(source))
+        else:
+            rows += load_squad(source).to_list()
+    if not rows:
+        raise ValueError(f"{', '.join(sources)}: no question in it.")
+    articles = {context: str(number) for number, context in enumerate(dict.fromkeys(row["context"] for row in rows))}
+    for number, row in enumerate(rows):
+        row |= {"id": str(number), "title": articles[row["context"]], "answers": {"text": [""], "answer_start": [0]}}
+    return Dataset.from_list(rows, features=FEATURES)
+
+
+def _questions(path: Path) -> list[dict]:
+    """Questions and contexts of JSON lines."""
+    rows = []
+    for number, line in enumerate(_read(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {number}"
+        content = _parse(line, place)
+        row = {"id": f"in {place}", "answers": {"text": [], "answer_start": []}}
+        for name in ("question", "context"):
+            if not isinstance(content, dict) or name not in content:
+                raise ValueError(f'{place} has no "{name}"; valid is {{"question": "...", "context": "..."}}.')
+            row[name] = content[name]
+        _check_row(row)
+        rows.append(row)
+    return rows
+
+
 def check_rows(data: Dataset, source: str = "The data set") -> None:
     """Refuses data without the needed columns, and rows that are not a question, a context and answers in this context."""
     missing = [column for column in COLUMNS if column not in data.column_names and column != "title"]

@@ -33,7 +33,9 @@ FORMS = (
 )
 
 
-def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), label_column: str = LABEL, **hub) -> Dataset:
+def load_rankings(
+    sources: Sequence[str], columns: Sequence[str] = ("text",), label_column: str = LABEL, judged: bool = True, **hub
+) -> Dataset:
     """Reads queries with their passages.
 
     Three kinds of data are read:
@@ -49,6 +51,7 @@ def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), la
         sources (`list[str]`): files, or one data set on the Hub.
         columns (`list[str]`): columns of query and passage of pairs. One column means JSON lines or TREC files.
         label_column (`str`): column of the relevance of pairs.
+        judged (`bool`): whether each passage must have a relevance; without, its relevance is 0.
         hub: `name` and `split` of a data set on the Hub.
 
     Returns:
@@ -66,11 +69,14 @@ def load_rankings(sources: Sequence[str], columns: Sequence[str] = ("text",), la
             "text_columns query passage. Leave both out for JSON lines and TREC files."
         )
     if len(columns) == 2:
-        rows = _pairs(load_texts(list(sources), columns, label_column=label_column, **hub), sources, columns)
+        data = load_texts(list(sources), columns, label_column=label_column, **hub)
+        if not judged and LABEL not in data.column_names:
+            data = data.add_column(LABEL, [0.0] * len(data))
+        rows = _pairs(data, sources, columns)
     elif any(Path(source).suffix.lower() in TREC_SUFFIXES for source in sources):
         rows = _trec_rows(sources)
     else:
-        rows = [row for source in sources for row in _json_rows(Path(source))]
+        rows = [row for source in sources for row in _json_rows(Path(source), judged)]
     rows = [{"id": str(number)} | _checked(row) for number, row in enumerate(rows, start=1)]
     if not rows:
         raise ValueError(f"{', '.join(sources)}: there is no query.")
@@ -96,7 +102,7 @@ def check_positives(data: Dataset, source: str = "The data") -> None:
         )
 
 
-def _json_rows(path: Path) -> Iterator[dict]:
+def _json_rows(path: Path, judged: bool) -> Iterator[dict]:
     """The queries of a file of JSON lines, each with the place that errors name."""
     if path.suffix.lower() not in (".jsonl", ".json"):
         raise ValueError(
@@ -112,13 +118,13 @@ def _json_rows(path: Path) -> Iterator[dict]:
         query = next((content[name] for name in QUERY_NAMES if name in content), None) if _is_mapping(content) else None
         if query is None:
             raise ValueError(f"{place} has no query; valid is {FORMS}.")
-        passages, relevance = _passages(content, place)
+        passages, relevance = _passages(content, place, judged)
         row = {"query": query, "passages": passages, "relevance": relevance, "place": place}
         identity = next((content[name] for name in ("id", "qid", "query_id") if name in content), None)
         yield row if identity is None else row | {"id": str(identity) if type(identity) is int else identity}
 
 
-def _passages(content: dict, place: str) -> tuple[list, list]:
+def _passages(content: dict, place: str, judged: bool) -> tuple[list, list]:
     """Texts and relevance of a JSON line."""
     if content.keys() & {*PASSAGE_NAMES}:
         if "passages" in content:
@@ -131,6 +137,8 @@ def _passages(content: dict, place: str) -> tuple[list, list]:
         raise ValueError(f"{place} has no passages; valid is {FORMS}.")
     if not any(_is_mapping(passage) for passage in passages):
         scores = content.get("scores", content.get("judgments", content.get("labels")))
+        if scores is None and not judged:
+            return passages, [0.0] * len(passages)
         if not isinstance(scores, list) or len(scores) != len(passages):
             raise ValueError(f"{place} has {len(passages)} passages and needs as many scores; valid is {FORMS}.")
         return passages, scores

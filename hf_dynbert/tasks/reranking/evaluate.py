@@ -15,6 +15,7 @@ from .scores import MAX_LENGTH, check_labels, encode_pairs, relevance_score
 
 
 LARGEST_GRADE = 10**6  # trec_eval allocates a counter for each grade
+MOST_PASSAGES = 16  # of a query without labels: within a time limit, more queries are worth more than more passages
 DEPTH = 10  # passages of a ranking that nDCG and MRR look at, as in MS MARCO and TREC Deep Learning
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,37 @@ class Reranking(Task):
         return load_rankings(
             sources, options.text_columns, options.label_column, name=options.config_name, split=options.split
         )
+
+    def load_unlabelled(self, sources: Sequence[str], options: DataOptions, config) -> Dataset:
+        """Reads queries with the first passages of each. A query with one passage has no ranking and is left out.
+
+        Raises:
+            ValueError: data of another form, or no query with two passages.
+        """
+        check_labels(config)
+        data = load_rankings(sources, options.text_columns, judged=False, name=options.config_name, split=options.split)
+        rows = []
+        for row in data:
+            passages = row["passages"][:MOST_PASSAGES]
+            if len(passages) > 1:
+                rows.append(row | {"passages": passages, "relevance": [0.0] * len(passages), "unretrieved": []})
+        if not rows:
+            raise ValueError(f"{', '.join(sources)}: no query has two passages, so there is nothing to rank.")
+        if len(rows) < len(data):
+            logger.warning(f"{len(data) - len(rows)} of {len(data)} queries have one passage and are left out.")
+        return Dataset.from_list(rows, features=data.features)
+
+    def with_predictions(self, data: Dataset, predictions: list) -> list[dict]:
+        """The queries with a grade for each passage: 10 for the one with the highest score, 9 for the next, down to 0."""
+        rows = []
+        for row, scores in zip(data, predictions, strict=True):
+            # of equal scores the later passage ranks higher, as in `RerankingEvaluator`
+            order = sorted(range(len(scores)), key=lambda position: (scores[position], position), reverse=True)
+            grades = [0] * len(scores)
+            for rank, position in enumerate(order[:DEPTH]):
+                grades[position] = DEPTH - rank
+            rows.append({"id": row["id"], "query": row["query"], "passages": row["passages"], "scores": grades})
+        return rows
 
     def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
         """Tokens of each query with each of its passages. The end of a long passage is cut.

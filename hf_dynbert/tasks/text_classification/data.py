@@ -62,10 +62,12 @@ def load_texts(
     needed = [*columns, *([label_column] if label_column != LABEL else [])]
     absent = [column for column in needed if column not in there]
     if absent:
-        squad = " A file of questions with their contexts is for task question-answering." if "data" in there else ""
+        hints = {"data": "questions with their contexts is for task question-answering"}
+        hints |= {"passages": "queries with their passages is for task reranking"}
+        hint = "".join(f" A file of {text}." for column, text in hints.items() if column in there)
         raise ValueError(
             f"{', '.join(files)} has no column {', '.join(absent)}; it has {', '.join(there)}. Name the columns with "
-            f"text_columns and label_column.{squad}"
+            f"text_columns and label_column.{hint}"
         )
     data = data.select_columns([column for column in dict.fromkeys([*columns, label_column]) if column in there])
     return data.rename_column(label_column, LABEL) if label_column != LABEL else data

@@ -131,6 +131,19 @@ class TextClassification(Task):
         check_labels(data, ", ".join(sources))
         return data
 
+    def load_unlabelled(self, sources: Sequence[str], options: DataOptions, config) -> Dataset:
+        """Reads the texts alone."""
+        columns = list(options.text_columns)
+        data = load_texts(list(sources), columns, name=options.config_name, split=options.split).select_columns(columns)
+        for column in columns:
+            check_texts(data[column], column, f"{', '.join(sources)}: ")
+        placeholder = [] if config.problem_type == "multi_label_classification" else 0
+        return data.add_column(LABEL, [placeholder] * len(data))
+
+    def with_predictions(self, data: Dataset, predictions: list) -> list[dict]:
+        """The texts with names of classes, lists of names, or real numbers."""
+        return [row | {LABEL: prediction} for row, prediction in zip(data, predictions, strict=True)]
+
     def inputs(self, tokenizer, data: Dataset, options: DataOptions) -> list[dict[str, list[int]]]:
         """Tokens of each text, or pair of texts, cut at `max_length`."""
         encoding = encode_texts(tokenizer, data[:], options.text_columns, options.max_length or self.max_length)
