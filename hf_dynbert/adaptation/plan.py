@@ -93,7 +93,7 @@ def make_plan(max_minutes: float, num_evaluations: int, rows: int, inputs_per_ro
         needed = (fixed + least_inputs * by_input) / 60
         raise InputError(
             f"max_minutes is {max_minutes:g}; on this machine the shortest run takes about {needed:.1f} minutes. Give "
-            f"--max_minutes {int(needed) + 1} or more, or a smaller --max_length."
+            f"--max_minutes {int(needed) + 1} or more, or a smaller --max_length or --num_evaluations."
         )
     if training_inputs * by_input <= limit - fixed:
         passes = min(MOST_PASSES, (limit - fixed - training_inputs * speed.forward) * BATCH / (training_inputs * step))

@@ -44,6 +44,7 @@ VERBS = {
     "train": ["--model_name_or_path", "EVIL", "--train_file", "DATA", "--output_dir", "OUT", "--max_steps", "1"],
     "train with a teacher": ["--model_name_or_path", "BERT", "--teacher_model_name_or_path", "EVIL"]
     + ["--train_file", "DATA", "--output_dir", "OUT", "--max_steps", "1"],
+    "adapt": ["--model", "EVIL", "--texts", "DATA", "--output_dir", "OUT"],
     "search": ["--model", "EVIL", "--train_file", "DATA", "--output_dir", "OUT"],
     "quantize": ["--model", "EVIL", "--output_dir", "OUT", "--train_file", "DATA"],
     "quantize in PyTorch": ["--model", "EVIL", "--output_dir", "OUT", "--train_file", "DATA", "--backend", "pytorch"],

@@ -35,6 +35,7 @@ def files(tmp_path, bert_folder, articles_file):
 # A command line of each verb that is right but for what a test adds to it
 RIGHT = {
     "train": ["--model_name_or_path", "MODEL", "--train_file", "DATA", "--output_dir", "OUT", "--use_cpu"],
+    "adapt": ["--model", "MODEL", "--texts", "DATA", "--output_dir", "OUT"],
     "search": ["--model", "MODEL", "--train_file", "DATA", "--output_dir", "OUT"],
     "quantize": ["--model", "MODEL", "--train_file", "DATA", "--output_dir", "OUT", "--backend", "pytorch"],
     "evaluate": ["--model", "MODEL", "--data", "DATA"],
@@ -75,7 +76,7 @@ def test_a_missing_option_is_named(verb, files, capsys):
     refused([verb, *RIGHT[verb][2:]], files, capsys, f"needs {RIGHT[verb][0]}")
 
 
-WRITING = ("train", "search", "quantize", "benchmark", "convert")  # into --output_dir
+WRITING = ("train", "adapt", "search", "quantize", "benchmark", "convert")  # into --output_dir
 SIZES = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
 COUNTS = ("stride", "batch_size", "threads", "limit", "max_length", "top_k", "max_answer_len")
 COUNTS += ("latency_samples", "calibration_samples", "seed", "max_train_samples", "eval_samples", "speedup")
@@ -124,7 +125,7 @@ def spoiled(folder, name, content):
     ids=lambda value: str(value)[:20],
 )
 def test_damaged_model_folders(verb, name, content, files, tmp_path, capsys):
-    if verb == "benchmark":
+    if verb in ("adapt", "benchmark"):
         pytest.importorskip("nncf", reason="needs the intel extra")
     folder = Path(shutil.copytree(files["MODEL"], tmp_path / "spoiled"))
     spoiled(folder, name, content)
@@ -201,10 +202,7 @@ def test_damaged_data_files_are_named(content, files, tmp_path, capsys):
     "argv",
     [
         *([verb, *RIGHT[verb], "--output_dir", "FILE"] for verb in WRITING),
-        *(
-            [verb, *RIGHT[verb], "--output_dir", "FILE/in"]
-            for verb in ("train", "search", "quantize", "benchmark", "convert")
-        ),
+        *([verb, *RIGHT[verb], "--output_dir", "FILE/in"] for verb in WRITING),
         ["evaluate", *RIGHT["evaluate"], "--predictions", "FILE/in.json"],
         ["evaluate", *RIGHT["evaluate"], "--predictions", "OUT/in.json"],
         ["evaluate", *RIGHT["evaluate"], "--predictions", "TMP"],
