@@ -109,7 +109,7 @@ class Reranking(Task):
         for row in data:
             passages = row["passages"][:MOST_PASSAGES]
             if len(passages) > 1:
-                rows.append(row | {"passages": passages, "relevance": [0.0] * len(passages), "unretrieved": []})
+                rows.append(row | {"passages": passages, "relevance": [1.0] * len(passages), "unretrieved": []})
         if not rows:
             raise ValueError(f"{', '.join(sources)}: no query has two passages, so there is nothing to rank.")
         if len(rows) < len(data):
