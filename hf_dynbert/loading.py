@@ -149,7 +149,7 @@ def _load_openvino(
     name: str, task: Task, threads: int | None, config: dict, trust_remote_code=None, device_map=None, **kwargs
 ):
     """Loads an OpenVINO model. It has no code and runs on the CPU, so `trust_remote_code` and `device_map` are ignored."""
-    from .openvino import modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import
+    from .openvino import graph_checks, modeling_openvino  # OpenVINO and Optimum-Intel take seconds to import
 
     settings = kwargs.pop("ov_config", None) or {}
     if threads:
@@ -160,4 +160,6 @@ def _load_openvino(
     from optimum import intel
 
     model_class = getattr(intel, f"OVModel{task.head}")
-    return model_class.from_pretrained(name, ov_config=modeling_openvino.PRECISION | settings, **kwargs)
+    model = model_class.from_pretrained(name, ov_config=modeling_openvino.PRECISION | settings, **kwargs)
+    graph_checks.check_outputs(model.model, modeling_openvino.GRAPH_OUTPUTS[task.head], name)
+    return model

@@ -34,6 +34,7 @@ from .export import (
     state_to_input,
     without_drops,
 )
+from .graph_checks import check_outputs, check_sizes
 
 
 # `model_type` in config.json, which transformers must also be able to read without this package
@@ -46,6 +47,7 @@ DEFAULTS = {"attention_mask": 1, "token_type_ids": 0}  # values of the inputs th
 # Arguments of Optimum's from_pretrained, in addition to those for the Hub. Optimum ignores any other name
 LOADING_ARGUMENTS = """export config trust_remote_code file_name from_onnx load_in_8bit quantization_config task compile
 compile_only device dynamic_shapes ov_config variant preprocessors generation_config""".split()
+GRAPH_OUTPUTS = {"ForQuestionAnswering": ("start_logits", "end_logits"), "ForSequenceClassification": ("logits",)}
 CALL_ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "budget", "length_config", "return_dict")
 
 
@@ -58,11 +60,13 @@ class LengthAdaptiveOVModel:
     """
 
     def __init__(self, model: openvino.Model, config: DynamicTinyBertConfig | None = None, **kwargs):
+        check_outputs(model, self.graph_outputs)
         if isinstance(model, openvino.Model):
             if any(LENGTH_CONFIG in node.get_names() for node in model.inputs):  # saved with length_config_as_input=True
                 input_to_state(model, resolve_arguments(config).encode(config))
             elif not has_length_config_state(model):  # Optimum's own export has only the default budget
                 add_length_config_state(model)
+            check_sizes(model, config)
             warn_of_overflow(model)
         self._compiling, self._compiling_without_drops = threading.Lock(), threading.Lock()
         self._graph = None
@@ -485,6 +489,8 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
     ```
     """
 
+    graph_outputs = GRAPH_OUTPUTS["ForQuestionAnswering"]
+
     @staticmethod
     def _head_output(arrays: list[np.ndarray], input_ids: torch.Tensor | np.ndarray) -> QuestionAnsweringModelOutput:
         """See [`LengthAdaptiveOVModel.forward`]."""
@@ -495,6 +501,8 @@ class OVDynamicTinyBertForQuestionAnswering(LengthAdaptiveOVModel, OVModelForQue
 
 class OVDynamicTinyBertForSequenceClassification(LengthAdaptiveOVModel, OVModelForSequenceClassification):
     """[`~optimum.intel.OVModelForSequenceClassification`] with budgets, see [`DynamicTinyBertForSequenceClassification`]."""
+
+    graph_outputs = GRAPH_OUTPUTS["ForSequenceClassification"]
 
     @staticmethod
     def _head_output(arrays: list[np.ndarray], input_ids: torch.Tensor | np.ndarray) -> SequenceClassifierOutput:

@@ -31,6 +31,8 @@ from hf_dynbert.budgets.search.arguments import SearchArguments
 from hf_dynbert.budgets.search.run import run_search, save_budgets
 from hf_dynbert.subnetwork import SubNetwork, encode_entry, token_count
 
+from hf_dynbert.utils.folder_config import load_config
+
 
 pytestmark = pytest.mark.intel
 pytest.importorskip("optimum.intel", reason="needs the intel extra")
@@ -451,6 +453,48 @@ def test_damaged_and_foreign_files_are_refused(exported, bert_folder, tmp_path):
         OVDynamicTinyBertForQuestionAnswering.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds a model of type 'bert'"):
         OVDynamicTinyBertForQuestionAnswering.from_pretrained(bert_folder, export=True)
+
+
+OTHER_SIZES = {
+    "hidden_size": 64,
+    "num_attention_heads": 8,
+    "num_hidden_layers": 6,
+    "intermediate_size": 32,
+    "vocab_size": 60,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 5,
+}
+
+
+@pytest.mark.parametrize("name", ["learned", "classifier"])
+def test_sizes_of_another_model_are_refused(exported, tmp_path, name):
+    shutil.copytree(exported / name, tmp_path, dirs_exist_ok=True)
+    values = json.loads((tmp_path / "config.json").read_text())
+    wrong = {field: ({field: value}, f"{field} is {value}") for field, value in OTHER_SIZES.items()}
+    if name == "classifier":
+        wrong["labels"] = {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}, "num_labels is 2, the graph has 3"
+    for change, message in wrong.values():
+        (tmp_path / "config.json").write_text(json.dumps(values | {"budgets": None, "length_config": None} | change))
+        with pytest.raises(ValueError, match=f"config.json does not belong to the OpenVINO graph: {message}"):
+            ov_class(name).from_pretrained(tmp_path, compile=False)
+
+
+@pytest.mark.parametrize(("name", "other"), [("learned", "classifier"), ("classifier", "learned")])
+@pytest.mark.parametrize("model_type", ["ours", "plain"])
+def test_the_head_of_another_task_is_refused(exported, tmp_path, name, other, model_type):
+    """The graph of one task beside the config.json of another, as after copying files by hand."""
+    shutil.copytree(exported / name, tmp_path, dirs_exist_ok=True)
+    if model_type == "plain":
+        values = json.loads((tmp_path / "config.json").read_text())
+        del values["dynamic_model_type"]
+        (tmp_path / "config.json").write_text(json.dumps(values))
+    for file in ("openvino_model.xml", "openvino_model.bin"):
+        shutil.copy(exported / other / file, tmp_path / file)
+    message = {"learned": "reads start_logits, end_logits", "classifier": "reads logits"}[name]
+    with pytest.raises(ValueError, match=message):
+        hf_dynbert.load(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        ov_class(name).from_pretrained(tmp_path, config=load_config(exported / name), compile_only=True)
 
 
 def test_a_graph_without_the_state_is_refused(bert_folder, exported, tmp_path):
