@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 
 from .backbones.convert import HUB_ARGUMENTS, one_clear_error
+from .budgets.budget import read_budgets
 from .configuration_dynamic_tinybert import DynamicTinyBertConfig
 from .tasks.base import Task, task_of
 from .tasks.pipelines import check_vocabulary
@@ -46,6 +47,7 @@ def load(name: str | Path, task: str | None = None, threads: int | None = None, 
     """
     name = str(name)
     config = _read_config(name, kwargs)
+    read_budgets(config.get("budgets"))  # refuses measured values that are no numbers
     if config.get("architectures"):
         task_of(config, source=name)  # refuses a model without a head
     task = task_of(config, task, name)

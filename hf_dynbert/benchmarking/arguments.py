@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from ..utils.errors import check_number
+from ..utils.errors import check_number, refuse_without_effect
 from ..utils.task_arguments import TaskArguments
 
 
@@ -34,6 +34,7 @@ class BenchmarkArguments(TaskArguments):
     only: list[str] = field(default_factory=list)
 
     def __post_init__(self):
+        refuse_without_effect(self, ["handle_impossible_answer"], "on latencies: benchmark scores no answers")
         check_number("repeats", self.repeats, 1)
         if self.threads is not None:
             check_number("threads", self.threads, 1)

@@ -66,7 +66,7 @@ def benchmark(args: BenchmarkArguments) -> list[dict]:
             config.resolve_budget(budget).encode(ours.config)  # refuses what a graph cannot run
     check_max_length(ours.config, args.max_length, default=0)
     tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)
-    data = task.load(args.data, args.data_options("validation"))
+    data = task.load(args.data, args.data_options(task, args.data, "validation"))
     cases = benchmark_cases(tokenizer, task, data.shuffle(seed=0).select(range(min(INPUTS, len(data)))), args)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -102,7 +102,7 @@ def benchmark_cases(tokenizer, task: Task, data, args: BenchmarkArguments) -> di
     The cases are: one input of `max_length` tokens, whose last text is repeated; one input padded to `max_length`; one input
     at its own length; eight inputs padded to their longest.
     """
-    length, inputs = args.max_length, task.inputs(tokenizer, data, args.data_options("validation"))
+    length, inputs = args.max_length, task.inputs(tokenizer, data, args.data_options(task, args.data, "validation"))
     inputs = random.Random(0).sample(inputs, min(INPUTS, len(inputs)))
     return {
         f"batch 1, {length} tokens": [pad_batch(tokenizer, [lengthened(item, length)]) for item in inputs],

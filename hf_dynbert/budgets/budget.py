@@ -10,6 +10,9 @@ from ..utils.errors import check_number
 
 MAX_LOSS = 0.06  # the search tries to stay within this loss; a budget that lost more is chosen only on request
 F1 = "f1"  # metric of question answering; its entries have `f1` and `f1_error` in place of `score` and `score_error`
+# Measured values of an entry and their limits
+MEASURED = {"macs": {"above": 0}, "latency_ms": {"above": 0}, "tokens": {"least": 1}}
+MEASURED |= {"score": {}, "score_error": {"least": 0}, "f1": {}, "f1_error": {"least": 0}}
 EXAMPLES = {"max_latency_ms": 20, "max_macs": 1e9, "speedup": 2, "min_score": 72, "max_loss": 0.03}  # in errors
 
 
@@ -71,15 +74,32 @@ class Budget:
 
     @classmethod
     def read(cls, name: str, entry) -> "Budget | None":
-        """Returns the budget of a `config.budgets` entry, or `None` if the entry has no measurements."""
+        """Returns the budget of a `config.budgets` entry, or `None` if the entry has no measurements.
+
+        Raises:
+            ValueError: a measured value that is no finite number.
+        """
         if not isinstance(entry, dict):
             return None
+        for field, limits in MEASURED.items():
+            if entry.get(field) is not None:
+                check_number(f'budgets["{name}"]["{field}"]', entry[field], **limits)
         fields = {field: entry[field] for field in cls.__dataclass_fields__ if entry.get(field) is not None}
         if entry.get("f1") is not None:
             fields |= {"score": entry["f1"], "score_error": entry.get("f1_error"), "metric": F1}
         if "score" not in fields or "macs" not in fields:
             return None
         return cls(**{"length_config": None} | fields | {"name": name})
+
+
+def read_budgets(budgets) -> list[Budget]:
+    """Returns the measured budgets of `config.budgets`.
+
+    Raises:
+        ValueError: a measured value that is no finite number.
+    """
+    read = [Budget.read(name, entry) for name, entry in budgets.items()] if isinstance(budgets, dict) else []
+    return [budget for budget in read if budget is not None]
 
 
 def choose_budget(

@@ -18,7 +18,7 @@ from huggingface_hub import constants
 from ..configuration_dynamic_tinybert import FULL
 from ..utils.atomic_files import replace_files
 from ..utils.errors import check_number
-from .budget import Budget, choose_budget
+from .budget import Budget, choose_budget, read_budgets
 from .latency import machine_name, measure_repeatably, run_model
 
 
@@ -128,8 +128,7 @@ class _TimedBudgets:
     def __init__(self, model, state: tuple):
         self.state, self.lock = state, threading.Lock()
         entries, threads, runtime, _ = state
-        read = [Budget.read(name, entry) for name, entry in (entries or {}).items()]
-        self.measured = [budget for budget in read if budget is not None]
+        self.measured = read_budgets(entries)
         config = model.config
         self.least = config.min_tokens_to_drop  # shorter examples keep all tokens at every budget
         self.longest = config.max_tokens

@@ -2,9 +2,10 @@
 """`hf-dynbert convert`: makes an existing checkpoint length-adaptive."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..utils.atomic_files import check_writable
-from ..utils.errors import read_json_option
+from ..utils.errors import read_json_option, refuse_without_effect
 from .checks import check_model
 
 
@@ -36,6 +37,8 @@ ARGUMENTS = (ConvertArguments,)
 
 def run(args: ConvertArguments) -> None:
     """Writes the folder."""
+    if Path(args.model).exists():
+        refuse_without_effect(args, ["revision"], "on a folder: it selects a version of a Hub repository")
     budgets = read_json_option("--budgets", args.budgets, '{"half": [0.8, 0.6, 0.4]}')
     check_writable(args.output_dir)
     check_model(args.model, "--model", revision=args.revision)

@@ -71,7 +71,8 @@ def run(args: EvaluateArguments) -> None:
 
     with reading(args.model):
         config = AutoConfig.from_pretrained(args.model, trust_remote_code=False)
-    task, options = task_of(config, args.task, args.model), args.data_options(args.split)
+    task = task_of(config, args.task, args.model)
+    options = args.data_options(task, args.data, args.split)
     with reading(f"--data {' '.join(args.data)}"):
         data = task.load(args.data, options)
     if args.save and not is_ours(Path(args.model)):

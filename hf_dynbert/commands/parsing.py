@@ -23,6 +23,8 @@ TRUE, FALSE = ("true", "yes", "y", "1", "t"), ("false", "no", "n", "0", "f")
 AT_LEAST_ZERO = ("accuracy_samples", "latency_samples", "max_latency_ms", "seed", "speedup", "stride")
 AT_LEAST_ONE = ("batch_size", "calibration_samples", "eval_samples", "limit", "max_answer_len")
 AT_LEAST_ONE += ("block_rows", "max_length", "max_train_samples", "num_workers", "threads", "top_k")
+# Options of a recipe that `--train_file` of the command line replaces
+OF_A_DATASET = ("dataset_name", "dataset_config_name")
 # Other names of options: recipes of old runs have some
 OTHER_NAMES = {
     "held_out": "validation_fraction",
@@ -61,18 +63,16 @@ def parse_arguments(argv: Sequence[str], classes: Sequence[type], prog: str = "h
             missing option, or a file that is not a recipe.
     """
     fields = option_fields(classes)
-    words = list(argv)
+    has_recipe = bool(argv) and not argv[0].startswith("-")
+    given = _normal(argv[1:] if has_recipe else argv, fields)
     options: list[str] = []
-    if words and not words[0].startswith("-"):
-        path = words.pop(0)
-        for key, value in read_recipe(path).items():
-            name = _current_name(key, fields)
-            if name not in fields:
-                raise InputError(unknown(f"{path}: key {name!r}", name, fields))
-            values = value if isinstance(value, list) else [value]
-            # with "=", a value may begin with a dash
-            options += [f"--{name}", *values] if len(values) > 1 else [f"--{name}={values[0]}"]
-    found, rest = make_parser(prog, classes).parse_known_args([*options, *_normal(words, fields)])
+    for name, value in (_recipe_values(argv[0], fields) if has_recipe else {}).items():
+        if name in OF_A_DATASET and any(word.partition("=")[0] == "--train_file" for word in given):
+            continue
+        values = value if isinstance(value, list) else [value]
+        # with "=", a value may begin with a dash
+        options += [f"--{name}", *values] if len(values) > 1 else [f"--{name}={values[0]}"]
+    found, rest = make_parser(prog, classes).parse_known_args([*options, *given])
     if rest:
         raise InputError(f"{' '.join(rest)!r} belongs to no option. Options are written --name value.")
     values = vars(found)
@@ -82,6 +82,15 @@ def parse_arguments(argv: Sequence[str], classes: Sequence[type], prog: str = "h
         item(**{field.name: values[field.name] for field in dataclasses.fields(item) if field.name in values})
         for item in classes
     )
+
+
+def _recipe_values(path: str, fields: Mapping[str, object]) -> dict[str, str | list[str]]:
+    """The values of a recipe by the names of the fields; refuses keys that are no options."""
+    values = {_current_name(key, fields): value for key, value in read_recipe(path).items()}
+    for name in values:
+        if name not in fields:
+            raise InputError(unknown(f"{path}: key {name!r}", name, fields))
+    return values
 
 
 def option_fields(classes: Sequence[type]) -> dict[str, tuple[dataclasses.Field, object]]:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..prediction.rows import PARQUET, Block, check_fields, find_blocks, input_files
 from ..utils.atomic_files import check_writable, replace_files
-from ..utils.errors import InputError, reading
+from ..utils.errors import InputError, reading, refuse_without_effect
 from .checks import check_model, need_packages, print_json, print_values
 
 
@@ -83,6 +83,8 @@ class PredictArguments:
             raise InputError(
                 "predict needs one input, for example --text TEXT, or files: --data inputs.jsonl --output predictions.jsonl."
             )
+        if self.data is not None:
+            refuse_without_effect(self, ["json"], "on files, which are JSON lines")
         if self.context is not None and self.context_file is not None:
             raise InputError("predict takes --context TEXT or --context_file FILE, one of the two.")
         criteria = [f"--{name}" for name in self.criteria()]

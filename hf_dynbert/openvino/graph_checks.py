@@ -47,8 +47,8 @@ def check_sizes(model: openvino.Model, config) -> None:
     ]
     if wrong:
         raise ValueError(
-            f"config.json does not belong to the OpenVINO graph: {'; '.join(wrong)}. Take the config.json that was saved with "
-            "the graph, or export the checkpoint again."
+            f"config.json does not belong to the OpenVINO graph: {'; '.join(wrong)}. Take the config.json that was saved "
+            "with the graph, or export the checkpoint again."
         )
 
 

@@ -18,6 +18,7 @@ from optimum.intel.openvino.modeling import OVModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 
 from ..backbones.convert import HUB_ARGUMENTS, one_clear_error
+from ..budgets.budget import read_budgets
 from ..budgets.choosing import choose_budget_of
 from ..configuration_dynamic_tinybert import DynamicTinyBertConfig
 from ..drop_and_restore import WIDTH_STEP
@@ -136,6 +137,7 @@ class LengthAdaptiveOVModel:
         with one_clear_error(model_id), _without_false_alarms(model_id):
             if config is None:
                 config = load_config(model_id, **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
+            read_budgets(config.budgets)  # refuses measured values that are no numbers
             return super().from_pretrained(str(model_id), *args, config=config, **kwargs)
 
     def save_pretrained(self, save_directory: str | Path, *args, length_config_as_input: bool = False, **kwargs) -> None:

@@ -153,7 +153,9 @@ def _json_rows(path: Path, fields, position) -> Iterator[tuple[str, tuple[int, i
 def _read_line(text: str, place: str) -> dict:
     try:
         row = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{place} is nested too deeply.") from None
+    except ValueError as error:
         raise InputError(f"{place} is not JSON: {one_line(error)}") from error
     if not isinstance(row, dict):
         raise InputError(f'{place} is {text.strip()!r:.60}; it must be an object: {{"text": "..."}}.')

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from ..utils.errors import check_choice, check_number
+from ..utils.errors import check_choice, check_number, refuse_without_effect
 from ..utils.task_arguments import TaskArguments
 
 
@@ -71,3 +71,8 @@ class QuantizeArguments(TaskArguments):
             check_number("max_drop", self.max_drop, above=0, example=0.5)
         if (tuned or self.max_drop is not None) and self.accuracy_samples < 1:
             raise ValueError("accuracy_samples is 0: tuning measures accuracy. Give at least 1, for example 400.")
+        if self.train_file:
+            refuse_without_effect(self, ["dataset_name"], "next to train_file")
+        own = {"openvino": "smooth_quant_alpha", "neural-compressor": "tolerable_loss"}
+        others = [name for backend, name in own.items() if backend != self.backend]
+        refuse_without_effect(self, others, f"on backend {self.backend}")

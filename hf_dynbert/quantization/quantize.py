@@ -51,7 +51,7 @@ def quantize(args: QuantizeArguments, task: Task | None = None) -> Path:
     config = load_config(args.model)
     task = task or task_of(config, args.task, args.model)
     check_head(config, task, args.model)
-    options = args.data_options(split="train")
+    options = args.data_options(task, args.train_file or [], "train")
     if args.max_length is not None:
         check_max_length(config, args.max_length)
     tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=False)

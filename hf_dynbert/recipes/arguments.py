@@ -122,5 +122,3 @@ class DataArguments:
             raise ValueError("eval_file and validation_fraction both choose the data to measure on; give one of them.")
         if self.task == "plain-text" and (self.validation_fraction or self.eval_file):
             raise ValueError("Plain text has no labels to measure on; leave eval_file and validation_fraction out.")
-        if self.streaming and self.task != "plain-text":
-            raise ValueError(f"streaming=True reads plain text; task {self.task} does not; use streaming=False.")

@@ -7,7 +7,7 @@ from datasets import Dataset, IterableDataset, concatenate_datasets
 from transformers import AutoTokenizer
 
 from ..tasks import DataOptions
-from ..tasks.base import TASKS
+from ..tasks.base import TASKS, Task
 from ..tasks.plain_text import PLAIN_TEXT
 from ..tasks.question_answering.squad import spread_over
 from ..training.arguments import DistillationArguments
@@ -26,6 +26,21 @@ from .arguments import DataArguments
 SHUFFLED = 10_000  # pieces of a stream to shuffle: a few thousand articles, so that a batch mixes many
 
 
+def recipe_task(data_args: DataArguments) -> Task:
+    """The task to train for: one of all verbs, or plain text."""
+    tasks = TASKS | {PLAIN_TEXT.name: PLAIN_TEXT}
+    check_choice("task", data_args.task, tasks)
+    return tasks[data_args.task]
+
+
+def sources_of(data_args: DataArguments, task: Task) -> list[str]:
+    """Files, or one data set on the Hub."""
+    sources = data_args.train_file or [data_args.dataset_name or task.default_dataset]
+    if sources == [None]:
+        raise ValueError(f"task {task.name} needs texts: give train_file or dataset_name.")
+    return sources
+
+
 class RecipeData:
     """The rows to train on and to measure on.
 
@@ -39,9 +54,7 @@ class RecipeData:
     """
 
     def __init__(self, data_args: DataArguments, args: DistillationArguments, config=None):
-        tasks = TASKS | {PLAIN_TEXT.name: PLAIN_TEXT}
-        check_choice("task", data_args.task, tasks)
-        self.task, self.data_args, self.args = tasks[data_args.task], data_args, args
+        self.task, self.data_args, self.args = recipe_task(data_args), data_args, args
         self.options = DataOptions(
             config_name=data_args.dataset_config_name,
             text_columns=tuple(data_args.text_columns),
@@ -50,9 +63,7 @@ class RecipeData:
             stride=data_args.stride,
             streaming=data_args.streaming,
         )
-        sources = data_args.train_file or [data_args.dataset_name or self.task.default_dataset]
-        if sources == [None]:
-            raise ValueError(f"task {self.task.name} needs texts: give train_file or dataset_name.")
+        sources = sources_of(data_args, self.task)
         labels = {"class_names": data_args.class_names, "problem_type": data_args.problem_type}
         data, validation = self.task.number_labels(self.task.load(sources, self.options), **labels), None
         if data_args.validation_fraction:

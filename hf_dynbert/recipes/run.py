@@ -15,9 +15,10 @@ from ..training.arguments import DistillationArguments
 from ..training.layers import encoder_layers
 from ..training.trainer import DistillationTrainer, scorer_parameters
 from ..utils.atomic_files import replace_files
-from ..utils.errors import one_line, reading
+from ..utils.errors import one_line, reading, refuse_without_effect
+from ..utils.task_arguments import check_task_options
 from .arguments import DataArguments, ModelArguments
-from .data import RecipeData
+from .data import RecipeData, recipe_task, sources_of
 from .run_record import begin_run, check_run, checkpoint_to_resume, finish_run, run_contents, run_settings
 
 
@@ -28,6 +29,7 @@ SHAPED = ("layers", "freeze_layers", "config_overrides")
 DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 OF_LENGTH_ADAPTIVE = """protect_first_segment protect_first_segment_until dropped_logits early_selection_until
 importance_match importance_match_until importance_windows drop_layers min_tokens_to_drop""".split()
+OF_TEACHERS = ("teacher_dtype", "teacher_class_names", "teacher_cache_dir", "teacher_temperature")
 
 logger = logging.get_logger(__name__)
 
@@ -73,12 +75,9 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
     if data_args.max_length:
         check_max_length(model.config, data_args.max_length, default=0)
     contents = run_contents(model, tokenizer, {"training": data.training, "validation": data.validation}, teacher)
-    with args.main_process_first(local=False, desc="run record"):
-        finished = begin_run(output, settings, contents, args.overwrite_output_dir and args.process_index == 0)
-    if finished:
+    if not args.overwrite_output_dir and check_run(output, settings, contents):
         logger.warning(f"{output} holds the finished model of this run; nothing is trained.")
         return output
-    checkpoint = checkpoint_to_resume(output, args.resume_from_checkpoint)
     features = data.features(tokenizer)
     if not data_args.streaming:
         check_lengths(model.config, features["length"])
@@ -95,6 +94,9 @@ def run_recipe(model_args: ModelArguments, data_args: DataArguments, args: Disti
         processing_class=tokenizer,
         about=_about(model_args, data_args, task),
     )
+    with args.main_process_first(local=False, desc="run record"):
+        begin_run(output, settings, contents, args.overwrite_output_dir and args.process_index == 0)
+    checkpoint = None if args.overwrite_output_dir else checkpoint_to_resume(output, args.resume_from_checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.is_world_process_zero():
         with replace_files(output) as folder:
@@ -217,8 +219,21 @@ def _from_nothing(source: str, overrides: dict, model_args: ModelArguments, task
 
 
 def check_together(model_args: ModelArguments, data_args: DataArguments, args: DistillationArguments) -> None:
-    """Refuses options that do not go together."""
-    teacher = model_args.teacher_model_name_or_path
+    """Refuses options that do not go together, and options without effect."""
+    teacher, task = model_args.teacher_model_name_or_path, recipe_task(data_args)
+    for arguments in (data_args, model_args):
+        check_task_options(arguments, task, sources_of(data_args, task))
+    if data_args.train_file:
+        refuse_without_effect(data_args, ["dataset_name"], "next to train_file")
+    for arguments in (data_args, model_args, args) if not teacher else ():
+        refuse_without_effect(arguments, OF_TEACHERS, "without teacher_model_name_or_path")
+    if args.ranking_loss is None:
+        refuse_without_effect(data_args, ["group_size"], "without ranking_loss")
+    if not model_args.length_adaptive:
+        refuse_without_effect(model_args, [*OF_LENGTH_ADAPTIVE, "budgets"], "with length_adaptive=False")
+        refuse_without_effect(args, ["importance"], "with length_adaptive=False")
+    if args.eval_strategy == "no":
+        refuse_without_effect(args, ["eval_budgets"], "without eval_strategy")
     if args.length_drop and not model_args.length_adaptive:
         raise ValueError(
             "length_drop=True trains token dropping, which length_adaptive=False cannot; use length_drop=False."
@@ -252,6 +267,10 @@ def check_together(model_args: ModelArguments, data_args: DataArguments, args: D
             f"eval_strategy={args.eval_strategy.value} needs data to measure on; give eval_file, or validation_fraction=0.1 "
             "for a validation split, or leave eval_strategy out."
         )
+    if not args.remove_unused_columns:
+        raise ValueError("remove_unused_columns=False passes columns to the model that it does not take; leave it out.")
+    if args.eval_on_start and args.eval_strategy == "no":
+        raise ValueError("eval_on_start=True needs data to measure on; give eval_strategy=epoch and eval_file too.")
     if args.eval_strategy == "no" and data_args.eval_file:
         raise ValueError(
             "eval_file is measured during training; give eval_strategy=epoch (or steps) too, or leave eval_file out."

@@ -21,7 +21,7 @@ from .inference import pad_batch, run_sorted
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How a task reads and tokenizes its data. A task ignores the fields that it does not need.
+    """How a task reads and tokenizes its data. A task reads the fields that its `options` name.
 
     Args:
         split (`str`): split of a data set on the Hub.
@@ -149,6 +149,7 @@ class Task(ABC):
         hub_name (`str` or `None`): `pipeline_tag` of the task's models on the Hub; the name by default.
         call_size (`int`): inputs of a usual call, with which a search times budgets.
         min_tokens_to_drop (`int` or `None`): of new models; `None` is the configuration's own default, for single inputs.
+        options (`tuple[str, ...]`): options of verbs that the task uses, of those in `OF_TASKS`; verbs refuse the others.
     """
 
     name: ClassVar[str]
@@ -164,6 +165,7 @@ class Task(ABC):
     hub_name: ClassVar[str | None] = None
     call_size: ClassVar[int] = 1
     min_tokens_to_drop: ClassVar[int | None] = None
+    options: ClassVar[tuple[str, ...]] = ("max_length",)
 
     @property
     def auto_class(self) -> type:
@@ -178,6 +180,13 @@ class Task(ABC):
     def is_named_by(self, config: dict) -> bool:
         """Whether the configuration of a checkpoint names this task, which may share its head with other tasks."""
         return config.get("task") == self.name
+
+    def check_config(self, config: dict) -> None:  # noqa: B027 (most tasks take every model with their head)
+        """Refuses the configuration of a checkpoint that has the head of the task but does not fit it.
+
+        Raises:
+            ValueError: says what does not fit.
+        """
 
     @abstractmethod
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
@@ -291,13 +300,7 @@ class Task(ABC):
         like: Dataset | None = None,
         problem_type: str | None = None,
     ) -> Dataset:
-        """Makes labels numbers, in the order of `class_names`, or of another data set `like`.
-
-        Raises:
-            ValueError: the task has no choice of `problem_type`.
-        """
-        if problem_type is not None:
-            raise ValueError(f"problem_type is {problem_type!r}; task {self.name} has no such choice. Leave it out.")
+        """Makes labels numbers, in the order of `class_names`, or of another data set `like`."""
         return data
 
     def follow(self, data: Dataset, config) -> Dataset:
@@ -334,7 +337,7 @@ def task_of(config, name: str | None = None, source: str = "The model") -> Task:
         source (`str`, *optional*): folder or Hub id, for the error.
 
     Raises:
-        ValueError: the head is for another task, or for no task and no name is given.
+        ValueError: the head is for another task, does not fit the task, or is for no task and no name is given.
     """
     task, fields = None if name is None else get_task(name), _fields(config)
     architectures, found = list(fields.get("architectures") or []), _tasks_of_head(fields)
@@ -345,13 +348,14 @@ def task_of(config, name: str | None = None, source: str = "The model") -> Task:
             f"are {heads}. Give the task, one of {', '.join(map(repr, TASKS))}, or fine-tune the model first: "
             f"hf-dynbert train --model_name_or_path {source} ..."
         )
-    if task is None:
-        return find_task(fields)
+    task = task or find_task(fields)
     if found and task not in found:
         raise ValueError(
             f"{source} is a model for {found[0].name}, not for {name}: its head is {', '.join(architectures)}. "
             f"Use task={found[0].name!r}, or train a head for {name!r} first."
         )
+    if found:
+        task.check_config(fields)
     return task
 
 

@@ -14,6 +14,7 @@ class PlainText(Task):
     """Text of any length, cut into pieces that fill a window. Only `train` takes this task, which has no metric."""
 
     name, head, primary_metric, max_length, has_answers = "plain-text", "Model", "", MAX_TEXT_LENGTH, False
+    options = ("text_columns", "max_length", "streaming")
 
     @property
     def auto_class(self) -> type:

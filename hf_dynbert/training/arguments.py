@@ -4,11 +4,13 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from accelerate.utils import parse_flag_from_env
-from transformers import TrainingArguments
+import torch
+from accelerate.utils import DynamoBackend, parse_flag_from_env
+from transformers import Trainer, TrainingArguments, get_scheduler
+from transformers.utils import is_liger_kernel_available
 
 from ..configuration_dynamic_tinybert import IMPORTANCES
-from ..utils.errors import check_choice, check_number, reading
+from ..utils.errors import check_choice, check_number, reading, refuse_without_effect
 
 
 AttentionTarget = Literal["scores", "probabilities"]
@@ -17,7 +19,10 @@ Preset = Literal["length-adaptive-transformer", "dynamic-tinybert"]
 RankingLoss = Literal["margin_mse", "kl_div"]  # sentence-transformers' MarginMSELoss and DistillKLDivLoss
 # Numbers of TrainingArguments that it does not check; transformers 5.24 has no warmup_ratio any more
 FROM_ZERO = ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "num_train_epochs", "warmup_steps")
-FROM_ZERO += ("warmup_ratio", "dataloader_num_workers")
+FROM_ZERO += ("warmup_ratio", "dataloader_num_workers", "neftune_noise_alpha", "eval_delay")
+FROM_ZERO += ("logging_steps", "eval_steps", "save_steps")
+OF_LENGTH_DROP = """temperature num_sandwich always_smallest smallest_macs largest_macs budget_prob preset
+importance_target importance_weight""".split()
 RELATIONS = ("query", "key", "value", "attention")
 
 
@@ -94,7 +99,7 @@ class DistillationArguments(TrainingArguments):
     overwrite_output_dir: bool = False
 
     def __post_init__(self):
-        for name in ("fsdp", "deepspeed"):
+        for name in ("fsdp", "deepspeed", "parallelism_config"):
             if getattr(self, name) or parse_flag_from_env(f"ACCELERATE_USE_{name.upper()}"):
                 raise ValueError(
                     f"{name} splits the weights over processes, which this objective does not support. Leave {name} out and "
@@ -106,6 +111,7 @@ class DistillationArguments(TrainingArguments):
         with reading("An option of transformers.TrainingArguments"):
             super().__post_init__()
         self._check_combinations()
+        self._check_libraries()
 
     @property
     def learns_layers(self) -> bool:
@@ -150,12 +156,32 @@ class DistillationArguments(TrainingArguments):
                 f"layer_dropout_prob is {self.layer_dropout_prob}: layers are left out in LengthDrop's passes, and cannot "
                 "be compared with a teacher's. Use layer_dropout_prob=0, or length_drop=True without terms between layers."
             )
+        if not self.length_drop:
+            refuse_without_effect(self, OF_LENGTH_DROP, "with length_drop=False")
+        if not self.attention_weight:
+            refuse_without_effect(self, ["attention_target"], "without attention_weight")
+        if not self.hidden_weight and not self.attention_weight:
+            refuse_without_effect(self, ["layer_map"], "without hidden_weight or attention_weight")
+        if not self.relation_weight:
+            refuse_without_effect(self, ["relations", "relation_heads", "relation_layer"], "without relation_weight")
         if self.length_drop and not self.always_smallest and not self.num_sandwich:
             raise ValueError("num_sandwich=0 and always_smallest=False train no sub-network; use num_sandwich=1 or more.")
         patience = self.early_stopping_patience
         if patience is not None and not (patience > 0 and self.load_best_model_at_end):
             raise ValueError(
                 f"early_stopping_patience is {patience}; valid are 1 and more, with load_best_model_at_end=True."
+            )
+        if self.label_smoothing_factor:
+            raise ValueError(
+                f"label_smoothing_factor is {self.label_smoothing_factor}, which does not apply to this objective; leave it "
+                "out, or use transformers' Trainer."
+            )
+        if self.save_strategy == "best" and self.metric_for_best_model is None:
+            raise ValueError("save_strategy is best, which needs metric_for_best_model, for example eval_loss.")
+        if not isinstance(self.gradient_checkpointing_kwargs, dict | None):
+            raise ValueError(
+                f"gradient_checkpointing_kwargs is {self.gradient_checkpointing_kwargs!r:.60}; valid is a JSON object, for "
+                'example {"use_reentrant": false}.'
             )
         if self.gradient_checkpointing and self.gradient_checkpointing_kwargs:
             if self.gradient_checkpointing_kwargs.get("use_reentrant"):
@@ -164,6 +190,23 @@ class DistillationArguments(TrainingArguments):
                     'gradient_checkpointing_kwargs={"use_reentrant": False}, or leave gradient_checkpointing_kwargs out.'
                 )
             self.gradient_checkpointing_kwargs["use_reentrant"] = False  # the default of transformers, but not of torch
+
+    def _check_libraries(self) -> None:
+        """Makes the optimizer, the schedule and the compiler once without a model, since a Trainer makes them last."""
+        if self.use_liger_kernel and not is_liger_kernel_available():
+            raise ImportError("use_liger_kernel needs the package liger-kernel: pip install liger-kernel")
+        with reading("optim or optim_args"):
+            optimizer_class, options = Trainer.get_optimizer_cls_and_kwargs(self)
+            if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
+                return  # of a library that needs the model
+            optimizer = optimizer_class([torch.nn.Parameter(torch.zeros(1))], **options)
+        with reading("lr_scheduler_type or lr_scheduler_kwargs"):
+            get_scheduler(self.lr_scheduler_type, optimizer, 1, 2, self.lr_scheduler_kwargs)
+        if self.torch_compile:
+            backends = [name.lower() for name in DynamoBackend.list()]
+            check_choice("torch_compile_backend", self.torch_compile_backend.lower(), backends)
+            with reading("torch_compile_mode"):
+                torch.compile(torch.nn.Identity(), backend=self.torch_compile_backend, mode=self.torch_compile_mode)
 
     def __getstate__(self) -> dict:
         """Leaves the token out: checkpoints keep the arguments and may be published."""

@@ -16,6 +16,7 @@ from torch import nn
 from ..drop_and_restore import first_segment, first_token
 from ..importance import IMPORTANCES
 from ..subnetwork import SubNetwork, dropping_layers
+from ..tasks.text_classification.labels import problem_type_of
 from . import losses
 from .batches import GROUPS, LOGITS, SPANS, TARGETS, token_mask
 from .layers import LayerOutputs, layer_map
@@ -111,7 +112,7 @@ class PredictionTerm(Term):
         if LOGITS in answers and self.ranking_loss is not None:
             return ranking_divergence(self.ranking_loss, full.logits, answers[LOGITS], batch, self.temperature)
         if LOGITS in answers:
-            return losses.logit_divergence(full.logits, answers[LOGITS], problem_type(outputs.config), self.temperature)
+            return losses.logit_divergence(full.logits, answers[LOGITS], problem_type_of(outputs.config), self.temperature)
         if TARGETS[0] not in answers:
             return None
         start, end = (answers[name] for name in TARGETS)
@@ -162,7 +163,7 @@ class InPlaceTerm(Term):
         if self.ranking_loss is not None:
             return ranking_divergence(self.ranking_loss, output.logits, full.logits, batch, *self.options)
         if "logits" in full:
-            return losses.logit_divergence(output.logits, full.logits, problem_type(config), *self.options)
+            return losses.logit_divergence(output.logits, full.logits, problem_type_of(config), *self.options)
         mask = token_mask(batch)
         if config.dropped_logits == "mask" and output.kept_tokens is not None:
             mask = mask & output.kept_tokens
@@ -318,8 +319,3 @@ def relevance(logits: torch.Tensor) -> torch.Tensor:
 def mean_over_ends(loss: Callable, output, start: torch.Tensor, end: torch.Tensor, *args) -> torch.Tensor:
     """The mean of a loss of the start and of the end of a span."""
     return (loss(output.start_logits, start, *args) + loss(output.end_logits, end, *args)) / 2
-
-
-def problem_type(config) -> str:
-    """The problem type of a classifier, by default the one that transformers infers from `num_labels`."""
-    return config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")

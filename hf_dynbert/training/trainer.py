@@ -206,10 +206,9 @@ class DistillationTrainer(Trainer):
     def _check_model(self) -> None:
         """Refuses a model that cannot drop tokens, budgets that it does not have, and losses that would not be used."""
         args, model = self.args, self.model
-        if args.label_smoothing_factor or self.compute_loss_func:
+        if self.compute_loss_func:
             raise ValueError(
-                "label_smoothing_factor and compute_loss_func do not apply to this objective; leave them out, or use "
-                "transformers' Trainer."
+                "compute_loss_func does not apply to this objective; leave it out, or use transformers' Trainer."
             )
         if not self._is_length_adaptive:
             if args.length_drop or args.eval_budgets:

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Distinguishes errors of input from faults of the program, and checks values."""
 
+import dataclasses
 import dis
 import json
 import math
@@ -45,18 +46,36 @@ def check_number(
     words = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
     words = f"{words[0]} on" if words == [f"from {least}"] else " ".join(words)
     hint = "" if example is None else f", for example {example}"
+    kind = "whole numbers" if whole else "numbers"
     valid = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
     valid = valid and value == value and value not in (math.inf, -math.inf)
     valid = valid and (least is None or value >= least) and (above is None or value > above)
     valid = valid and (most is None or value <= most) and (below is None or value < below)
     if not valid:
-        raise ValueError(f"{name} is {value!r:.60}; valid are {'whole numbers' if whole else 'numbers'} {words}{hint}.")
+        raise ValueError(f"{name} is {value!r:.60}; valid are {f'{kind} {words}'.strip()}{hint}.")
 
 
 def check_choice(name: str, value: object, valid: Iterable) -> None:
     """Refuses a value that is none of the valid ones: "cost is 'time'; valid are 'latency', 'macs'."."""
     if value not in valid:
         raise ValueError(f"{name} is {value!r:.60}; valid are {', '.join(map(repr, valid))}.")
+
+
+def refuse_without_effect(arguments, names: Iterable[str], reason: str) -> None:
+    """Refuses options that differ from their default although they have no effect.
+
+    Args:
+        arguments: dataclass with the options; names that it does not have are skipped.
+        names (`list[str]`): the options.
+        reason (`str`): the rest of the message, for example "without train_file".
+
+    Raises:
+        InputError: "--stride has no effect for task reranking. Leave it out."
+    """
+    for field in dataclasses.fields(arguments):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if field.name in names and getattr(arguments, field.name) != default:
+            raise InputError(f"--{field.name} has no effect {reason}. Leave it out.")
 
 
 def is_utf8(value: object) -> bool:

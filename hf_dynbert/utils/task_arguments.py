@@ -1,9 +1,34 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Options of every verb that reads data of a task. Imports nothing heavy, so that `--help` does not wait."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .defaults import STRIDE
+from .errors import refuse_without_effect
+
+
+# Options that only some tasks have; `Task.options` names those of a task
+OF_TASKS = """text_columns label_column class_names problem_type max_length stride handle_impossible_answer streaming
+dropped_logits""".split()
+OF_THE_HUB = ("split", "dataset_config_name")
+
+
+def check_task_options(arguments, task, sources: Sequence[str]) -> None:
+    """Refuses options that have no effect for a task, or for data in files.
+
+    Args:
+        arguments: dataclass with the options of a verb.
+        task ([`~hf_dynbert.tasks.Task`]): task of the run.
+        sources (`list[str]`): files, or one data set on the Hub.
+
+    Raises:
+        InputError: names the first of these options.
+    """
+    refuse_without_effect(arguments, set(OF_TASKS) - set(task.options), f"for task {task.name}")
+    if any(Path(source).exists() for source in sources):
+        refuse_without_effect(arguments, OF_THE_HUB, "on files: it selects a part of a data set on the Hub")
 
 
 @dataclass(kw_only=True)
@@ -29,8 +54,9 @@ class TaskArguments:
     stride: int = STRIDE
     handle_impossible_answer: bool | None = None
 
-    def data_options(self, split: str):
-        """The options as [`~hf_dynbert.tasks.DataOptions`], for a split of a data set on the Hub."""
+    def data_options(self, task, sources: Sequence[str], split: str):
+        """The options as [`~hf_dynbert.tasks.DataOptions`], for a split of a data set on the Hub, after a check."""
+        check_task_options(self, task, sources)
         from ..tasks.base import DataOptions  # imports data sets and PyTorch
 
         return DataOptions(

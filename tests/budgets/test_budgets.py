@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering
+from hf_dynbert import DynamicTinyBertConfig, DynamicTinyBertForQuestionAnswering, load
 from hf_dynbert.budgets.budget import Budget, choose_budget
 from hf_dynbert.budgets.choosing import runtime_name, threads_of
 from hf_dynbert.budgets.latency import (
@@ -173,6 +174,22 @@ def test_budgets_of_other_metrics_and_layers():
     assert choose_budget([shallow, FULL], speedup=2).name == "shallow"
     for unmeasured in ([0.5] * 4, {"length_config": [0.5] * 4}, {"length_config": [0.5] * 4, "score": 1.0}):
         assert Budget.read("x", unmeasured) is None
+
+
+@pytest.mark.parametrize("value", ["x", "1.5", True, float("nan"), float("inf"), [1], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("field", ["f1", "f1_error", "score", "score_error", "macs", "latency_ms", "tokens"])
+def test_measured_values_that_are_no_numbers_are_refused(field, value, make_model, tokenizer, tmp_path):
+    entry = {"length_config": [0.8, 0.6, 0.5, 0.3], "f1": 70.0, "macs": 1e9, field: value}
+    message = re.escape(f'budgets["half"]["{field}"] is {value!r}; valid are numbers')
+    config = DynamicTinyBertConfig(num_hidden_layers=4, budgets={"half": entry})
+    config.architectures = ["DynamicTinyBertForQuestionAnswering"]
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)  # before the weights
+    with pytest.raises(ValueError, match=message):
+        model = make_model()
+        model.config.budgets = {"half": entry}
+        model.choose_budget(max_macs=1e9)
 
 
 def test_latencies_are_medians_in_turns(clock):

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save
+from transformers import BertConfig, BertForSequenceClassification
 
+from hf_dynbert.backbones.folder import convert
 from hf_dynbert.commands.main import VERBS, main
 
 
@@ -54,7 +56,7 @@ def refused(argv, files, capsys, message=""):
     lines = [line for line in captured.err.splitlines() if line.startswith("hf-dynbert: ")]
     assert len(lines) == 1 and "Traceback" not in captured.err, captured.err
     assert message.lower() in lines[0].lower(), lines[0]
-    assert captured.out == ""
+    assert captured.out == "" and not os.path.exists(files["OUT"])  # before any work
     return lines[0]
 
 
@@ -249,11 +251,28 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
                 (["--attn_implementation", "flash_attention_2"], "attn_implementation is 'flash_attention_2'"),
                 (["--bf16", "--fp16"], "fp16 and bf16"),
                 (["--lr_scheduler_kwargs", "{"], "TrainingArguments cannot be read"),
+                (["--lr_scheduler_kwargs", "x"], "lr_scheduler_kwargs cannot be read"),
+                (["--lr_scheduler_kwargs", '{"x": 1}'], "lr_scheduler_kwargs cannot be read"),
+                (["--lr_scheduler_type", "warmup_stable_decay"], "lr_scheduler_type or lr_scheduler_kwargs"),
+                (["--lr_scheduler_type", "cosine_with_min_lr"], "lr_scheduler_kwargs"),
+                (["--optim_args", "x"], "optim_args cannot be read"),
+                (["--optim", "adamw_apex_fused"], "apex"),
+                (["--optim", "galore_adamw", "--optim_target_modules", "x"], "galore"),
+                (["--torch_compile_backend", "nope"], "torch_compile_backend is 'nope'; valid are"),
+                (["--torch_compile_mode", "nope"], "torch_compile_mode cannot be read"),
+                (["--gradient_checkpointing", "--gradient_checkpointing_kwargs", "x"], "valid is a JSON object"),
+                (["--parallelism_config", '{"x": 1}'], "parallelism_config"),
+                (["--remove_unused_columns", "false"], "remove_unused_columns"),
+                (["--label_smoothing_factor", "0.1"], "does not apply to this objective"),
+                (["--save_strategy", "best"], "needs metric_for_best_model"),
+                (["--eval_on_start"], "eval_on_start=True needs data"),
+                (["--use_liger_kernel", "--max_length", "120", "--stride", "8"], "liger"),
+                (["--max_length", "64", "--stride", "8"], "no room for a question"),
                 (["--report_to", "nope", "--max_length", "120", "--stride", "8"], "nope is not supported"),
                 (["--eval_strategy", "epoch"], "eval_strategy=epoch needs data"),
                 *(
                     ([f"--{name}", value], f"{name} is {value}")
-                    for name in ("learning_rate", "weight_decay", "adam_beta2", "warmup_steps", "num_train_epochs")
+                    for name in ("learning_rate", "weight_decay", "adam_beta2", "warmup_steps", "neftune_noise_alpha")
                     for value in ("-1.0", "nan", "inf")
                 ),
                 *(([f"--{name}", "0"], f"{name} is 0") for name in SIZES),
@@ -269,6 +288,107 @@ def test_outputs_are_tried_before_work(argv, files, capsys):
 )
 def test_other_wrong_input(argv, message, files, capsys):
     refused(argv, files, capsys, message)
+
+
+# Options that some task, verb, backend or kind of data does not use: what is typed, and the reason of the refusal
+TEXTS = ["--task", "text-classification", "--model", "CLASSIFIER", "--data", "TEXTS"]
+RANKINGS = ["--task", "reranking", "--model", "RANKER", "--data", "RANKINGS"]
+TRAIN_TEXTS = ["--task", "text-classification", "--train_file", "TEXTS"]
+TRAIN_RANKINGS = ["--task", "reranking", "--train_file", "RANKINGS"]
+ON_FILES = "on files: it selects a part of a data set on the Hub"
+WITHOUT_EFFECT = [
+    *(
+        (["evaluate", *words, *option], f"for task {words[1]}")
+        for words in (TEXTS, RANKINGS)
+        for option in (["--stride", "8"], ["--handle_impossible_answer"])
+    ),
+    *(
+        (["evaluate", *RIGHT["evaluate"], *words], "for task question-answering")
+        for words in (["--text_columns", "a", "b"], ["--label_column", "grade"])
+    ),
+    *(
+        (["evaluate", *words, *option], ON_FILES)
+        for words in (RIGHT["evaluate"], TEXTS, RANKINGS)
+        for option in (["--split", "test"], ["--dataset_config_name", "en"])
+    ),
+    (["train", *RIGHT["train"], "--dataset_config_name", "en"], ON_FILES),
+    (["train", *RIGHT["train"], "--dataset_name", "rajpurkar/squad"], "next to train_file"),
+    (["train", *RIGHT["train"], "--class_names", "a", "b"], "for task question-answering"),
+    (["train", *RIGHT["train"], "--problem_type", "regression"], "for task question-answering"),
+    (["train", *RIGHT["train"], "--streaming"], "for task question-answering"),
+    (["train", *RIGHT["train"], *TRAIN_RANKINGS, "--class_names", "a", "b"], "for task reranking"),
+    (["train", *RIGHT["train"], *TRAIN_RANKINGS, "--problem_type", "regression"], "for task reranking"),
+    (["train", *RIGHT["train"], *TRAIN_RANKINGS, "--dropped_logits", "mask"], "for task reranking"),
+    (["train", *RIGHT["train"], *TRAIN_RANKINGS, "--group_size", "4"], "without ranking_loss"),
+    (["train", *RIGHT["train"], *TRAIN_TEXTS, "--stride", "8"], "for task text-classification"),
+    *(
+        (["train", *RIGHT["train"], *words], "without teacher_model_name_or_path")
+        for words in (
+            ["--teacher_dtype", "bfloat16"],
+            ["--teacher_class_names", "a"],
+            ["--teacher_cache_dir", "TMP"],
+            ["--teacher_temperature", "2"],
+        )
+    ),
+    *(
+        (["train", *RIGHT["train"], "--no_length_drop", *words], "with length_drop=False")
+        for words in (
+            ["--num_sandwich", "2"],
+            ["--budget_prob", "0.5"],
+            ["--importance_weight", "1"],
+            ["--temperature", "2"],
+        )
+    ),
+    *(
+        (["train", *RIGHT["train"], "--no_length_drop", "--no_length_adaptive", *words], "with length_adaptive=False")
+        for words in (["--budgets", '{"half": [0.8, 0.6, 0.5, 0.3]}'], ["--importance", "cls"], ["--drop_layers", "1"])
+    ),
+    (["train", *RIGHT["train"], "--attention_target", "probabilities"], "without attention_weight"),
+    (["train", *RIGHT["train"], "--layer_map", "last"], "without hidden_weight or attention_weight"),
+    (["train", *RIGHT["train"], "--relation_heads", "2"], "without relation_weight"),
+    (["train", *RIGHT["train"], "--eval_budgets", "full"], "without eval_strategy"),
+    (["search", *RIGHT["search"], "--dataset_name", "rajpurkar/squad"], "next to train_file"),
+    (["search", *RIGHT["search"], "--eval_samples", "3"], "without eval_file"),
+    (["quantize", *RIGHT["quantize"], "--dataset_name", "rajpurkar/squad"], "next to train_file"),
+    (["quantize", *RIGHT["quantize"], "--tolerable_loss", "0.5"], "on backend pytorch"),
+    (["quantize", *RIGHT["quantize"], "--smooth_quant_alpha", "0.5"], "on backend pytorch"),
+    (["benchmark", *RIGHT["benchmark"], "--handle_impossible_answer"], "on latencies"),
+    (["convert", *RIGHT["convert"], "--revision", "v1"], "on a folder"),
+    (["predict", "--model", "MODEL", "--data", "DATA", "--output", "OUT", "--json"], "on files"),
+]
+
+
+@pytest.mark.parametrize(("argv", "reason"), WITHOUT_EFFECT, ids=lambda value: value if isinstance(value, str) else value[0])
+def test_options_without_effect_are_refused(argv, reason, files, classifier_folder, tmp_path, sizes, capsys):
+    (tmp_path / "texts.csv").write_text("text,label\nada wrote it,0\nben lit it,1\n")
+    (tmp_path / "rankings.jsonl").write_text('{"query": "who?", "positives": ["ada"], "negatives": ["ben"]}\n')
+    if "RANKER" in argv:
+        BertForSequenceClassification(BertConfig(**sizes, num_labels=1)).save_pretrained(tmp_path / "ranker")
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(classifier_folder / name, tmp_path / "ranker")
+    files |= {"CLASSIFIER": str(classifier_folder), "RANKER": str(tmp_path / "ranker")}
+    files |= {"TEXTS": str(tmp_path / "texts.csv"), "RANKINGS": str(tmp_path / "rankings.jsonl")}
+    refused(argv, files, capsys, f"has no effect {reason}")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "search", "quantize", "benchmark", "convert", "predict"])
+def test_a_classifier_of_three_classes_is_no_reranker(verb, files, classifier_folder, tmp_path, capsys):
+    if verb == "benchmark":
+        pytest.importorskip("nncf", reason="needs the intel extra")
+    if verb == "search":
+        pytest.importorskip("optuna", reason="needs the search extra")
+    files["MODEL"] = convert(str(classifier_folder), tmp_path / "model", budgets={"half": [0.8, 0.6, 0.5, 0.3]})
+    files = {name: str(value) for name, value in files.items()}
+    words = RIGHT[verb] if verb != "predict" else ["--model", "MODEL", "--query", "who?", "--passages", "ada", "ben"]
+    refused([verb, *words, "--task", "reranking"], files, capsys, "has 3 labels; a reranker has one")
+
+
+def test_files_of_the_command_line_replace_the_data_set_of_a_recipe(files, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("dataset_name: ada/songs\ndataset_config_name: en\nuse_cpu: true\nbudget_prob: 2\n")
+    refused(["train", str(recipe), *RIGHT["train"]], files, capsys, "budget_prob is 2")
+    recipe.write_text("train_file: [a.json]\ndataset_config_name: en\n")
+    refused(["train", str(recipe), *RIGHT["train"][:2], *RIGHT["train"][4:]], files, capsys, "a.json")
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(files, monkeypatch):

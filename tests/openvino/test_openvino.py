@@ -30,7 +30,6 @@ from hf_dynbert.budgets.latency import machine_name
 from hf_dynbert.budgets.search.arguments import SearchArguments
 from hf_dynbert.budgets.search.run import run_search, save_budgets
 from hf_dynbert.subnetwork import SubNetwork, encode_entry, token_count
-
 from hf_dynbert.utils.folder_config import load_config
 
 
@@ -472,7 +471,10 @@ def test_sizes_of_another_model_are_refused(exported, tmp_path, name):
     values = json.loads((tmp_path / "config.json").read_text())
     wrong = {field: ({field: value}, f"{field} is {value}") for field, value in OTHER_SIZES.items()}
     if name == "classifier":
-        wrong["labels"] = {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}, "num_labels is 2, the graph has 3"
+        wrong["labels"] = (
+            {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}},
+            "num_labels is 2, the graph has 3",
+        )
     for change, message in wrong.values():
         (tmp_path / "config.json").write_text(json.dumps(values | {"budgets": None, "length_config": None} | change))
         with pytest.raises(ValueError, match=f"config.json does not belong to the OpenVINO graph: {message}"):

@@ -366,7 +366,7 @@ def test_mixed_precision(make_model, taught, tokenizer, mpnet, tmp_path):
         ({"hidden_weight": 1.0, "length_drop": True, "layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: layers"),
         ({"layer_dropout_prob": 0.2}, "layer_dropout_prob is 0.2: layers are left out in LengthDrop's passes"),
         ({"prediction_weight": 0.0}, "A teacher is given, but nothing is learned from it"),
-        ({"hidden_weight": 1.0, "label_smoothing_factor": 0.1}, "do not apply to this objective"),
+        ({"hidden_weight": 1.0, "label_smoothing_factor": 0.1}, "does not apply to this objective"),
     ],
 )
 def test_bad_objectives_are_refused(make_model, taught, tokenizer, mpnet, tmp_path, options, message):

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from ...utils.errors import check_choice, check_number
+from ...utils.errors import check_choice, check_number, refuse_without_effect
 from ...utils.task_arguments import TaskArguments
 from ..budget import MAX_LOSS
 
@@ -68,6 +68,10 @@ class SearchArguments(TaskArguments):
         if self.method is not None:
             check_choice("method", self.method, METHODS)
         check_choice("cost", self.cost, COSTS)
+        if self.train_file:
+            refuse_without_effect(self, ["dataset_name"], "next to train_file")
+        if not self.eval_file:
+            refuse_without_effect(self, ["eval_samples"], "without eval_file")
         for name in COUNTS:
             check_number(name, getattr(self, name), 1)
         for name in ("threads", "eval_samples", "latency_batch_size"):

@@ -85,13 +85,8 @@ def search_length_configs(
             that is not finite.
         OSError: the storage cannot be written.
     """
-    if method is None:
-        method = "grid" if len(space.layers) <= GRID_LAYERS else "tpe"
-    check_choice("method", method, METHODS)
-    check_number("num_evaluations", num_evaluations, 1)
-    planned = [space.encode(length_config) for length_config in start]
-    if method == "grid":
-        planned += space.grid(num_evaluations)
+    method, grid = plan_search(space, method, num_evaluations)
+    planned = [space.encode(length_config) for length_config in start] + grid
     study = _open(storage, {"space": repr(space)} | (settings or {}))
     with tqdm(total=num_evaluations, disable=not progress, desc="Search", unit="config") as bar:
         while True:
@@ -106,6 +101,19 @@ def search_length_configs(
             _enqueue_next(study, left)
             study.sampler = _sampler(method, study, seed)
             _evaluate_next(study, space, evaluate, min_score)
+
+
+def plan_search(space: LengthSpace, method: str | None, num_evaluations: int) -> tuple[str, list[list[float]]]:
+    """The method, by default a grid over few layers, and the points of its grid.
+
+    Raises:
+        ValueError: an unknown method, or a grid that has no room in `num_evaluations`.
+    """
+    if method is None:
+        method = "grid" if len(space.layers) <= GRID_LAYERS else "tpe"
+    check_choice("method", method, METHODS)
+    check_number("num_evaluations", num_evaluations, 1)
+    return method, space.grid(num_evaluations) if method == "grid" else []
 
 
 class SearchJournal(JournalFileBackend):

@@ -64,7 +64,7 @@ def run_search(args: SearchArguments, task: Task | None = None) -> Path | None:
     """
     import matplotlib  # noqa: F401 (it comes with the `search` extra and is needed last: a missing one is reported first)
 
-    from .optuna_search import search_length_configs
+    from .optuna_search import plan_search, search_length_configs
 
     model, tokenizer = load(args.model, threads=args.threads), load_tokenizer(args.model)
     task = task or task_of(model.config, args.task, args.model)
@@ -74,8 +74,9 @@ def run_search(args: SearchArguments, task: Task | None = None) -> Path | None:
         check_max_length(model.config, args.max_length)
     targets = {Path(folder): _target_config(Path(folder), model.config) for folder in args.save_to or [args.model]}
     space = _space(model.config, list(targets.values()))
+    plan_search(space, args.method, args.num_evaluations)  # refuses a grid that is too small
     _warn_about_validation_split(args)
-    options = args.data_options(split="train")
+    options = args.data_options(task, args.train_file or [], "train")
     samples = _load_samples(args, task, options)
     evaluators = {
         name: task.evaluator(tokenizer, data, model.config, options, args.batch_size) for name, data in samples.items()

@@ -94,6 +94,7 @@ class QuestionAnswering(Task):
     name, head, max_length = "question-answering", "ForQuestionAnswering", MAX_LENGTH
     primary_metric, default_dataset, unit = "f1", "rajpurkar/squad", "of the articles"
     pipeline, fields = "extractive-qa", ("question", "context")
+    options = ("max_length", "stride", "handle_impossible_answer", "dropped_logits")
     example = 'question="Who lit the lamp?", context="The lamp of Skerrow Point was lit by Ada Marsh in 1907."'
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:

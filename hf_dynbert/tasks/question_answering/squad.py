@@ -265,6 +265,8 @@ def _parse(text: str, where: str):
         return json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where} is not JSON: {error}.") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deeply.") from None
 
 
 def _flat_row(row, place: str) -> dict:

@@ -113,7 +113,9 @@ def _json_rows(path: Path, judged: bool) -> Iterator[dict]:
         place = f"{path}, line {number}"
         try:
             content = json.loads(line)
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            raise ValueError(f"{place} is nested too deeply.") from None
+        except ValueError as error:
             raise ValueError(f"{place} is not JSON ({error}); valid is {FORMS}.") from error
         query = next((content[name] for name in QUERY_NAMES if name in content), None) if _is_mapping(content) else None
         if query is None:

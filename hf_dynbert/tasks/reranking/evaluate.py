@@ -80,12 +80,17 @@ class Reranking(Task):
     pipeline, fields, hub_name = "text-reranking", ("query", "passages"), "text-ranking"
     call_size = 8  # passages of a query are scored in batches
     min_tokens_to_drop = 32  # of a batch
+    options = ("text_columns", "label_column", "max_length")
     example = 'query="Who lit the lamp?", passages=["It rained.", "Ada Marsh lit the lamp."]'
 
     def is_named_by(self, config: dict) -> bool:
         """As for every task; a cross-encoder of sentence-transformers with one label is a reranker too."""
         one_label = len(config.get("id2label") or ()) == 1
         return super().is_named_by(config) or ("sentence_transformers" in config and one_label)
+
+    def check_config(self, config: dict) -> None:
+        """Refuses a classifier of more than two classes."""
+        check_labels(len(config.get("id2label") or (0, 1)))  # transformers leaves its default, two labels, out of files
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads queries with passages; see `load_rankings`.
@@ -149,7 +154,7 @@ class Reranking(Task):
         Raises:
             ValueError: a query without a relevant passage, or a model with more than two labels.
         """
-        check_labels(config)
+        check_labels(config.num_labels)
         check_positives(data)
         inputs, options = self.inputs(tokenizer, data, options), {"batch_size": batch_size, "progress": progress}
         return RerankingEvaluator(tokenizer, inputs, data["id"][:], data["relevance"][:], data["unretrieved"][:], **options)

@@ -95,7 +95,7 @@ class TextRerankingPipeline(Pipeline):
             raise ValueError(f"{name} is a {type(model).__name__}; a reranker is a classifier of pairs.")
         if tokenizer is None:
             raise ValueError('A pipeline needs a tokenizer: pipeline("text-reranking", model=model, tokenizer=tokenizer).')
-        check_labels(model.config)
+        check_labels(model.config.num_labels)
         check_batching(batch_size, num_workers)
         tokenizer, sizes = own_tokenizer(tokenizer, name), {"num_workers": num_workers, "passages_per_call": batch_size}
         super().__init__(model=model, tokenizer=tokenizer, **sizes, **kwargs)

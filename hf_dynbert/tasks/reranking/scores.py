@@ -41,9 +41,7 @@ def relevance_score(logits: np.ndarray) -> float:
     return float(logits[0] if len(logits) == 1 else logits[1] - logits[0])
 
 
-def check_labels(config) -> None:
-    """Refuses a classifier that is no reranker."""
-    if config.num_labels > 2:
-        raise ValueError(
-            f"The model has {config.num_labels} labels; a reranker has one (the score) or two (not relevant, relevant)."
-        )
+def check_labels(labels: int) -> None:
+    """Refuses a classifier that is no reranker, by its number of labels."""
+    if labels > 2:
+        raise ValueError(f"The model has {labels} labels; a reranker has one (the score) or two (not relevant, relevant).")

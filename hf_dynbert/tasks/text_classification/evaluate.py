@@ -16,6 +16,7 @@ from .labels import (
     generic_names,
     label_numbers,
     number_labels,
+    problem_type_of,
     renumber_labels,
     set_size,
 )
@@ -63,15 +64,20 @@ class MultiLabelEvaluator(ClassificationEvaluator):
 
     def score(self, outputs: list[dict[str, np.ndarray]]) -> Scores:
         """Compares the set labels. The score of a text is the share of its labels that are right."""
-        from sklearn.metrics import average_precision_score  # takes a second to import, and no other task needs it
+        from sklearn.metrics import (  # take a second to import, and no other task needs them
+            average_precision_score,
+            f1_score,
+        )
 
         predicted = np.array([output["logits"] > 0 for output in outputs])
         right = predicted == self.labels.astype(bool)
-        metrics = {"accuracy": float(100 * right.all(axis=1).mean()), "f1_macro": _macro_f1(self.labels, predicted)}
         logits = np.array([output["logits"] for output in outputs])
-        present = self.labels.any(axis=0)
-        precision = average_precision_score(self.labels[:, present], logits[:, present]) if present.any() else 0.0
-        metrics["average_precision"] = 100 * float(precision)
+        # Label by label, since scikit-learn takes one column for a choice between the classes 0 and 1
+        columns = list(zip(self.labels.T, predicted.T, logits.T, strict=True))
+        f1 = [f1_score(labels, found, zero_division=0) for labels, found, _ in columns]
+        precision = [average_precision_score(labels, scores) for labels, _, scores in columns if labels.any()]
+        metrics = {"accuracy": 100 * float(right.all(axis=1).mean()), "f1_macro": 100 * float(np.mean(f1))}
+        metrics["average_precision"] = 100 * float(np.mean(precision or [0]))
         sets = [[self.names[index] for index in np.flatnonzero(row)] for row in predicted]
         return Scores(metrics, 100.0 * right.mean(axis=1), sets)
 
@@ -112,6 +118,7 @@ class TextClassification(Task):
     name, head, max_length = "text-classification", "ForSequenceClassification", MAX_TEXT_LENGTH
     primary_metric = "accuracy"
     pipeline, fields, example = "text-classification", ("text", "text_pair"), '"The lamp burns clear."'
+    options = ("text_columns", "label_column", "class_names", "problem_type", "max_length")
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads texts with their labels; see `load_texts`.
@@ -157,10 +164,11 @@ class TextClassification(Task):
             raise ValueError("There is nothing to evaluate: the data set is empty.")
         inputs, labels = self.inputs(tokenizer, data, options), label_numbers(data[LABEL][:], data.features[LABEL], config)
         options = {"batch_size": batch_size, "progress": progress}
-        if config.problem_type == "regression" or config.num_labels == 1:
+        if problem_type_of(config) == "regression":
             return RegressionEvaluator(tokenizer, inputs, labels, **options)
         names = [config.id2label[number] for number in range(config.num_labels)]
-        kind = MultiLabelEvaluator if config.problem_type == "multi_label_classification" else ClassificationEvaluator
+        is_multi_label = config.problem_type == "multi_label_classification"
+        kind = MultiLabelEvaluator if is_multi_label else ClassificationEvaluator
         return kind(tokenizer, inputs, labels, names, **options)
 
     def pipeline_options(self, max_length: int | None) -> dict:

@@ -32,19 +32,24 @@ def _check_present(labels: Sequence) -> None:
         raise ValueError(f"row {missing[0]} has no label ({len(missing)} of {len(labels)} rows); take such rows out.")
 
 
+def problem_type_of(config) -> str:
+    """The problem type of a classifier, by default the one that transformers infers from `num_labels`."""
+    return config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+
+
 def label_numbers(values: Sequence, feature, config) -> list:
     """Labels as numbers, in the order of a model's outputs."""
     _check_present(values)
     names, sets = feature_names(feature), isinstance(feature, List)
     named = names is not None and not generic_names(names) and not generic_names(config.id2label.values())
-    numbers = []
+    numbers, kind = [], problem_type_of(config)
     for row, value in enumerate(values):
         if named and sets:
             value = [names[number] for number in value]
         try:
-            if config.problem_type == "regression" or config.num_labels == 1:
+            if kind == "regression":
                 numbers.append(_real_number(value))
-            elif config.problem_type == "multi_label_classification":
+            elif kind == "multi_label_classification":
                 numbers.append(_label_set(value, config))
             else:
                 numbers.append(_class_number(names[value] if named and isinstance(value, int) else value, config))
@@ -75,7 +80,9 @@ def _class_number(value, config) -> int:
 
 
 def _label_set(value, config) -> list[int]:
-    """Zeros and ones of a list of names, or of a list of zeros and ones."""
+    """Zeros and ones of a list of names, or of a list of zeros and ones; a model with one class takes 0 or 1 alone too."""
+    if config.num_labels == 1 and isinstance(value, (int, float)) and value in (0, 1):
+        return [int(value)]
     if isinstance(value, list) and len(value) == config.num_labels and all(item in (0, 1) for item in value):
         return [int(item) for item in value]
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -73,6 +73,7 @@ def test_search_as_a_person_types_it(options, articles_file, tmp_path, capsys):
 
 def test_a_classifier_is_searched_by_its_own_metric(options, make_model, tokenizer, tmp_path):
     make_model("text-classification", importance="learned").save_pretrained(options["model"])
+    options.pop("stride")  # of questions alone
     words_ = ["ada wrote the song", "ben lit the light house", "cleo keeps a ship in the tower"]
     rows = [{"text": f"{words_[n % 3]} at {n} 1 9 0 7 by dan who built it", "label": n % 3} for n in range(40)]
     file = tmp_path / "texts.jsonl"

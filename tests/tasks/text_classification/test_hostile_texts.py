@@ -4,11 +4,12 @@ import datetime
 import decimal
 import json
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from transformers import BertConfig
 
-from hf_dynbert.tasks import TEXT_CLASSIFICATION, DataOptions
+from hf_dynbert.tasks import QUESTION_ANSWERING, RERANKING, TEXT_CLASSIFICATION, DataOptions
 
 
 SINGLE = BertConfig(num_labels=3)
@@ -86,7 +87,7 @@ def test_labels_are_read(tokenizer, tmp_path, config, labels):
         ("x.csv", "\xff\xfe", "cannot be read as .csv"),
         ("x.csv", "text,label\nhi, you,pos\nwell, yes,neg\n", "more cells than there are columns"),  # the first was an index
         ("x.tsv", "text\tlabel\nhi\tyou\t1\n", "more cells than there are columns"),
-        ("x.jsonl", '{"text": ' + "[" * 2000 + "]" * 2000 + ', "label": 1}\n', "cannot be read as .jsonl"),
+        ("x.jsonl", '{"text": ' + "[" * 2000 + "]" * 2000 + ', "label": 1}\n', "nested too deeply"),
         ("x.csv.gz", "nonsense", "x.csv.gz: valid are"),
         ("x.tsv", "text,label\nhi,1\n", "it has text,label"),
         ("x.jsonl", '{"text": "x", "la', "cannot be read as .jsonl"),
@@ -142,6 +143,39 @@ def test_labels_that_number_no_classes_are_refused(tmp_path, labels, message):
     data = TEXT_CLASSIFICATION.load([str(path)], DataOptions())
     with pytest.raises(ValueError, match=message):
         TEXT_CLASSIFICATION.number_labels(data)
+
+
+def test_one_class_is_no_regression(tokenizer, tmp_path):
+    """The mean of one label is the label: its F1 and average precision, and not correlations."""
+    one = BertConfig(num_labels=1, problem_type="multi_label_classification")
+    marks = [1, 0, 1, 1]
+    for labels in (marks, [[mark] for mark in marks], [["LABEL_0"] * mark for mark in marks]):
+        path = write(tmp_path / "x.jsonl", [{"text": "hi", "label": label} for label in labels])
+        outputs = [{"logits": np.array([value])} for value in (2.0, 1.0, 0.5, -1.0)]
+        scores = evaluator(tokenizer, one, path).score(outputs)
+        # two of three predictions are right, and two of three labels found; precisions at the labels' ranks 1, 3 and 4
+        expected = {"accuracy": 50.0, "f1_macro": 200 / 3, "average_precision": 100 * (1 + 2 / 3 + 3 / 4) / 3}
+        assert scores.metrics == pytest.approx(expected)
+
+
+DEEP_READERS = {
+    "texts": lambda path: TEXT_CLASSIFICATION.load([path], DataOptions()),
+    "rankings": lambda path: RERANKING.load([path], DataOptions()),
+    "questions": lambda path: QUESTION_ANSWERING.load([path], DataOptions()),
+}
+
+
+@pytest.mark.parametrize("reader", DEEP_READERS)
+@pytest.mark.parametrize("levels", [10_000, 100_000])
+@pytest.mark.parametrize(("opened", "closed"), ["[]", ('{"a":', "}")])
+def test_deep_lines_are_refused(tmp_path, reader, levels, opened, closed):
+    """Arrow reads some of them in hours."""
+    row = {"text": "hi", "label": 1, "id": "1", "context": "ada", "question": "who?", "positives": ["ada"]}
+    row["answers"] = {"text": ["ada"], "answer_start": [0]}
+    deep = json.dumps(row | {"more": "DEEP"}).replace('"DEEP"', opened * levels + "0" + closed * levels)
+    (tmp_path / "deep.jsonl").write_text(f"{json.dumps(row)}\n{deep}\n")
+    with pytest.raises(ValueError, match="deep.jsonl, line 2 is nested too deeply"):
+        DEEP_READERS[reader](str(tmp_path / "deep.jsonl"))
 
 
 @pytest.mark.parametrize("columns", [(), ("label",), ("text", "text"), ("text", "a", "b")])
