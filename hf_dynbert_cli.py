@@ -11,12 +11,16 @@ import sys
 
 def main() -> int:
     """Runs the command and returns its exit status."""
-    spec = importlib.util.find_spec("hf_dynbert")
-    if "hf_dynbert" not in sys.modules:
-        sys.modules["hf_dynbert"] = importlib.util.module_from_spec(spec)  # its own code has not run
-    from hf_dynbert.commands.main import main as run
+    try:
+        spec = importlib.util.find_spec("hf_dynbert")
+        if "hf_dynbert" not in sys.modules:
+            sys.modules["hf_dynbert"] = importlib.util.module_from_spec(spec)  # its own code has not run
+        from hf_dynbert.commands.main import main as run
 
-    return run(before_work=lambda: load(spec))
+        return run(before_work=lambda: load(spec))
+    except KeyboardInterrupt:  # during the imports here; `run` reports one during its own work
+        print("\nhf-dynbert: stopped.", file=sys.stderr)
+        return 130
 
 
 def load(spec) -> None:

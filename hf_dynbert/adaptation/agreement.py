@@ -53,6 +53,7 @@ class AgreementTask(Task):
         self.task = task
         self.name, self.head, self.unit, self.max_length = task.name, task.head, task.unit, task.max_length
         self.call_size = task.call_size
+        self.options = task.options
 
     def load(self, sources: Sequence[str], options: DataOptions) -> Dataset:
         """Reads inputs with answers in place of labels."""

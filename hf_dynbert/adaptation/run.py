@@ -37,6 +37,7 @@ from ..training.trainer import DistillationTrainer
 from ..utils.atomic_files import replace_files
 from ..utils.errors import InputError, reading
 from ..utils.model_folders import read_json
+from ..utils.task_arguments import check_task_options
 from .agreement import AGREEMENT, AgreementTask
 from .arguments import AdaptArguments
 from .plan import ACCURACY, BATCH, CALIBRATION, CONFIRM, LATENCY_SAMPLES, Plan, Speed, make_plan
@@ -200,6 +201,7 @@ class Adaptation:
         return IMPORTANCES[config.importance].is_learned
 
     def _data_options(self) -> DataOptions:
+        check_task_options(self.args, self.task, self.args.texts)
         max_length = self.args.max_length
         if max_length is not None:
             check_max_length(self.config, max_length)

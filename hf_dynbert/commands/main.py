@@ -1,13 +1,16 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """The command `hf-dynbert`: a module of this folder for each verb. Nothing heavy is imported before a verb runs."""
 
+import contextlib
 import difflib
 import importlib
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..utils import quiet_imports  # noqa: F401  (before the imports of verbs)
 from ..utils.errors import InputError, is_input_error, one_line
@@ -38,21 +41,53 @@ def main(argv: list[str] | None = None, before_work: Callable[[], None] | None =
         raises its error.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    with _noted_interrupts() as interrupts:
+
+        def begin_work() -> None:
+            if before_work is not None:
+                before_work()
+            if interrupts:
+                raise KeyboardInterrupt
+
+        try:
+            return _dispatch([word for word in argv if word != "--debug"], begin_work)
+        except (Exception, KeyboardInterrupt) as error:
+            if interrupts or isinstance(error, KeyboardInterrupt):
+                print(f"\n{PROG}: stopped.", file=sys.stderr)
+                return STOPPED
+            if not is_input_error(error):
+                raise
+            if "--debug" in argv:
+                traceback.print_exc()
+            print(f"{PROG}: {one_line(error)}", file=sys.stderr)
+            return WRONG_INPUT
+
+
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Yields a list that has an entry after Ctrl-C.
+
+    C++ code that calls Python, such as the export to OpenVINO, turns `KeyboardInterrupt` into another error, and some
+    imports of other libraries ignore it.
+    """
+    interrupts: list[int] = []
+
+    def note(number, frame) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    is_ours = threading.current_thread() is threading.main_thread()  # other threads cannot set handlers
+    is_ours = is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_ours:
+        signal.signal(signal.SIGINT, note)
     try:
-        return _dispatch([word for word in argv if word != "--debug"], before_work)
-    except KeyboardInterrupt:
-        print(f"\n{PROG}: stopped.", file=sys.stderr)
-        return STOPPED
-    except Exception as error:
-        if not is_input_error(error):
-            raise
-        if "--debug" in argv:
-            traceback.print_exc()
-        print(f"{PROG}: {one_line(error)}", file=sys.stderr)
-        return WRONG_INPUT
+        yield interrupts
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _dispatch(argv: list[str], before_work: Callable[[], None] | None) -> int:
+def _dispatch(argv: list[str], begin_work: Callable[[], None]) -> int:
     if not argv or argv[0] in ("-h", "--help") or argv == ["help"]:
         print(USAGE.format(verbs="\n".join(f"  {name:<10} {_module(name).DESCRIPTION}" for name in VERBS)))
         return 0 if argv else WRONG_INPUT
@@ -75,8 +110,7 @@ def _dispatch(argv: list[str], before_work: Callable[[], None] | None) -> int:
         return 0
     begin = time.perf_counter()
     arguments = parse_arguments(words, classes, prog)
-    if before_work is not None:
-        before_work()
+    begin_work()
     verb.run(*arguments)
     if os.environ.get("RANK", "0") == "0":  # one of several training processes reports
         print(f"{name} took {(time.perf_counter() - begin) / 60:.1f} minutes", file=sys.stderr)

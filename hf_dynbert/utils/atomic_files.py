@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_dynbert authors. Licensed under the Apache License, Version 2.0.
 """Atomic writes of files, locks of folders, and checks of output folders."""
 
+import errno
 import os
 import platform
 import re
@@ -20,6 +21,7 @@ except ImportError:  # Windows has no fcntl: two processes may write at the same
 
 
 CONFIG = "config.json"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WRITING = ".writing-"
 MACHINE = re.sub(r"\W", "_", platform.node())  # process ids are valid on one machine only
 
@@ -55,6 +57,10 @@ def replace_files(folder: Path) -> Iterator[Path]:
             (folder / CONFIG).unlink(missing_ok=True)
         for path in paths:
             os.replace(path, folder / path.name)
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:  # a write, unlike an open, does not name its file
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

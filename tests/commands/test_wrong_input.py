@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -409,10 +410,21 @@ class Interrupted(io.BytesIO):
     """Standard input of a person who presses Ctrl-C."""
 
     def read(self, *_):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_is_one_line_and_status_130(files, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Interrupted()))
+class InterruptedInOtherCode(io.BytesIO):
+    """The same while C++ code runs that turns the interrupt into an error of its own."""
+
+    def read(self, *_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("tracing failed") from error
+
+
+@pytest.mark.parametrize("interrupted", [Interrupted, InterruptedInOtherCode])
+def test_ctrl_c_is_one_line_and_status_130(interrupted, files, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(interrupted()))
     assert main(["predict", "--model", files["MODEL"], "--question", "who?", "--context_file", "-", "--debug"]) == 130
     assert capsys.readouterr().err.strip() == "hf-dynbert: stopped."

@@ -116,7 +116,8 @@ def run_search(args: SearchArguments, task: Task | None = None) -> Path | None:
         for folder in targets:
             save_budgets(folder, content["budgets"], min_tokens)
             if folder.resolve() != output.resolve():
-                shutil.copy(output / PICTURE, folder / PICTURE)
+                with replace_files(folder) as staging:
+                    shutil.copy(output / PICTURE, staging)
             write_card(folder)
     return output
 

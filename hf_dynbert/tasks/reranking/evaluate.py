@@ -108,7 +108,7 @@ class Reranking(Task):
         Raises:
             ValueError: data of another form, or no query with two passages.
         """
-        check_labels(config)
+        check_labels(config.num_labels)
         data = load_rankings(sources, options.text_columns, judged=False, name=options.config_name, split=options.split)
         rows = []
         for row in data:
