@@ -60,7 +60,8 @@ def arguments(sizes, tokenizer, tmp_path):
         tokenizer.save_pretrained(folder)
         file.write_text("\n".join(map(json.dumps, inputs_of(task))))
         options = {"model": str(folder), "texts": [str(file)], "output_dir": str(tmp_path / "out"), "task": task}
-        return options | {"num_evaluations": 4, "max_length": 100, "stride": 8} | more
+        options |= {"stride": 8} if task == "question-answering" else {}
+        return options | {"num_evaluations": 4, "max_length": 100} | more
 
     return make
 
@@ -225,6 +226,7 @@ def test_a_length_adaptive_model_keeps_its_scorers_and_budgets(arguments, make_m
         ("text-classification", {"max_minutes": 0}, "max_minutes is 0; valid are numbers above 0"),
         ("text-classification", {"texts": ["nowhere.jsonl"]}, "nowhere.jsonl"),
         ("text-classification", {"text_columns": ["title"]}, "has no column title"),
+        ("text-classification", {"stride": 8}, "--stride has no effect for task text-classification"),
         ("text-classification", {"model": "encoder"}, "has no head for a task"),
         ("text-classification", {"model": "encoder", "task": "text-classification"}, "Train the head first"),
     ],
