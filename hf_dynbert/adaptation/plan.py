@@ -18,7 +18,7 @@ LEAST_SEARCHED = 30
 # Next to the inputs that score a configuration: those that confirm it, and those of the training split for each named budget
 CONFIRM, TRAINING = 2, 4
 TRIED = 8  # configurations that are measured on the training split before three of them get names
-# Costs as multiples of a forward pass at full length in fp32, MiniLM-L6 on two cores of a Zen 4 with VNNI
+# Rough costs as multiples of a forward pass at full length in fp32, with VNNI; they decide sizes, not results
 INT8 = 0.4  # of int8, in batches
 SMALLER = 0.65  # of a configuration of the search, a mean over the grid, with its selection of tokens
 CALIBRATED = 6.0  # of one input of the calibration
@@ -62,7 +62,15 @@ class Plan:
     minutes: dict[str, float]
 
 
-def make_plan(max_minutes: float, num_evaluations: int, rows: int, inputs_per_row: float, speed: Speed, kind: str) -> Plan:
+def make_plan(
+    max_minutes: float,
+    num_evaluations: int,
+    rows: int,
+    inputs_per_row: float,
+    speed: Speed,
+    kind: str,
+    call_size: int = 1,
+) -> Plan:
     """Fits the sizes of all stages into a time limit.
 
     Args:
@@ -72,6 +80,7 @@ def make_plan(max_minutes: float, num_evaluations: int, rows: int, inputs_per_ro
         inputs_per_row (`float`): inputs of the model for each of them, in the mean.
         speed ([`Speed`]): measured speed of the model.
         kind (`str`): `spans` or `classes`, the outputs of the model.
+        call_size (`int`, *optional*, defaults to 1): inputs of a call that the search times.
 
     Raises:
         InputError: the limit is too short.
@@ -79,7 +88,7 @@ def make_plan(max_minutes: float, num_evaluations: int, rows: int, inputs_per_ro
     limit, step = 60 * max_minutes, BATCH * (speed.forward + TRAINED[kind] * speed.backward)
     int8 = EXPORTING + speed.forward * (CALIBRATED * CALIBRATION + 3 * ACCURACY * inputs_per_row)
     call = speed.forward * INT8 * SMALLER
-    timing = num_evaluations * LATENCY_SAMPLES * TIMED_CALLS * (call + CALL)
+    timing = num_evaluations * LATENCY_SAMPLES * TIMED_CALLS * (call_size * call + CALL)
     by_searched = (num_evaluations * (1 + CONFIRM) + TRIED * TRAINING) * call  # seconds for each input that scores
     searched = min(max((SEARCH_SHARE * limit - timing) / by_searched, LEAST_SEARCHED), MOST_SEARCHED)
     search_samples = max(1, round(min(searched / inputs_per_row, MOST_VALIDATION * rows / (1 + CONFIRM))))

@@ -249,7 +249,7 @@ class Adaptation:
         typical = sorted(inputs, key=lambda item: abs(len(item["input_ids"]) - lengths.mean()))[:TIMED]
         speed = measure_speed(self.teacher, pad_batch(self.tokenizer, typical))
         limits, kind = (self.args.max_minutes, self.args.num_evaluations), head_of(self.teacher)
-        plan = make_plan(*limits, len(self.rows), len(inputs) / len(sample), speed, kind)
+        plan = make_plan(*limits, len(self.rows), len(inputs) / len(sample), speed, kind, self.task.call_size)
         self.task.inputs(self.tokenizer, self.rows.select(range(plan.rows)), self.options)  # refuses rows before any work
         return plan
 
