@@ -16,7 +16,7 @@ from .scores import MAX_LENGTH, relevance_score
 
 
 BATCH_SIZE = 8  # passages of a call. The time is checked between calls: smaller ones are slower, larger ones overrun
-MARGIN = 0.9  # of the deadline is planned: calls vary by some percent even on a quiet machine
+MARGIN = 0.9  # of the deadline is used; the rest is for a last call that takes longer than predicted
 BEST = 20  # passages that are scored again at least, so that the first ten places are decided by the larger budget
 WIDTH = 16  # tokens: OpenVINO models are padded to a multiple, since kernels are compiled for each length
 CALLS = 3  # timed calls of a shape, after the one that compiles it
@@ -113,7 +113,7 @@ class DeadlineRanking:
         return 1000 * (time.perf_counter() - self.begin)
 
     def _left(self) -> float:
-        """Milliseconds that a plan may use."""
+        """Milliseconds that calls may still use."""
         return MARGIN * self.limit - self._elapsed()
 
     def _first_stage(self, names: list[str]) -> tuple[str, list[int]]:
@@ -172,7 +172,7 @@ class DeadlineRanking:
         begin, scored = self._elapsed(), 0
         for batch in self._batches(indices):
             predicted, before = self._batch_cost(budget, batch), self._elapsed()
-            if self.scores and before + predicted > self.limit:
+            if self.scores and predicted > self._left():
                 break
             inputs = [self.inputs[index] for index in batch]
             rows = _call(self.model, self.tokenizer, inputs, budget, self.batch_size)
