@@ -108,6 +108,8 @@ def run_bash(block: str, folder: Path, stand_ins: dict) -> None:
         if command == "hf-dynbert":
             rest = [word.replace("me/", "ada/") if word.startswith("me/") else word for word in rest]
             more = SMALL.get(rest[0], [])
+            if {"reviews.csv", "rankings.jsonl"} & {*rest} and "--stride" in more:  # an option of questions alone
+                more = more[: more.index("--stride")] + more[more.index("--stride") + 2 :]
             if rest[1].endswith("finetune.yaml"):  # the one that starts from the Hub
                 more = [*more, "--model_name_or_path", stand_ins["sentence-transformers/all-MiniLM-L6-v2"]]
             assert main([*rest, *more]) == 0, line

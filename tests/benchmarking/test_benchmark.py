@@ -129,7 +129,8 @@ def test_command_measures_our_forms(make_model, tokenizer, squad_file, tmp_path,
 @pytest.mark.parametrize("task", ["text-classification", "reranking"])
 def test_other_tasks_are_measured(task, make_model, tokenizer, tmp_path, capsys):
     pytest.importorskip("optimum.intel", reason="needs the intel extra")
-    model = make_model("text-classification", budgets={"fast": LENGTH_CONFIGS[0]})
+    labels = {"num_labels": 1, "ignore_mismatched_sizes": True} if task == "reranking" else {}
+    model = make_model("text-classification", budgets={"fast": LENGTH_CONFIGS[0]}, **labels)
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     rows = {

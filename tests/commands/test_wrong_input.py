@@ -424,7 +424,9 @@ class InterruptedInOtherCode(io.BytesIO):
 
 
 @pytest.mark.parametrize("interrupted", [Interrupted, InterruptedInOtherCode])
-def test_ctrl_c_is_one_line_and_status_130(interrupted, files, monkeypatch, capsys):
+def test_ctrl_c_is_one_line_and_status_130(interrupted, files, monkeypatch, capsys, request):
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest-xdist ignore the signal
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(interrupted()))
     assert main(["predict", "--model", files["MODEL"], "--question", "who?", "--context_file", "-", "--debug"]) == 130
     assert capsys.readouterr().err.strip() == "hf-dynbert: stopped."

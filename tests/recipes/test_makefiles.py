@@ -87,6 +87,14 @@ ALL = {
         "evaluate quala-minilm-squad-fp32",
         "benchmark quala-minilm-squad-benchmark",
     ],
+    "reranker-msmarco": [
+        "train reranker-teacher",
+        "train reranker",
+        "quantize reranker-int8",
+        "search reranker-search",
+        "train reranker-l3",
+        "quantize reranker-l3-int8",
+    ],
     "simplified-tinybert": ["train pairs-teacher", "train simplified-tinybert"],
     "tinybert-squad": [
         "train bert-squad",

@@ -94,6 +94,7 @@ def test_a_classifier_is_searched_by_its_own_metric(options, make_model, tokeniz
 
 def test_rankings_are_timed_in_batches(options, make_model, tokenizer, tmp_path):
     pytest.importorskip("pytrec_eval", reason="needs the ranking extra")
+    options.pop("stride")  # of questions alone
     model = make_model("text-classification", num_labels=1, ignore_mismatched_sizes=True)
     model.config.task = "reranking"
     model.save_pretrained(options["model"])
