@@ -59,7 +59,6 @@ class TokenState:
 
     def terms(self, states: torch.Tensor) -> None:
         """Returns `None`: the scorer finds the first segment. A subclass may return the segment's states and mask."""
-        return
 
     def select(self, importance: torch.Tensor, layer, plan: LayerPlan) -> Selection:
         """Selects the tokens that the layer keeps: protected tokens, then the tokens of the highest importance `(B, N)`."""
@@ -100,20 +99,21 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor, min_to
     lengths = token_mask.sum(dim=1)
     counts = torch.stack([lengths if entry is None else _counts(entry, lengths) for _, entry in entries])  # (layers, B)
     counts = torch.where(lengths < min_tokens, lengths, counts)
-    if torch.compiler.is_compiling():  # shapes must not depend on data: the widths of an unpadded batch are an upper bound
-        length = token_mask.shape[1]
-        widths = [length if entry is None else token_count(entry, length) for _, entry in entries]
-        if min_tokens:  # shorter examples keep all their tokens
-            widths = [max(width, min(length, min_tokens - 1)) for width in widths]
-        entering_widths = [length, *widths[:-1]]
-        drops = [width < entering for width, entering in zip(widths, entering_widths, strict=True)]
+    length = token_mask.shape[1]
+    if torch.compiler.is_exporting():  # which layers drop must not depend on data; widths may, as symbols
+        widths = counts.max(dim=1).values.tolist()
+        drops = [entry != before for (_, entry), (_, before) in zip(entries, [(None, None), *entries], strict=False)]
+        for width in widths:
+            torch._check(width >= MIN_TOKENS)
+    elif torch.compiler.is_compiling():  # shapes must not depend on data: those without padding are an upper bound
+        widths = [max(token_count(entry or 1.0, length), min(length, min_tokens - 1)) for _, entry in entries]
+        drops = [width < entering for width, entering in zip(widths, [length, *widths], strict=False)]
     else:
         entering_counts = torch.cat([lengths[None], counts[:-1]])
         widths = counts.max(dim=1).values.tolist()
         drops = (counts < entering_counts).any(dim=1).tolist()
         if bool(_has_gaps(token_mask).any()):
-            # The first layer that may drop always closes the gaps. Otherwise another example of the batch that loses a token
-            # would decide whether they close, and so change which tokens are neighbours, and learned importance.
+            # Always in the first layer that may drop: else other examples would decide it, and change learned importance.
             first_that_may_drop = next(index for index, (_, entry) in enumerate(entries) if entry is not None)
             drops[first_that_may_drop] = True
     return [

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,3 +106,16 @@ assert not {{"torch", "transformers", "hf_dynbert"}} & set(sys.modules)
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     scores = dict(json.loads(found.stdout))
     assert [scores[index] for index in range(4)] == pytest.approx(right.sigmoid().tolist(), abs=INT8)
+
+
+def test_optimum_cli_exports_without_an_import_of_ours(folders, right, tokenizer, tmp_path):
+    command = [str(Path(sys.executable).with_name("optimum-cli")), "export", "openvino", "--task", "text-classification"]
+    subprocess.run([*command, "--model", str(folders / "torch"), str(tmp_path / "exported")], check=True)
+    exported, model = (hf_dynbert.load(folder, "reranking") for folder in (tmp_path / "exported", folders / "torch"))
+    half = [0.8, 0.6, 0.5, 0.3]
+    for index, text in enumerate(DOCUMENTS):
+        inputs = tokenizer(QUERY, text, return_tensors="pt")
+        with torch.no_grad():
+            expected = model(**inputs, budget=half).logits[0, 0].item()
+        assert exported(**inputs, budget="full").logits[0, 0].item() == pytest.approx(right[index].item(), abs=1e-4)
+        assert exported(**inputs, budget=half).logits[0, 0].item() == pytest.approx(expected, abs=1e-4)  # float sums
