@@ -36,7 +36,7 @@ class FastAPI:
 @pytest.fixture(scope="module")
 def examples():
     text = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
-    service, raw, export = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    service, raw, export, _ = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     return {"service": service, "raw": raw, "export": export}
 
 
