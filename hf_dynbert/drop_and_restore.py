@@ -113,7 +113,7 @@ def plan_layers(config, subnetwork: SubNetwork, token_mask: torch.Tensor, min_to
         widths = counts.max(dim=1).values.tolist()
         drops = (counts < entering_counts).any(dim=1).tolist()
         if bool(_has_gaps(token_mask).any()):
-            # Always in the first layer that may drop: else other examples would decide it, and change learned importance.
+            # Gaps close in the first layer that may drop. If drops of other examples decided it, importance would change.
             first_that_may_drop = next(index for index, (_, entry) in enumerate(entries) if entry is not None)
             drops[first_that_may_drop] = True
     return [

@@ -15,7 +15,7 @@ MOST_VALIDATION = 0.3  # largest share of the texts that is held out
 SEARCH_SHARE = 0.3  # of the time limit, for the search
 MOST_SEARCHED = 300  # inputs that score a configuration: more change a mean by less than its standard error
 LEAST_SEARCHED = 30
-# Next to the inputs that score a configuration: those that confirm it, and those of the training split for each named budget
+# Inputs that confirm a configuration, and inputs of the training split for a named budget: multiples of those that score it
 CONFIRM, TRAINING = 2, 4
 TRIED = 8  # configurations that are measured on the training split before three of them get names
 # Rough costs as multiples of a forward pass at full length in fp32, with VNNI; they decide sizes, not results

@@ -20,7 +20,7 @@ def export_budgets(folder: str | Path, budgets: Sequence[str] | None = None) -> 
 
     The files need no package of ours: `CrossEncoder(folder, backend="openvino", model_kwargs={"file_name": file.name})` of
     sentence-transformers, or any class of Optimum-Intel. Each file has its own copy of the weights. A later search removes
-    the files of the budgets that it changes.
+    the files, since it changes budgets.
 
     Args:
         folder (`str` or `Path`): OpenVINO folder with a length-adaptive model.

@@ -178,11 +178,7 @@ def fix_length_config(model: openvino.Model, entries: list[int]) -> openvino.Mod
     """Makes the length configuration of a model with the state a constant, in place."""
     constant = ops.constant(np.array(entries, dtype=np.int32))
     _replace_length_config(_length_config_node(model), constant)
-    for sink in model.get_sinks():
-        model.remove_sink(sink)
-    for variable in model.get_variables():
-        model.remove_variable(variable)
-    model.validate_nodes_and_infer_types()
+    _remove_state(model)
     return model
 
 
@@ -198,8 +194,6 @@ def input_to_state(model: openvino.Model, default: list[int]) -> openvino.Model:
 def without_drops(model: openvino.Model) -> openvino.Model | None:
     """Returns a graph of the same weights that keeps all tokens, as fast as a plain model; `None` if no layer drops."""
     plain = model.clone()
-    for sink in plain.get_sinks():
-        plain.remove_sink(sink)
     nodes = plain.get_ordered_ops()
     if not any(_named_nodes(nodes, name) for name in DROPS):
         return None
@@ -212,10 +206,17 @@ def without_drops(model: openvino.Model) -> openvino.Model | None:
     (bias,) = _named_nodes(nodes, BIAS)
     for node in _named_nodes(nodes, BIAS_OF_KEPT):
         _replace(node, bias.output(0))
-    for variable in plain.get_variables():
-        plain.remove_variable(variable)
-    plain.validate_nodes_and_infer_types()
+    _remove_state(plain)
     return plain
+
+
+def _remove_state(model: openvino.Model) -> None:
+    """Removes the state variable, which no node reads any more."""
+    for sink in model.get_sinks():
+        model.remove_sink(sink)
+    for variable in model.get_variables():
+        model.remove_variable(variable)
+    model.validate_nodes_and_infer_types()
 
 
 def _named_nodes(nodes: list, name: str) -> list:

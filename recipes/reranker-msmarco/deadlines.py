@@ -20,6 +20,7 @@ import statistics
 import numpy as np
 import Stemmer
 from compare_rankers import evaluator_of
+from datasets import Dataset
 from mine import Search
 from tqdm.auto import tqdm
 from transformers import pipeline
@@ -81,7 +82,7 @@ def first_passages(data, number: int):
             "unretrieved": [grade for index in missed if (grade := row["relevance"][index]) is not None],
         }
 
-    return data.map(cut, desc="BM25")
+    return Dataset.from_list([row | cut(row) for row in data], features=data.features)
 
 
 def ranker(folder: str, without_budgets: bool = False):

@@ -54,7 +54,7 @@ assert "hf_dynbert" not in sys.modules
                 torch.testing.assert_close(logits, eager(**batch, budget=name).logits, rtol=0, atol=TOLERANCE)
 
 
-def test_files_of_budgets_that_a_search_changes_go(model):
+def test_a_search_removes_the_files(model):
     _, folder = model
     (half,) = export_budgets(folder, ["half"])
     assert half.is_file() and half.with_suffix(".bin").is_file()

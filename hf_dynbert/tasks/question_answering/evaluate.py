@@ -106,7 +106,7 @@ class QuestionAnswering(Task):
         return load_questions(list(sources))
 
     def with_predictions(self, data: Dataset, predictions: list) -> list[dict]:
-        """The questions with the first place of their answers, without those that have no answer."""
+        """The questions that the model answered, with the first place of each answer in its context."""
         rows = []
         for row, answer in zip(data, predictions, strict=True):
             if answer:
